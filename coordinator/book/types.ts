@@ -1,0 +1,338 @@
+/**
+ * The words of the lease book: what it keeps (records), what it is asked (commands) and what it says (replies).
+ * Records are plain data, one per row of the journal; the book alone changes them.
+ */
+import type { PortRange, Protocol } from '../../shared/ports.js';
+import type { Reason } from '../../shared/reasons.js';
+
+export type { PortRange, Protocol } from '../../shared/ports.js';
+
+export type Scope = 'shared' | 'host';
+export type Strategy = 'sequential' | 'random' | 'leastRecentlyUsed';
+export type IdleAction = 'report' | 'release';
+export type Role = 'host' | 'gateway';
+
+export type Target = { readonly kind: 'address'; readonly address: string };
+
+/** One gateway: the unit of sharding. `sequence` is the book sequence, `epoch` grows at every start. */
+export type GatewayRecord = {
+  gateway: string;
+  /** Small number, unique in the coordinator: part of the ids that its book makes. */
+  ordinal: number;
+  scope: Scope;
+  publicHost: string;
+  epoch: number;
+  sequence: number;
+};
+
+export type PoolSpec = {
+  pool: string;
+  description: string;
+  serviceType: string;
+  aliases: string[];
+  ranges: PortRange[];
+  protocol: Protocol;
+  /** 0: every want names its own. */
+  defaultInternalPort: number;
+  strategy: Strategy;
+  reserved: PortRange[];
+  quarantineMs: number;
+  holdMs: number;
+  idleLimitMs: number;
+  idleAction: IdleAction;
+  /** 0: no limit. */
+  connectionTimeoutMs: number;
+  domainTemplate: string;
+};
+
+export type HostRecord = {
+  host: string;
+  roles: Role[];
+  failureDomain: string;
+  publicHost: string;
+  addresses: string[];
+  /** Newest session number; 0 before the first hello. */
+  session: number;
+  bootId: string;
+  agentVersion: string;
+  /** A machine with another history may take this id at its next hello. */
+  replaceable: boolean;
+  /** Leases expired since then; 0 while they are not. */
+  lostAtMs: number;
+};
+
+export type LeaseState = 'fencing' | 'active' | 'expired' | 'withdrawing';
+
+export type LeaseRecord = {
+  leaseId: string;
+  space: string;
+  pool: string;
+  /** Who may serve it; withdrawing: who could. */
+  host: string;
+  first: number;
+  last: number;
+  protocol: Protocol;
+  state: LeaseState;
+  epoch: number;
+  generation: number;
+  grantedAtMs: number;
+  /** 0 unless expired. */
+  expiredAtMs: number;
+};
+
+/** 'quarantined' and 'released' are both RELEASED outside. A quarantined row still owns its port. */
+export type MappingState = 'pending' | 'live' | 'blocked' | 'held' | 'releasing' | 'quarantined' | 'released';
+
+export type MappingRecord = {
+  mappingId: string;
+  environment: string;
+  tenant: string;
+  name: string;
+  index: number;
+  space: string;
+  pool: string;
+  host: string;
+  port: number;
+  protocol: Protocol;
+  target: Target;
+  internalPort: number;
+  state: MappingState;
+  /** Why it is in this state; '' when live. */
+  reason: string;
+  epoch: number;
+  generation: number;
+  createdAtMs: number;
+  /** held: first to be reclaimed from then on. quarantined: reusable from then on. Else 0. */
+  untilMs: number;
+  /** Book sequence at which the release was confirmed: the order of reuse. 0 before. */
+  releasedSequence: number;
+};
+
+export type EnvironmentRecord = {
+  environment: string;
+  tenant: string;
+  host: string;
+  labels: Record<string, string>;
+  createdAtMs: number;
+  /** Book sequence at which it, or one of its mappings, last changed. */
+  revision: number;
+};
+
+/** What makes a retry safe: kept until 7 days after all its mappings were released. */
+export type RequestRecord = {
+  requestId: string;
+  /** Hash of the request's body. */
+  bodyHash: string;
+  environment: string;
+  mappingIds: string[];
+  atMs: number;
+};
+
+export type EventKind =
+  | 'PortAllocated' | 'PortReleased' | 'PortChanged' | 'PortAvailable'
+  | 'LeaseGranted' | 'LeaseExpired' | 'LeaseRenewed' | 'LeaseReclaimed'
+  | 'HostAlive' | 'HostSuspect' | 'HostLost' | 'HostRefused'
+  | 'PoolCreated' | 'PoolUpdated' | 'PoolDeleted' | 'GatewayCreated' | 'GatewayDeleted';
+
+/** One row of the event stream of a gateway: ordered by (sequence, position in the batch). */
+export type EventRecord = {
+  sequence: number;
+  atMs: number;
+  kind: EventKind;
+  /** What it is about; '' where it does not apply. */
+  host: string;
+  environment: string;
+  mappingId: string;
+  /** Further fields, as a JSON object. */
+  detail: string;
+};
+
+/** One row for each mutation, accepted or refused. */
+export type AuditRecord = {
+  sequence: number;
+  atMs: number;
+  actor: string;
+  action: string;
+  /** 'ok' or the reason of the refusal. */
+  outcome: string;
+  environment: string;
+  requestId: string;
+  detail: string;
+};
+
+/** All that one batch of decisions changed: written in one transaction, in the order of these fields, removals first. */
+export type Changes = {
+  gateway: GatewayRecord;
+  removedPools: string[];
+  removedHosts: string[];
+  removedLeases: string[];
+  removedEnvironments: string[];
+  removedRequests: string[];
+  pools: PoolSpec[];
+  hosts: HostRecord[];
+  leases: LeaseRecord[];
+  environments: EnvironmentRecord[];
+  mappings: MappingRecord[];
+  requests: RequestRecord[];
+  events: EventRecord[];
+  audits: AuditRecord[];
+};
+
+/** All that the journal holds of one gateway: what a book starts from. Mappings: every state but 'released', and the released
+ *  ones that a request names or that are the newest of their port. */
+export type StoredGateway = {
+  gateway: GatewayRecord;
+  pools: PoolSpec[];
+  hosts: HostRecord[];
+  leases: LeaseRecord[];
+  environments: EnvironmentRecord[];
+  mappings: MappingRecord[];
+  requests: RequestRecord[];
+};
+
+/** Who asks: for the audit record and, later, for roles. */
+export type Actor = string;
+
+export type Choice = { kind: 'any' } | { kind: 'exact'; port: number } | { kind: 'preferred'; port: number };
+
+export type WantSpec = {
+  name: string;
+  source: { kind: 'pool'; pool: string } | { kind: 'serviceType'; serviceType: string };
+  /** undefined: what the pool serves. */
+  protocol: Protocol | undefined;
+  count: number;
+  contiguous: boolean;
+  target: Target;
+  /** 0: the pool's default. */
+  internalPort: number;
+  choice: Choice;
+};
+
+export type AllocateCommand = {
+  kind: 'allocate';
+  actor: Actor;
+  requestId: string;
+  bodyHash: string;
+  tenant: string;
+  environment: string;
+  host: string;
+  wants: WantSpec[];
+  labels: Record<string, string>;
+  dryRun: boolean;
+  verify: boolean;
+};
+
+export type ReleaseSelector =
+  | { kind: 'environment'; environment: string }
+  | { kind: 'mapping'; mappingId: string }
+  | { kind: 'port'; space: string; protocol: Protocol; port: number };
+
+export type HeldGrant = { leaseId: string; ports: PortRange; protocol: Protocol; generation: number; host: string };
+export type StateVersion = { epoch: number; session: number; revision: number };
+
+export type HelloCommand = {
+  kind: 'hello';
+  actor: Actor;
+  host: string;
+  bootId: string;
+  agentVersion: string;
+  roles: Role[];
+  addresses: string[];
+  lastSession: number;
+  accepted: StateVersion | undefined;
+  leases: HeldGrant[];
+  routes: HeldGrant[];
+  /** Create the host when it is not known. */
+  admit: boolean;
+};
+
+export type Confirmation = { key: string; generation: number; ports: PortRange; protocol: Protocol };
+
+export type ReportCommand = {
+  kind: 'report';
+  host: string;
+  session: number;
+  applied: StateVersion;
+  problems: { key: string; reason: string; message: string }[];
+  confirmations: Confirmation[];
+  verified: string[];
+  driftRepairs: number;
+  occupied: { transport: 'tcp' | 'udp'; port: number }[];
+};
+
+export type HeartbeatCommand = { kind: 'heartbeat'; host: string; session: number; acceptedRevision: number; digest: string };
+
+export type Command =
+  | AllocateCommand
+  | { kind: 'release'; actor: Actor; selector: ReleaseSelector }
+  | { kind: 'move'; actor: Actor; environment: string; host: string; targets: { name: string; target: Target | undefined; internalPort: number }[]; verify: boolean }
+  | HelloCommand
+  | ReportCommand
+  | HeartbeatCommand
+  | { kind: 'createPool'; actor: Actor; pool: PoolSpec; seed: boolean }
+  | { kind: 'updatePool'; actor: Actor; pool: string; change: Partial<Omit<PoolSpec, 'pool'>> }
+  | { kind: 'deletePool'; actor: Actor; pool: string }
+  | { kind: 'createHost'; actor: Actor; host: string; roles: Role[]; failureDomain: string; publicHost: string }
+  | { kind: 'replaceHost'; actor: Actor; host: string; reason: string }
+  | { kind: 'reclaimHost'; actor: Actor; host: string; reason: string }
+  /** Lets time pass: expiry, quarantine, purge. Asked at least every H/2. */
+  | { kind: 'tick' };
+
+/** Something that the book will not do. `reason` decides code and remedy (shared/reasons.ts). */
+export type Refusal = {
+  kind: 'refused';
+  reason: Reason;
+  message: string;
+  /** Request field that is at fault, as in the proto: "wants[0].exact_port". */
+  field?: string;
+  /** For ErrorInfo: host, pool, port, and the figures of a full pool. */
+  metadata?: Record<string, string>;
+  /** A retry may succeed after this. */
+  retryAfterMs?: number;
+};
+
+export type EnvironmentView = { environment: EnvironmentRecord; mappings: MappingRecord[] };
+
+export type Reply =
+  | Refusal
+  /** allocate: `mappings` in the order of the wants. Copies: they do not change afterwards. */
+  | { kind: 'allocated'; view: EnvironmentView; mappings: MappingRecord[]; replayed: boolean }
+  /** The ports exist and are being fenced: decide the same command again when the book says `progress`. */
+  | { kind: 'waiting' }
+  | { kind: 'released'; mappings: MappingRecord[]; boundMs: number | undefined }
+  | { kind: 'moved'; view: EnvironmentView }
+  | { kind: 'welcome'; session: number; epoch: number; state: Delta }
+  | { kind: 'heartbeat'; staleSession: boolean; rebuild: boolean }
+  | { kind: 'pool'; pool: PoolSpec }
+  | { kind: 'host'; host: HostRecord }
+  | { kind: 'reclaimed'; mappings: number; ports: number }
+  | { kind: 'done' };
+
+/** One thing that an agent has to bring about; `version` is the book sequence at which it last changed. */
+export type DesiredObject =
+  | { kind: 'lease'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number }
+  | { kind: 'mapping'; key: string; version: number; mappingId: string; environment: string; protocol: Protocol; port: number;
+      target: Target; internalPort: number; generation: number; verify: boolean }
+  | { kind: 'release'; key: string; version: number; mappingId: string; protocol: Protocol; port: number; target: Target;
+      internalPort: number; generation: number; cutMs: number }
+  | { kind: 'route'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;
+      host: string; addresses: string[]; fence: boolean; cutMs: number }
+  | { kind: 'withdrawal'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;
+      cutMs: number };
+
+/** Desired state for one host: a snapshot (base undefined), or a change to the state `base`. */
+export type Delta = { version: StateVersion; base: number | undefined; upserts: DesiredObject[]; removals: string[] };
+
+/** What a decision lets out besides its reply, once its sequence is durable. */
+export type Push = { host: string; session: number; delta: Delta };
+
+/** Outcome of one decision. All of it leaves only after `sequence` is committed. */
+export type Decision = {
+  reply: Reply;
+  sequence: number;
+  pushes: Push[];
+  /** Ids of mappings whose state changed: waiters look again. */
+  touchedMappings: string[];
+  /** Ports or hosts became usable: commands that were told 'waiting' are decided again. */
+  progress: boolean;
+};
