@@ -3,16 +3,15 @@
  * Records are plain data, one per row of the journal; the book alone changes them.
  */
 import type { PortRange, Protocol } from '../../shared/ports.js';
+import type { AgentReport, Delta, HeldGrant, Role, StateVersion, Target } from '../../shared/desired.js';
 import type { Reason } from '../../shared/reasons.js';
 
 export type { PortRange, Protocol } from '../../shared/ports.js';
+export type { Confirmation, Delta, DesiredObject, HeldGrant, Role, StateVersion, Target } from '../../shared/desired.js';
 
 export type Scope = 'shared' | 'host';
 export type Strategy = 'sequential' | 'random' | 'leastRecentlyUsed';
 export type IdleAction = 'report' | 'release';
-export type Role = 'host' | 'gateway';
-
-export type Target = { readonly kind: 'address'; readonly address: string };
 
 /** One gateway: the unit of sharding. `sequence` is the book sequence, `epoch` grows at every start. */
 export type GatewayRecord = {
@@ -227,9 +226,6 @@ export type ReleaseSelector =
   | { kind: 'mapping'; mappingId: string }
   | { kind: 'port'; space: string; protocol: Protocol; port: number };
 
-export type HeldGrant = { leaseId: string; ports: PortRange; protocol: Protocol; generation: number; host: string };
-export type StateVersion = { epoch: number; session: number; revision: number };
-
 export type HelloCommand = {
   kind: 'hello';
   actor: Actor;
@@ -246,19 +242,7 @@ export type HelloCommand = {
   admit: boolean;
 };
 
-export type Confirmation = { key: string; generation: number; ports: PortRange; protocol: Protocol };
-
-export type ReportCommand = {
-  kind: 'report';
-  host: string;
-  session: number;
-  applied: StateVersion;
-  problems: { key: string; reason: string; message: string }[];
-  confirmations: Confirmation[];
-  verified: string[];
-  driftRepairs: number;
-  occupied: { transport: 'tcp' | 'udp'; port: number }[];
-};
+export type ReportCommand = AgentReport & { kind: 'report'; host: string };
 
 export type HeartbeatCommand = { kind: 'heartbeat'; host: string; session: number; acceptedRevision: number; digest: string };
 
@@ -307,21 +291,6 @@ export type Reply =
   | { kind: 'host'; host: HostRecord }
   | { kind: 'reclaimed'; mappings: number; ports: number }
   | { kind: 'done' };
-
-/** One thing that an agent has to bring about; `version` is the book sequence at which it last changed. */
-export type DesiredObject =
-  | { kind: 'lease'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number }
-  | { kind: 'mapping'; key: string; version: number; mappingId: string; environment: string; protocol: Protocol; port: number;
-      target: Target; internalPort: number; generation: number; verify: boolean }
-  | { kind: 'release'; key: string; version: number; mappingId: string; protocol: Protocol; port: number; target: Target;
-      internalPort: number; generation: number; cutMs: number }
-  | { kind: 'route'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;
-      host: string; addresses: string[]; fence: boolean; cutMs: number }
-  | { kind: 'withdrawal'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;
-      cutMs: number };
-
-/** Desired state for one host: a snapshot (base undefined), or a change to the state `base`. */
-export type Delta = { version: StateVersion; base: number | undefined; upserts: DesiredObject[]; removals: string[] };
 
 /** What a decision lets out besides its reply, once its sequence is durable. */
 export type Push = { host: string; session: number; delta: Delta };

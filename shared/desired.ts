@@ -1,0 +1,52 @@
+/**
+ * Desired state: what the coordinator asks of an agent, and what the agent says back. Plain data; shared/wire.ts turns it into
+ * messages of the contract and back. docs/architecture.md tells how the parts work together.
+ */
+import type { PortRange, Protocol, Transport } from './ports.js';
+
+export type Role = 'host' | 'gateway';
+
+export type Target = { readonly kind: 'address'; readonly address: string };
+
+/** Order of desired states: by epoch, then session, then revision. */
+export type StateVersion = { epoch: number; session: number; revision: number };
+
+/** A grant that an agent holds; `host` only for routes. */
+export type HeldGrant = { leaseId: string; ports: PortRange; protocol: Protocol; generation: number; host: string };
+
+/** Says that a release, withdrawal or fenced route with exactly this generation is carried out. */
+export type Confirmation = { key: string; generation: number; ports: PortRange; protocol: Protocol };
+
+export type ObjectProblem = { key: string; reason: string; message: string };
+
+export type AgentReport = {
+  session: number;
+  /** The accepted state that the kernel was brought to, objects in `problems` excepted. */
+  applied: StateVersion;
+  problems: ObjectProblem[];
+  confirmations: Confirmation[];
+  /** Ids of mappings whose target accepted a TCP connection. */
+  verified: string[];
+  driftRepairs: number;
+  /** Leased ports that a foreign process listens on. */
+  occupied: { transport: Transport; port: number }[];
+};
+
+/** One thing that an agent has to bring about; `version` is the book sequence at which it last changed. */
+export type DesiredObject =
+  | { kind: 'lease'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number }
+  | { kind: 'mapping'; key: string; version: number; mappingId: string; environment: string; protocol: Protocol; port: number;
+      target: Target; internalPort: number; generation: number; verify: boolean }
+  | { kind: 'release'; key: string; version: number; mappingId: string; protocol: Protocol; port: number; target: Target;
+      internalPort: number; generation: number; cutMs: number }
+  | { kind: 'route'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;
+      host: string; addresses: string[]; fence: boolean; cutMs: number }
+  | { kind: 'withdrawal'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;
+      cutMs: number };
+
+/** Desired state for one host: a snapshot (base undefined), or a change to the state `base`. */
+export type Delta = { version: StateVersion; base: number | undefined; upserts: DesiredObject[]; removals: string[] };
+
+export function compareVersions(a: StateVersion, b: StateVersion): number {
+  return a.epoch - b.epoch || a.session - b.session || a.revision - b.revision;
+}
