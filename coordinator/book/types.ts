@@ -50,8 +50,11 @@ export type HostRecord = {
   failureDomain: string;
   publicHost: string;
   addresses: string[];
-  /** Newest session number; 0 before the first hello. */
+  /** Newest session number given out; 0 before the first hello. */
   session: number;
+  /** Newest session that a machine has used (heartbeat or report): a hello that knows an older one is another machine. A welcome
+   *  that was lost on its way therefore locks nobody out. */
+  confirmedSession: number;
   bootId: string;
   agentVersion: string;
   /** A machine with another history may take this id at its next hello. */
@@ -259,6 +262,8 @@ export type Command =
   | { kind: 'createHost'; actor: Actor; host: string; roles: Role[]; failureDomain: string; publicHost: string }
   | { kind: 'replaceHost'; actor: Actor; host: string; reason: string }
   | { kind: 'reclaimHost'; actor: Actor; host: string; reason: string }
+  /** A mutation that was refused before it reached the book: leaves its audit record. */
+  | { kind: 'noteRefusal'; actor: Actor; action: string; reason: Reason; environment: string; requestId: string; detail: string }
   /** Lets time pass: expiry, quarantine, purge. Asked at least every H/2. */
   | { kind: 'tick' };
 
@@ -304,4 +309,32 @@ export type Decision = {
   touchedMappings: string[];
   /** Ports or hosts became usable: commands that were told 'waiting' are decided again. */
   progress: boolean;
+};
+
+/** Counted by the coordinator; checked when the config is loaded: heartbeat + 2 × deadline <= suspect < lost. */
+export type Timing = { heartbeatMs: number; deadlineMs: number; suspectMs: number; lostMs: number };
+
+export type HostLiveness = 'unknown' | 'alive' | 'suspect' | 'lost';
+
+export type HostView = {
+  record: HostRecord;
+  state: HostLiveness;
+  /** undefined: none since the coordinator started. */
+  heartbeatAgeMs: number | undefined;
+  mappings: number;
+  leasedPorts: number;
+  driftRepairs: number;
+};
+
+export type LeaseView = { record: LeaseRecord; allocated: number; routed: boolean };
+
+export type PoolFigures = {
+  total: number;
+  reserved: number;
+  leased: number;
+  allocated: number;
+  held: number;
+  quarantined: number;
+  free: number;
+  usagePercent: number;
 };
