@@ -1,0 +1,12 @@
+/**
+ * Between the domain (shared/desired.ts) and the messages of the contract, both ways. Whatever comes from the wire is not trusted:
+ * a field that is missing or outside its allow-list throws InvalidField with its path.
+ */
+export {
+  durationToMs, msToDuration, msToTimestamp, optionalProtocolFromWire, protocolFromWire, protocolToWire, rangeFromWire, rangeToWire,
+  targetFromWire, targetToWire,
+} from './wire/basics.js';
+export { deltaFromWire, deltaToWire, objectFromWire, objectToWire } from './wire/state.js';
+export {
+  heartbeatFromWire, heartbeatToWire, helloFromWire, helloToWire, reportFromWire, reportToWire, type AgentHeartbeat, type AgentHello,
+} from './wire/agent.js';

@@ -1,0 +1,159 @@
+/** What an agent says: hello, report and heartbeat, to and from messages of the contract. */
+import { Role as WireRole, type Confirmation as WireConfirmation, type HeartbeatRequest, type HeldGrant as WireGrant, type Hello, type ObjectProblem as WireProblem, type Report } from '../gen/portlease/v1/agents.js';
+import type { AgentReport, Confirmation, HeldGrant, ObjectProblem, Role, StateVersion } from '../desired.js';
+import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required } from '../fields.js';
+import { InvalidField } from '../invalid.js';
+import type { Transport } from '../ports.js';
+import { protocolFromWire, protocolToWire, rangeFromWire, rangeToWire } from './basics.js';
+import { grantFromWire, grantToWire, objectKey, versionFromWire } from './state.js';
+
+/** How a machine introduces itself at the begin of a session. */
+export type AgentHello = {
+  host: string;
+  gateway: string;
+  bootId: string;
+  agentVersion: string;
+  roles: Role[];
+  addresses: string[];
+  lastSession: number;
+  accepted: StateVersion | undefined;
+  leases: HeldGrant[];
+  routes: HeldGrant[];
+};
+
+export type AgentHeartbeat = { host: string; session: number; sequence: number; acceptedRevision: number; digest: string };
+
+const MAX_ADDRESSES = 16;
+const MAX_MESSAGE = 512;
+const BOOT_ID = /^[A-Za-z0-9-]{1,64}$/;
+const VERSION = /^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}$/;
+const REASON = /^[A-Z][A-Z0-9_]{0,63}$/;
+const DIGEST = /^[0-9a-f]{16}$/;
+const OCCUPIED = /^(?:tcp|udp)\/[0-9]{1,5}$/;
+
+export function helloToWire(hello: AgentHello): Hello {
+  const { agentVersion, roles, leases, routes, accepted, ...same } = hello;
+  return {
+    ...same,
+    version: agentVersion,
+    roles: roles.map(roleToWire),
+    accepted: accepted && { ...accepted },
+    leases: leases.map(heldToWire),
+    routes: routes.map(heldToWire),
+  };
+}
+
+export function helloFromWire(value: Hello, field = 'hello'): AgentHello {
+  return {
+    host: dnsLabel(value.host, `${field}.host`),
+    gateway: dnsLabel(value.gateway, `${field}.gateway`),
+    bootId: matching(value.bootId, BOOT_ID, { field: `${field}.boot_id`, wanted: 'a boot id: 1-64 characters of A-Z a-z 0-9 -' }),
+    agentVersion: matching(value.version, VERSION, { field: `${field}.version`, wanted: 'a version: 1-64 characters of A-Z a-z 0-9 . + _ -' }),
+    roles: rolesFromWire(value.roles, `${field}.roles`),
+    addresses: addressesFromWire(value.addresses, `${field}.addresses`),
+    lastSession: count(value.lastSession, `${field}.last_session`),
+    accepted: value.accepted && versionFromWire(value.accepted, `${field}.accepted`),
+    leases: value.leases.map((grant, i) => ({ ...grantFromWire(grant, `${field}.leases[${i}]`), host: '' })),
+    routes: value.routes.map((grant, i) => heldRouteFromWire(grant, `${field}.routes[${i}]`)),
+  };
+}
+
+function roleToWire(role: Role): WireRole {
+  return role === 'host' ? WireRole.ROLE_HOST : WireRole.ROLE_GATEWAY;
+}
+
+function rolesFromWire(values: readonly WireRole[], field: string): Role[] {
+  const roles = atMost(values, 2, field).map((value, i) => roleFromWire(value, `${field}[${i}]`));
+  if (roles.length === 0) throw new InvalidField(field, 'is empty: at least one of ROLE_HOST and ROLE_GATEWAY');
+  return [...new Set(roles)];
+}
+
+function roleFromWire(value: WireRole, field: string): Role {
+  switch (value) {
+    case WireRole.ROLE_HOST: return 'host';
+    case WireRole.ROLE_GATEWAY: return 'gateway';
+    default: throw new InvalidField(field, `${String(value)} is not ROLE_HOST (1) or ROLE_GATEWAY (2)`);
+  }
+}
+
+function addressesFromWire(values: readonly string[], field: string): string[] {
+  if (values.length === 0) throw new InvalidField(field, 'is empty: at least one lease address');
+  return atMost(values, MAX_ADDRESSES, field).map((value, i) => ipAddress(value, `${field}[${i}]`));
+}
+
+function heldToWire(grant: HeldGrant): WireGrant {
+  return { ...grantToWire(grant), host: grant.host };
+}
+
+function heldRouteFromWire(value: WireGrant, field: string): HeldGrant {
+  return { ...grantFromWire(value, field), host: dnsLabel(value.host, `${field}.host`) };
+}
+
+export function reportToWire(report: AgentReport): Report {
+  return {
+    session: report.session,
+    applied: { ...report.applied },
+    problems: report.problems.map((problem) => ({ ...problem, message: oneLine(problem.message) })),
+    confirmations: report.confirmations.map(confirmationToWire),
+    verified: [...report.verified],
+    driftRepairs: report.driftRepairs,
+    occupied: report.occupied.map(({ transport, port: number }) => `${transport}/${number}`),
+  };
+}
+
+export function reportFromWire(value: Report, field = 'report'): AgentReport {
+  return {
+    session: count(value.session, `${field}.session`),
+    applied: versionFromWire(required(value.applied, `${field}.applied`), `${field}.applied`),
+    problems: value.problems.map((problem, i) => problemFromWire(problem, `${field}.problems[${i}]`)),
+    confirmations: value.confirmations.map((confirmation, i) => confirmationFromWire(confirmation, `${field}.confirmations[${i}]`)),
+    verified: value.verified.map((id, i) => objectId(id, `${field}.verified[${i}]`)),
+    driftRepairs: count(value.driftRepairs, `${field}.drift_repairs`),
+    occupied: value.occupied.map((text, i) => occupiedFromWire(text, `${field}.occupied[${i}]`)),
+  };
+}
+
+function problemFromWire(value: WireProblem, field: string): ObjectProblem {
+  return {
+    key: objectKey(value.key, `${field}.key`),
+    reason: matching(value.reason, REASON, { field: `${field}.reason`, wanted: 'a reason: 1-64 characters of A-Z 0-9 _' }),
+    message: oneLine(value.message),
+  };
+}
+
+/** What a tool printed may be in it: cut and put on one line rather than refused, for the rest of the report matters. */
+function oneLine(text: string): string {
+  return text.slice(0, MAX_MESSAGE).replace(/\p{Cc}+/gu, ' ');
+}
+
+function confirmationToWire({ key, generation, ports, protocol }: Confirmation): WireConfirmation {
+  return { key, generation, ports: rangeToWire(ports), protocol: protocolToWire(protocol) };
+}
+
+function confirmationFromWire(value: WireConfirmation, field: string): Confirmation {
+  return {
+    key: objectKey(value.key, `${field}.key`),
+    generation: count(value.generation, `${field}.generation`),
+    ports: rangeFromWire(value.ports, `${field}.ports`),
+    protocol: protocolFromWire(value.protocol, `${field}.protocol`),
+  };
+}
+
+function occupiedFromWire(text: string, field: string): { transport: Transport; port: number } {
+  matching(text, OCCUPIED, { field, wanted: 'a transport and a port, as in "tcp/30001"' });
+  return { transport: text.startsWith('tcp') ? 'tcp' : 'udp', port: port(Number(text.slice(4)), field) };
+}
+
+export function heartbeatToWire(heartbeat: AgentHeartbeat): HeartbeatRequest {
+  return { ...heartbeat };
+}
+
+export function heartbeatFromWire(value: HeartbeatRequest): AgentHeartbeat {
+  return {
+    host: dnsLabel(value.host, 'host'),
+    session: count(value.session, 'session'),
+    sequence: count(value.sequence, 'sequence'),
+    acceptedRevision: count(value.acceptedRevision, 'accepted_revision'),
+    digest: matching(value.digest, DIGEST, { field: 'digest', wanted: '16 hexadecimal digits, lower case' }),
+  };
+}

@@ -1,0 +1,153 @@
+/** Desired state, to and from messages of the contract. */
+import type * as wire from '../gen/portlease/v1/agents.js';
+import type { Delta, DesiredObject, StateVersion } from '../desired.js';
+import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required } from '../fields.js';
+import { InvalidField } from '../invalid.js';
+import { durationToMs, msToDuration, protocolFromWire, protocolToWire, rangeFromWire, rangeToWire, targetFromWire, targetToWire } from './basics.js';
+
+const KEY = /^(?:lease|mapping|release|route|withdrawal)\/[A-Za-z0-9][A-Za-z0-9._-]{0,17}$/;
+const MAX_ROUTE_ADDRESSES = 2;
+
+/** Key of a desired object: its kind and the id of its lease or mapping. */
+export function objectKey(value: string, field: string): string {
+  return matching(value, KEY, { field, wanted: 'the key of a desired object: "lease/ID", "mapping/ID", "release/ID", "route/ID" or "withdrawal/ID"' });
+}
+
+export function versionFromWire(value: wire.StateVersion, field: string): StateVersion {
+  return {
+    epoch: count(value.epoch, `${field}.epoch`),
+    session: count(value.session, `${field}.session`),
+    revision: count(value.revision, `${field}.revision`),
+  };
+}
+
+export function deltaToWire(delta: Delta): wire.DesiredState {
+  return {
+    version: { ...delta.version },
+    snapshot: delta.base === undefined,
+    baseRevision: delta.base ?? 0,
+    upserts: delta.upserts.map(objectToWire),
+    removals: [...delta.removals],
+  };
+}
+
+/** A snapshot with removals is refused, as is a key that comes twice. */
+export function deltaFromWire(value: wire.DesiredState, field = 'desired_state'): Delta {
+  const upserts = value.upserts.map((object, i) => objectFromWire(object, `${field}.upserts[${i}]`));
+  const removals = value.removals.map((key, i) => objectKey(key, `${field}.removals[${i}]`));
+  if (value.snapshot && removals.length > 0) throw new InvalidField(`${field}.removals`, 'a snapshot has no removals');
+  const keys = [...upserts.map((object) => object.key), ...removals];
+  if (new Set(keys).size !== keys.length) throw new InvalidField(`${field}.upserts`, 'a key comes twice in upserts and removals');
+  return {
+    version: versionFromWire(required(value.version, `${field}.version`), `${field}.version`),
+    base: value.snapshot ? undefined : count(value.baseRevision, `${field}.base_revision`),
+    upserts,
+    removals,
+  };
+}
+
+export function objectToWire(object: DesiredObject): wire.DesiredObject {
+  return { key: object.key, version: object.version, object: bodyToWire(object) };
+}
+
+function bodyToWire(object: DesiredObject): wire.DesiredObject['object'] {
+  switch (object.kind) {
+    case 'lease':
+      return { $case: 'lease', value: grantToWire(object) };
+    case 'mapping':
+      return { $case: 'mapping', value: { ...portToWire(object), environment: object.environment, verify: object.verify } };
+    case 'release':
+      return { $case: 'release', value: { ...portToWire(object), cut: msToDuration(object.cutMs) } };
+    case 'route':
+      return { $case: 'route', value: { ...grantToWire(object), host: object.host, addresses: [...object.addresses], fence: object.fence, cut: msToDuration(object.cutMs) } };
+    case 'withdrawal':
+      return { $case: 'withdrawal', value: { ...grantToWire(object), cut: msToDuration(object.cutMs) } };
+    default:
+      return object satisfies never;
+  }
+}
+
+export function objectFromWire(value: wire.DesiredObject, field = 'object'): DesiredObject {
+  const body = required(value.object, `${field}.object`);
+  const object = bodyFromWire(body, { version: count(value.version, `${field}.version`), field: `${field}.${body.$case}` });
+  if (value.key !== object.key) throw new InvalidField(`${field}.key`, `is not "${object.key}", as kind and id make it`);
+  return object;
+}
+
+type Body = NonNullable<wire.DesiredObject['object']>;
+
+function bodyFromWire(body: Body, { version, field }: { version: number; field: string }): DesiredObject {
+  switch (body.$case) {
+    case 'lease': {
+      const grant = grantFromWire(body.value, field);
+      return { kind: 'lease', key: `lease/${grant.leaseId}`, version, ...grant };
+    }
+    case 'mapping': {
+      const mapping = portFromWire(body.value, field);
+      const environment = dnsLabel(body.value.environment, `${field}.environment`);
+      return { kind: 'mapping', key: `mapping/${mapping.mappingId}`, version, ...mapping, environment, verify: body.value.verify };
+    }
+    case 'release': {
+      const release = portFromWire(body.value, field);
+      return { kind: 'release', key: `release/${release.mappingId}`, version, ...release, cutMs: cutFromWire(body.value, field) };
+    }
+    case 'route':
+      return routeFromWire(body.value, { version, field });
+    case 'withdrawal': {
+      const grant = grantFromWire(body.value, field);
+      return { kind: 'withdrawal', key: `withdrawal/${grant.leaseId}`, version, ...grant, cutMs: cutFromWire(body.value, field) };
+    }
+    default:
+      return body satisfies never;
+  }
+}
+
+function routeFromWire(value: wire.RouteObject, { version, field }: { version: number; field: string }): DesiredObject {
+  const grant = grantFromWire(value, field);
+  const addresses = atMost(value.addresses, MAX_ROUTE_ADDRESSES, `${field}.addresses`);
+  return {
+    kind: 'route', key: `route/${grant.leaseId}`, version, ...grant,
+    host: dnsLabel(value.host, `${field}.host`),
+    addresses: addresses.map((address, i) => ipAddress(address, `${field}.addresses[${i}]`)),
+    fence: value.fence,
+    cutMs: cutFromWire(value, field),
+  };
+}
+
+type Grant = Pick<Extract<DesiredObject, { kind: 'lease' }>, 'leaseId' | 'ports' | 'protocol' | 'generation'>;
+
+export function grantToWire({ leaseId, ports, protocol, generation }: Grant): wire.LeaseObject {
+  return { leaseId, ports: rangeToWire(ports), protocol: protocolToWire(protocol), generation };
+}
+
+export function grantFromWire(value: wire.LeaseObject, field: string): Grant {
+  return {
+    leaseId: objectId(value.leaseId, `${field}.lease_id`),
+    ports: rangeFromWire(value.ports, `${field}.ports`),
+    protocol: protocolFromWire(value.protocol, `${field}.protocol`),
+    generation: count(value.generation, `${field}.generation`),
+  };
+}
+
+type MappedPort = Pick<Extract<DesiredObject, { kind: 'release' }>, 'mappingId' | 'protocol' | 'port' | 'target' | 'internalPort' | 'generation'>;
+type WireMappedPort = Pick<wire.ReleaseObject, keyof MappedPort>;
+
+function portToWire(object: MappedPort): WireMappedPort {
+  const { mappingId, port: number, internalPort, generation } = object;
+  return { mappingId, protocol: protocolToWire(object.protocol), port: number, target: targetToWire(object.target), internalPort, generation };
+}
+
+function portFromWire(value: WireMappedPort, field: string): MappedPort {
+  return {
+    mappingId: objectId(value.mappingId, `${field}.mapping_id`),
+    protocol: protocolFromWire(value.protocol, `${field}.protocol`),
+    port: port(value.port, `${field}.port`),
+    target: targetFromWire(value.target, `${field}.target`),
+    internalPort: port(value.internalPort, `${field}.internal_port`),
+    generation: count(value.generation, `${field}.generation`),
+  };
+}
+
+function cutFromWire(value: { cut: wire.ReleaseObject['cut'] }, field: string): number {
+  return durationToMs(required(value.cut, `${field}.cut`), `${field}.cut`);
+}
