@@ -130,7 +130,7 @@ function describe(issue: z.core.$ZodIssue, { schema, tree, origins, where, envPr
 
 function show(value: unknown, key: string): string {
   if (SECRET.test(key)) return '(hidden)';
-  const text = JSON.stringify(value) ?? String(value);
+  const text = JSON.stringify(value);
   return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
 }
 

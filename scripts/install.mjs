@@ -1,0 +1,55 @@
+// Installs the Debian packages that build, tests and demo need, as far as they are missing. Runs before `npm ci`: no dependencies.
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const PACKAGES = {
+  'python3': 'compiles sqlite3',
+  'make': 'compiles sqlite3',
+  'g++': 'compiles sqlite3',
+  'iptables': 'the rules of hosts and gateways',
+  'ipset': 'the sets of ports that the rules ask',
+  'conntrack': 'ends and lists connections',
+  'iproute2': 'network namespaces, addresses, ss',
+  'nftables': 'reads the rules back in tests',
+  'procps': 'sysctl',
+  'util-linux': 'flock, unshare, nsenter',
+  'systemd': 'systemd-analyze and systemd-notify',
+  'sqlite3': 'the shell in which an operator reads the database',
+  'openssl': 'certificates of the tests',
+  'nghttp2-client': 'h2load, for the benchmarks',
+};
+
+const EXIT_NEEDS_ROOT = 2;
+
+const missing = Object.keys(PACKAGES).filter((name) => !isInstalled(name));
+if (missing.length === 0) {
+  console.log('install: all Debian packages are there');
+} else {
+  for (const name of missing) console.log(`install: missing ${name} (${PACKAGES[name]})`);
+  process.exitCode = installMissing();
+}
+
+function isInstalled(name) {
+  const { stdout } = spawnSync('dpkg-query', ['--show', '--showformat=${db:Status-Status}', name], { encoding: 'utf8' });
+  return stdout === 'installed';
+}
+
+function installMissing() {
+  if (spawnSync('apt-get', ['--version']).status !== 0) {
+    console.error(`install: there is no apt-get here. Install these with your package manager: ${missing.join(' ')}`);
+    return 1;
+  }
+  if (process.getuid() !== 0) {
+    console.error(`install: this needs root, and nothing was changed. Run:\n\n  sudo ${process.execPath} ${fileURLToPath(import.meta.url)}\n`);
+    return EXIT_NEEDS_ROOT;
+  }
+  return apt('update') || apt('install', '--yes', '--no-install-recommends', ...missing);
+}
+
+function apt(...args) {
+  console.log(`install: apt-get ${args.join(' ')}`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const { status } = spawnSync('apt-get', ['--quiet', '--quiet', ...args], { stdio: ['ignore', 'inherit', 'inherit'], env });
+  if (status !== 0) console.error(`install: apt-get ${args[0]} failed (status ${status ?? 'none'})`);
+  return status ?? 1;
+}
