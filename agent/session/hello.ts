@@ -1,0 +1,36 @@
+/** How this machine introduces itself: by what it is, and by what it accepted. */
+import type { HeldGrant, Role } from '../../shared/desired.js';
+import type { AgentHeartbeat, AgentHello } from '../../shared/wire.js';
+import type { AcceptedState } from '../state/accepted.js';
+
+export type Identity = {
+  host: string;
+  gateway: string;
+  /** The kernel's. */
+  bootId: string;
+  agentVersion: string;
+  roles: Role[];
+  /** Lease addresses. */
+  addresses: string[];
+};
+
+export function helloOf(identity: Identity, { session, version, objects }: AcceptedState): AgentHello {
+  const leases: HeldGrant[] = [];
+  const routes: HeldGrant[] = [];
+  for (const object of objects.values()) {
+    if (object.kind === 'lease') leases.push({ ...grantOf(object), host: identity.host });
+    if (object.kind === 'route') routes.push({ ...grantOf(object), host: object.host });
+  }
+  return { ...identity, lastSession: session, accepted: version, leases, routes };
+}
+
+function grantOf({ leaseId, ports, protocol, generation }: Omit<HeldGrant, 'host'>): Omit<HeldGrant, 'host'> {
+  return { leaseId, ports, protocol, generation };
+}
+
+type Beat = { host: string; session: number; sequence: number };
+
+/** Speaks of the durable state, whatever of it the kernel has by now. */
+export function heartbeatOf({ host, session, sequence }: Beat, { version, digest }: AcceptedState): AgentHeartbeat {
+  return { host, session, sequence, acceptedRevision: version?.revision ?? 0, digest };
+}

@@ -1,0 +1,84 @@
+/** What this machine accepted from its coordinator, and the rules by which it takes more. Pure: store.ts makes it durable. */
+import { StateDigest } from '../../shared/digest.js';
+import { compareVersions, type Delta, type DesiredObject, type StateVersion } from '../../shared/desired.js';
+
+/** Whose state it is. Versions of different gateways, or sessions of different hosts, cannot be compared. */
+export type Owner = { readonly host: string; readonly gateway: string };
+
+export type AcceptedState = {
+  /** Number of the last session that this machine was welcomed with; 0 before the first. */
+  readonly session: number;
+  /** Epoch of that session's coordinator; 0 before the first. */
+  readonly epoch: number;
+  /** undefined: no desired state was accepted yet. */
+  readonly version: StateVersion | undefined;
+  /** By key. Never changed in place. */
+  readonly objects: ReadonlyMap<string, DesiredObject>;
+  /** As HeartbeatRequest.digest. */
+  readonly digest: string;
+};
+
+export const NO_STATE: AcceptedState = { session: 0, epoch: 0, version: undefined, objects: new Map(), digest: new StateDigest().hex() };
+
+export type Welcomed = { readonly kind: 'accepted'; readonly state: AcceptedState } | { readonly kind: 'older' };
+
+export type Applied =
+  | { readonly kind: 'accepted'; readonly state: AcceptedState }
+  /** Of an earlier session or revision than what was accepted (S4). */
+  | { readonly kind: 'older' }
+  /** A change to a state that this machine does not have. */
+  | { readonly kind: 'wrongBase' };
+
+/** Session numbers grow for ever, and epochs never shrink: anything else comes from an old copy of the coordinator (S4). */
+export function applyWelcome(state: AcceptedState, session: number, epoch: number): Welcomed {
+  if (session <= state.session || epoch < state.epoch) return { kind: 'older' };
+  return { kind: 'accepted', state: { ...state, session, epoch } };
+}
+
+/** Takes a snapshot or a change. What has the version that is accepted already may come again: it changes nothing. */
+export function applyDelta(state: AcceptedState, delta: Delta): Applied {
+  const kind = judge(state, delta);
+  if (kind !== 'accepted') return { kind };
+  const objects = new Map(delta.base === undefined ? [] : state.objects);
+  const difference = amend(objects, delta);
+  const digest = delta.base === undefined ? digestOf(objects.values()) : xor(state.digest, difference.hex());
+  return { kind, state: { ...state, version: delta.version, objects, digest } };
+}
+
+/** What `applyDelta` would say, without doing it. */
+export function judge({ session, epoch, version: accepted }: Order, { version, base }: Delta): Applied['kind'] {
+  if (version.session < session || version.epoch < epoch) return 'older';
+  if (accepted !== undefined && compareVersions(version, accepted) < 0) return 'older';
+  return base === undefined || base === accepted?.revision ? 'accepted' : 'wrongBase';
+}
+
+type Order = Pick<AcceptedState, 'session' | 'epoch' | 'version'>;
+
+/** Changes `objects` in place. Returns the digest of all that went and came. */
+export function amend(objects: Map<string, DesiredObject>, { base, upserts, removals }: Delta): StateDigest {
+  const difference = new StateDigest();
+  const drop = (key: string): void => {
+    const old = objects.get(key);
+    if (old !== undefined) difference.remove(key, old.version);
+    objects.delete(key);
+  };
+  if (base === undefined) objects.clear();
+  for (const key of removals) drop(key);
+  for (const object of upserts) {
+    drop(object.key);
+    objects.set(object.key, object);
+    difference.add(object.key, object.version);
+  }
+  return difference;
+}
+
+export function digestOf(objects: Iterable<DesiredObject>): string {
+  const digest = new StateDigest();
+  for (const { key, version } of objects) digest.add(key, version);
+  return digest.hex();
+}
+
+/** Of two numbers of 16 hexadecimal digits. */
+function xor(a: string, b: string): string {
+  return (BigInt(`0x${a}`) ^ BigInt(`0x${b}`)).toString(16).padStart(16, '0');
+}
