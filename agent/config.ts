@@ -1,0 +1,120 @@
+/** The agent's config: /etc/portlease/agent.yaml, overridden by PORTLEASE_AGENT_… variables, overridden by --set. */
+import { parseArgs } from 'node:util';
+import { z } from 'zod';
+import { cidrText, dnsLabelText, durationMs, endpointText, ipAddressText, loadConfig } from '../shared/config.js';
+import { LOG_LEVELS } from '../shared/log.js';
+import { isTargetAddress } from '../shared/names.js';
+import { listenPolicy } from '../shared/tls.js';
+
+export const DEFAULT_CONFIG_PATH = '/etc/portlease/agent.yaml';
+
+const ENV_PREFIX = 'PORTLEASE_AGENT_';
+
+/** As many as a hello may carry. */
+const MAX_ADDRESSES = 16;
+
+/** Containers and private networks. What every host refuses (loopback, link-local, …) is refused within them as well. */
+const TARGET_NETWORKS = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7'];
+
+const path = z.string().regex(/^\/[^\0\n]*$/, { error: 'is not an absolute path' });
+
+const leaseAddress = ipAddressText.refine(isTargetAddress, { error: 'is loopback, link-local, multicast or unspecified: name the address where public ports arrive' });
+
+const targetNetwork = cidrText.refine(cidr => isTargetAddress(cidr.text.split('/')[0] ?? '') || cidr.text.endsWith('/0'),
+  { error: 'is loopback, link-local, multicast or unspecified: no mapping leads there' });
+
+function between(minMs: number, maxMs: number) {
+  return durationMs.refine(ms => ms >= minMs && ms <= maxMs, { error: `is not between ${minMs} and ${maxMs} ms` });
+}
+
+function unique(values: readonly unknown[]): boolean {
+  return new Set(values).size === values.length;
+}
+
+const timing = z.strictObject({
+  /** Between two rounds that compare the kernel with the desired state. */
+  reconcileInterval: between(100, 60_000).prefault('2s'),
+  /** Delay before the session is opened again: doubled from min to max. */
+  reconnectMin: between(10, 60_000).prefault('1s'),
+  reconnectMax: between(10, 600_000).prefault('30s'),
+  /** For the connection, and again for the welcome. */
+  connect: between(100, 120_000).prefault('10s'),
+}).refine(({ reconnectMin, reconnectMax }) => reconnectMin <= reconnectMax,
+  { path: ['reconnectMax'], error: 'is shorter than timing.reconnectMin' });
+
+const paths = z.strictObject({
+  state: path.prefault('/var/lib/portlease'),
+  run: path.prefault('/run/portlease'),
+  /** The writer's lock: the agent is started under flock on it. */
+  lock: path.prefault('/run/portlease/agent.lock'),
+  bootId: path.prefault('/proc/sys/kernel/random/boot_id'),
+});
+
+const schema = z.strictObject({
+  /** This machine. */
+  host: dnsLabelText,
+  /** Gateway that it belongs to. */
+  gateway: dnsLabelText,
+  roles: z.array(z.enum(['host', 'gateway'], { error: 'is not a role: host or gateway' }))
+    .min(1, { error: 'is empty: name host, gateway or both' }).refine(unique, { error: 'names a role twice' }).prefault(['host']),
+  /** Where the coordinator listens. */
+  coordinator: endpointText.refine(endpoint => endpoint.kind === 'unix' || endpoint.port !== 0, { error: 'has port 0' }),
+  /** Lease addresses of this machine: where the public ports arrive. */
+  addresses: z.array(leaseAddress).min(1, { error: 'is empty: name the address where public ports arrive' })
+    .max(MAX_ADDRESSES, { error: `has more than ${MAX_ADDRESSES} addresses` }).refine(unique, { error: 'names an address twice' }),
+  /** Gateway role: hosts see the gateway's address instead of the client's. For hosts that do not route back through it. */
+  snat: z.boolean({ error: 'is not true or false' }).prefault(false),
+  /** Mappings lead only there. */
+  targetNetworks: z.array(targetNetwork).prefault(TARGET_NETWORKS),
+  timing: timing.prefault({}),
+  paths: paths.prefault({}),
+  tls: z.strictObject({ certificate: path, key: path, ca: path }).optional(),
+  /** Allows a connection without TLS that leaves this machine. */
+  insecure: z.boolean({ error: 'is not true or false' }).prefault(false),
+  log: z.strictObject({ level: z.enum(LOG_LEVELS, { error: `is not one of ${LOG_LEVELS.join(', ')}` }).prefault('info') }).prefault({}),
+}).refine(({ roles, snat }) => !snat || roles.includes('gateway'), { path: ['snat'], error: 'is for the role gateway' })
+  .refine(({ coordinator, tls, insecure }) => listenPolicy({ endpoint: coordinator, tls: tls !== undefined, insecure }).kind !== 'refused',
+    { path: ['coordinator'], error: 'is another machine, and tls is not set: set tls.certificate, tls.key and tls.ca, or insecure: true' });
+
+export type AgentConfig = z.output<typeof schema>;
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** Throws ConfigError, which names the key of each problem. */
+export function loadAgentConfig({ configPath, set }: Pick<Arguments, 'configPath' | 'set'>, env: Env): AgentConfig {
+  const named = configPath ?? env[`${ENV_PREFIX}CONFIG`];
+  const file = { path: named ?? DEFAULT_CONFIG_PATH, optional: named === undefined };
+  return loadConfig({ schema, file, env, flags: set, envPrefix: ENV_PREFIX });
+}
+
+export type Arguments = {
+  command: 'run' | 'check' | 'version' | 'help';
+  configPath: string | undefined;
+  /** By key path. */
+  set: Record<string, string>;
+};
+
+export const USAGE = `usage: portlease-agent [--config FILE] [--set KEY=VALUE]... [--check | --version | --help]
+  --config FILE     config, else ${ENV_PREFIX}CONFIG, else ${DEFAULT_CONFIG_PATH}
+  --set KEY=VALUE   overrides one key: --set timing.reconcileInterval=1s
+  --check           checks the config, says what is wrong, and exits with 0 or 78
+`;
+
+/** Throws TypeError when they are not understood. */
+export function parseArguments(argv: readonly string[]): Arguments {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      config: { type: 'string' }, set: { type: 'string', multiple: true, default: [] },
+      check: { type: 'boolean' }, version: { type: 'boolean' }, help: { type: 'boolean' },
+    },
+  });
+  const command = values.help === true ? 'help' : values.version === true ? 'version' : values.check === true ? 'check' : 'run';
+  return { command, configPath: values.config, set: Object.fromEntries(values.set.map(keyAndValue)) };
+}
+
+function keyAndValue(text: string): [string, string] {
+  const at = text.indexOf('=');
+  if (at < 1) throw new TypeError(`--set ${text}: is not KEY=VALUE`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}
