@@ -1,0 +1,113 @@
+/** `portlease hosts` and what changes them. */
+import type { Command } from 'commander';
+import {
+  CreateHostResponse, Host, ListHostsResponse, OperationsServiceService, ReclaimHostResponse, ReplaceHostResponse,
+} from '../../shared/gen/portlease/v1/operations.js';
+import { auditReason, choice, dnsLabel, publicHost } from '../fields.js';
+import { collect, needed, optional, texts } from '../flags.js';
+import type { Act, Flags, Job } from '../job.js';
+import { jsonOf } from '../json.js';
+import { table, type Column } from '../table.js';
+import { durationText, hostStateWord, ROLES, roleWord } from '../words.js';
+
+const COLUMNS: readonly Column<Host>[] = [
+  { header: 'HOST', cell: (host) => host.host },
+  { header: 'GATEWAY', cell: (host) => host.gateway },
+  { header: 'ROLES', cell: (host) => host.roles.map(roleWord).join(',') },
+  { header: 'STATE', cell: (host) => hostStateWord(host.state) + (host.replaceable ? ' (replaceable)' : '') },
+  { header: 'HEARTBEAT', align: 'right', cell: (host) => durationText(host.heartbeatAge) },
+  { header: 'ADDRESSES', cell: (host) => host.addresses.join(',') },
+  { header: 'PUBLIC', cell: (host) => host.publicHost },
+  { header: 'DOMAIN', cell: (host) => host.failureDomain },
+  { header: 'MAPPINGS', align: 'right', cell: (host) => host.mappings },
+  { header: 'LEASED', align: 'right', cell: (host) => host.leasedPorts },
+  { header: 'REPAIRS', align: 'right', cell: (host) => host.driftRepairs },
+  { header: 'AGENT', cell: (host) => host.agentVersion },
+];
+const NEEDS_REASON = 'Say why, for the audit record: --reason "mainboard was exchanged"';
+
+export function addHosts(program: Command, act: Act): void {
+  const hosts = program.command('hosts').enablePositionalOptions()
+    .description('list hosts')
+    .option('--gateway <name>', 'only of this gateway')
+    .option('--host <name>', 'only this one')
+    .action(act(prepareList));
+  hosts.command('create').description('make a host known')
+    .argument('<host>', 'host')
+    .option('--gateway <name>', 'gateway that it belongs to')
+    .option('--role <role>', 'host: serves environments; gateway: routes the public ports (repeatable; default: host)', collect)
+    .option('--failure-domain <name>', 'for example a rack or a site')
+    .option('--public-host <name>', 'name or address that clients connect to (scope host)')
+    .action(act(prepareCreate));
+  hosts.command('replace').description('let another machine take this host id at its next hello')
+    .argument('<host>', 'host')
+    .option('--reason <text>', 'why, for the audit record')
+    .action(act(prepareReplace));
+  hosts.command('reclaim').description('take everything back from a lost host: its mappings are released')
+    .argument('<host>', 'host')
+    .option('--reason <text>', 'why, for the audit record')
+    .action(act(prepareReclaim));
+}
+
+function prepareList(_args: readonly string[], flags: Flags): Job {
+  const request = { gateway: optional(flags, 'gateway', dnsLabel) ?? '', host: optional(flags, 'host', dnsLabel) ?? '' };
+  return {
+    what: 'list hosts',
+    run: async (coordinator) => {
+      const response = await coordinator.call(OperationsServiceService.listHosts, request);
+      return { json: jsonOf(ListHostsResponse, response), text: table(COLUMNS, response.hosts) };
+    },
+  };
+}
+
+function prepareCreate([name = '']: readonly string[], flags: Flags): Job {
+  const roles = texts(flags, 'role').map((role) => choice('--role', role, ROLES));
+  const host = Host.fromPartial({
+    host: dnsLabel('HOST', name),
+    gateway: needed(flags, 'gateway', dnsLabel, 'Name its gateway: --gateway NAME; `portlease gateways` lists them.'),
+    roles: roles.length === 0 ? [ROLES.host] : [...new Set(roles)],
+    failureDomain: optional(flags, 'failureDomain', dnsLabel) ?? '',
+    publicHost: optional(flags, 'publicHost', publicHost) ?? '',
+  });
+  return {
+    what: `create host ${host.host}`,
+    run: async (coordinator) => {
+      const response = await coordinator.call(OperationsServiceService.createHost, { host });
+      return {
+        json: jsonOf(CreateHostResponse, response),
+        text: table(COLUMNS, response.host === undefined ? [] : [response.host]),
+        next: [`start its agent, then: portlease hosts --host ${host.host}`],
+      };
+    },
+  };
+}
+
+function prepareReplace([name = '']: readonly string[], flags: Flags): Job {
+  const request = { host: dnsLabel('HOST', name), reason: needed(flags, 'reason', auditReason, NEEDS_REASON) };
+  return {
+    what: `replace host ${request.host}`,
+    run: async (coordinator) => {
+      const response = await coordinator.call(OperationsServiceService.replaceHost, request);
+      return {
+        json: jsonOf(ReplaceHostResponse, response),
+        text: table(COLUMNS, response.host === undefined ? [] : [response.host]),
+        next: [`the next machine that says hello as ${request.host} takes its place: start its agent`],
+      };
+    },
+  };
+}
+
+function prepareReclaim([name = '']: readonly string[], flags: Flags): Job {
+  const request = { host: dnsLabel('HOST', name), reason: needed(flags, 'reason', auditReason, NEEDS_REASON) };
+  return {
+    what: `reclaim host ${request.host}`,
+    run: async (coordinator) => {
+      const response = await coordinator.call(OperationsServiceService.reclaimHost, request);
+      return {
+        json: jsonOf(ReclaimHostResponse, response),
+        text: `${response.mappings} mappings are given up and ${response.ports} leased ports taken back\n`,
+        next: [`follow it: portlease leases --host ${request.host}`],
+      };
+    },
+  };
+}

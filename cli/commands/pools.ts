@@ -1,0 +1,135 @@
+/** `portlease pools` and what changes them. */
+import { readFileSync, statSync } from 'node:fs';
+import type { Command } from 'commander';
+import { parse as parseYaml } from 'yaml';
+import {
+  CreatePoolResponse, DeletePoolResponse, ListPoolsResponse, OperationsServiceService, Pool, UpdatePoolResponse,
+} from '../../shared/gen/portlease/v1/operations.js';
+import { dnsLabel } from '../fields.js';
+import { needed, optional, text } from '../flags.js';
+import type { Act, Flags, Job } from '../job.js';
+import { jsonOf } from '../json.js';
+import { addPoolOptions, maskPath, poolFromFile, poolFromFlags, scalar } from '../pool-fields.js';
+import { table, type Column } from '../table.js';
+import { quoted, UsageError } from '../usage.js';
+import { protocolWord, rangesText } from '../words.js';
+
+const COLUMNS: readonly Column<Pool>[] = [
+  { header: 'POOL', cell: (pool) => pool.pool },
+  { header: 'GATEWAY', cell: (pool) => pool.gateway },
+  { header: 'SERVICE', cell: (pool) => [pool.serviceType, ...pool.aliases].filter(Boolean).join(',') },
+  { header: 'PROTOCOL', cell: (pool) => protocolWord(pool.protocol) },
+  { header: 'RANGES', cell: (pool) => rangesText(pool.ranges) },
+  { header: 'TOTAL', align: 'right', cell: (pool) => pool.figures?.total ?? '' },
+  { header: 'ALLOCATED', align: 'right', cell: (pool) => pool.figures?.allocated ?? '' },
+  { header: 'HELD', align: 'right', cell: (pool) => pool.figures?.held ?? '' },
+  { header: 'RESTING', align: 'right', cell: (pool) => pool.figures?.quarantined ?? '' },
+  { header: 'FREE', align: 'right', cell: (pool) => pool.figures?.free ?? '' },
+  { header: 'USAGE', align: 'right', cell: (pool) => (pool.figures === undefined ? '' : `${pool.figures.usagePercent.toFixed(1)}%`) },
+];
+const NEEDS_GATEWAY = 'Name its gateway: --gateway NAME; `portlease gateways` lists them.';
+const MAX_FILE = 1 << 20;
+
+export function addPools(program: Command, act: Act): void {
+  const pools = program.command('pools').enablePositionalOptions()
+    .description('list pools')
+    .option('--gateway <name>', 'only of this gateway')
+    .action(act(prepareList));
+  addPoolOptions(pools.command('create').description('create a pool, from flags or from a file')
+    .argument('[name]', 'pool')
+    .option('--gateway <name>', 'gateway that it belongs to')
+    .option('-f, --file <path>', 'YAML with the fields of a pool, as `portlease pools --json` names them'))
+    .action(act(prepareCreate));
+  addPoolOptions(pools.command('update').description('change the fields whose flags are given (--alias "" or --reserved "" empties the list)')
+    .argument('<name>', 'pool')
+    .option('--gateway <name>', 'gateway that it belongs to'))
+    .action(act(prepareUpdate));
+  pools.command('delete').description('delete a pool that no environment has a port of')
+    .argument('<name>', 'pool')
+    .option('--gateway <name>', 'gateway that it belongs to')
+    .action(act(prepareDelete));
+}
+
+function prepareList(_args: readonly string[], flags: Flags): Job {
+  const gateway = optional(flags, 'gateway', dnsLabel) ?? '';
+  return {
+    what: 'list pools',
+    run: async (coordinator) => {
+      const response = await coordinator.call(OperationsServiceService.listPools, { gateway });
+      const next = response.pools.length === 0 ? ['create one: portlease pools create NAME --gateway GATEWAY --range 30000-30999 --protocol tcp'] : [];
+      return { json: jsonOf(ListPoolsResponse, response), text: table(COLUMNS, response.pools), next };
+    },
+  };
+}
+
+function prepareCreate([name]: readonly string[], flags: Flags): Job {
+  const path = text(flags, 'file');
+  const given = path === undefined ? {} : readPoolFile(path);
+  const pool = Pool.fromPartial({
+    ...given,
+    ...poolFromFlags(flags),
+    ...(name === undefined ? {} : { pool: dnsLabel('NAME', name) }),
+    ...(text(flags, 'gateway') === undefined ? {} : { gateway: needed(flags, 'gateway', dnsLabel, NEEDS_GATEWAY) }),
+  });
+  if (pool.pool === '') throw new UsageError('the name of the pool is missing', 'Write: portlease pools create NAME, or "pool: NAME" in the file.');
+  if (pool.gateway === '') throw new UsageError('--gateway is missing', NEEDS_GATEWAY);
+  if (pool.ranges.length === 0) throw new UsageError('--range is missing', 'Say which ports it has: --range 30000-30999');
+  if (pool.protocol === 0) throw new UsageError('--protocol is missing', 'Say what it serves: --protocol tcp, udp or tcp+udp');
+  return {
+    what: `create pool ${pool.pool}`,
+    run: async (coordinator) => {
+      const response = await coordinator.call(OperationsServiceService.createPool, { pool });
+      return {
+        json: jsonOf(CreatePoolResponse, response),
+        text: table(COLUMNS, response.pool === undefined ? [] : [response.pool]),
+        next: [`portlease allocate ENV --host HOST --tenant TENANT --want name=NAME,pool=${pool.pool},target=ADDRESS`],
+      };
+    },
+  };
+}
+
+function readPoolFile(path: string): Partial<Pool> {
+  const shown = quoted(path);
+  let document: unknown;
+  try {
+    if (statSync(path).size > MAX_FILE) throw new Error('it is larger than 1 MiB');
+    document = parseYaml(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new UsageError(`--file: cannot read ${shown}: ${(error as Error).message}`, 'Name a YAML file with the fields of one pool.');
+  }
+  if (typeof document !== 'object' || document === null || Array.isArray(document)) {
+    throw new UsageError(`--file: ${shown} does not hold the fields of one pool`, 'Write "pool: NAME", "gateway: NAME", "protocol: tcp" and "ranges: [30000-30999]", one a line.');
+  }
+  const { pool, gateway, ...fields } = document as Record<string, unknown>;
+  return {
+    ...poolFromFile(path, fields),
+    ...(pool === undefined ? {} : { pool: dnsLabel(`${path}: pool`, scalar(`${path}: pool`, pool)) }),
+    ...(gateway === undefined ? {} : { gateway: dnsLabel(`${path}: gateway`, scalar(`${path}: gateway`, gateway)) }),
+  };
+}
+
+function prepareUpdate([name = '']: readonly string[], flags: Flags): Job {
+  const changes = poolFromFlags(flags);
+  const pool = Pool.fromPartial({ ...changes, pool: dnsLabel('NAME', name), gateway: needed(flags, 'gateway', dnsLabel, NEEDS_GATEWAY) });
+  const updateMask = Object.keys(changes).map(maskPath);
+  if (updateMask.length === 0) throw new UsageError('nothing to change is named', 'Give at least one flag of `portlease pools update --help`.');
+  return {
+    what: `update pool ${pool.pool}`,
+    run: async (coordinator) => {
+      const response = await coordinator.call(OperationsServiceService.updatePool, { pool, updateMask });
+      return { json: jsonOf(UpdatePoolResponse, response), text: table(COLUMNS, response.pool === undefined ? [] : [response.pool]) };
+    },
+  };
+}
+
+function prepareDelete([name = '']: readonly string[], flags: Flags): Job {
+  const pool = dnsLabel('NAME', name);
+  const gateway = needed(flags, 'gateway', dnsLabel, NEEDS_GATEWAY);
+  return {
+    what: `delete pool ${pool}`,
+    run: async (coordinator) => {
+      const response = await coordinator.call(OperationsServiceService.deletePool, { gateway, pool });
+      return { json: jsonOf(DeletePoolResponse, response), text: `pool ${pool} of ${gateway} is deleted\n` };
+    },
+  };
+}

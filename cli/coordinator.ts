@@ -1,0 +1,86 @@
+/** Calls to the coordinator: each under the deadline of the command line, ended when the caller gives up. */
+import { Client, connectivityState, Metadata, status, type ChannelCredentials, type ClientUnaryCall, type ServiceError } from '@grpc/grpc-js';
+import { CLIENT_OPTIONS } from '../shared/grpc.js';
+import { refusedOf } from './errors.js';
+
+/** A method as the generated code describes it. */
+export type Method<Request, Response> = {
+  path: string;
+  requestSerialize: (request: Request) => Buffer;
+  responseDeserialize: (bytes: Buffer) => Response;
+};
+
+export type Coordinator = {
+  /** Throws Refused, Unreachable, DeadlinePassed or Interrupted. */
+  call: <Request, Response>(method: Method<Request, Response>, request: Request) => Promise<Response>;
+  close: () => void;
+};
+
+/** No coordinator answers at this address. */
+export class Unreachable extends Error {
+  override readonly name = 'Unreachable';
+}
+
+/** The coordinator is there, but did not answer in time. */
+export class DeadlinePassed extends Error {
+  override readonly name = 'DeadlinePassed';
+}
+
+/** The caller gave up. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted';
+}
+
+export type Link = {
+  /** As grpc-js takes it: "host:port" or "unix:/path". */
+  address: string;
+  credentials: ChannelCredentials;
+  /** Of the whole command, however many calls it makes. */
+  deadlineMs: number;
+  /** A connection that takes longer than this will not come. */
+  connectMs: number;
+  signal: AbortSignal;
+};
+
+export function connect(link: Link): Coordinator {
+  const client = new Client(link.address, link.credentials, CLIENT_OPTIONS);
+  return { call: (method, request) => unary(client, link, method, request), close: () => client.close() };
+}
+
+function unary<Request, Response>(client: Client, link: Link, method: Method<Request, Response>, request: Request): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    if (link.signal.aborted) return reject(new Interrupted('interrupted before anything was sent'));
+    const call: ClientUnaryCall = client.makeUnaryRequest(
+      method.path, method.requestSerialize, method.responseDeserialize, request, new Metadata(), { deadline: link.deadlineMs },
+      (error, response) => {
+        clearTimeout(connecting);
+        link.signal.removeEventListener('abort', interrupt);
+        if (error === null) resolve(response!);
+        else reject(failureOf(error, link, isConnected(client)));
+      },
+    );
+    const interrupt = () => call.cancel();
+    link.signal.addEventListener('abort', interrupt, { once: true });
+    const connecting = setTimeout(() => { if (!isConnected(client)) call.cancel(); }, link.connectMs);
+  });
+}
+
+function isConnected(client: Client): boolean {
+  return client.getChannel().getConnectivityState(false) === connectivityState.READY;
+}
+
+function failureOf(error: ServiceError, link: Link, connected: boolean): Error {
+  const refused = refusedOf(error);
+  if (link.signal.aborted) return new Interrupted('interrupted');
+  if (refused.details.reason !== undefined) return refused;
+  if (!connected || error.code === status.UNAVAILABLE) return new Unreachable(`no answer from ${link.address}: ${causeOf(error)}`);
+  if (error.code === status.DEADLINE_EXCEEDED) return new DeadlinePassed('no answer before the deadline');
+  return refused;
+}
+
+/** grpc-js packs the cause of a failed connection into a longer text; the cause is what matters to people. */
+function causeOf(error: ServiceError): string {
+  if (error.code === status.CANCELLED || error.code === status.DEADLINE_EXCEEDED) return 'the connection was not made in time';
+  const [cause] = /(?:connect|read|write) E[A-Z]+(?: [^ ]+)?/.exec(error.details) ?? [error.details];
+  return cause.replace(/[.,;]$/, '');
+}

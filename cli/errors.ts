@@ -1,0 +1,71 @@
+/** What the coordinator said when it failed: google.rpc.Status out of the trailer `grpc-status-details-bin`. */
+import { status, type ServiceError } from '@grpc/grpc-js';
+import { BadRequest, ErrorInfo, RetryInfo } from '../shared/gen/google/rpc/error_details.js';
+import { Status } from '../shared/gen/google/rpc/status.js';
+import { REASONS } from '../shared/reasons.js';
+import { durationToMs } from '../shared/wire.js';
+
+const DETAILS_KEY = 'grpc-status-details-bin';
+const DOMAIN = 'portlease';
+const TYPE_PREFIX = 'type.googleapis.com/google.rpc.';
+
+export type ErrorDetails = {
+  /** A reason of docs/reasons.md, or one that a newer coordinator knows; undefined when portlease did not refuse. */
+  reason: string | undefined;
+  metadata: Record<string, string>;
+  fields: { field: string; description: string }[];
+  /** A retry may succeed after this. */
+  retryAfterMs: number | undefined;
+};
+
+/** A call that the coordinator answered with an error. */
+export class Refused extends Error {
+  constructor(readonly code: status, message: string, readonly details: ErrorDetails) {
+    super(message);
+    this.name = 'Refused';
+  }
+
+  /** What the table of reasons says to do; undefined for a reason that it does not have. */
+  get remedy(): string | undefined {
+    const { reason } = this.details;
+    return reason !== undefined && Object.hasOwn(REASONS, reason) ? REASONS[reason as keyof typeof REASONS].remedy : undefined;
+  }
+}
+
+export function refusedOf(error: ServiceError): Refused {
+  return new Refused(error.code, error.details || error.message, detailsOf(error));
+}
+
+/** Details that are missing, or not to be read, leave the fields empty: the code and the message still say something. */
+export function detailsOf(error: ServiceError): ErrorDetails {
+  const details: ErrorDetails = { reason: undefined, metadata: {}, fields: [], retryAfterMs: undefined };
+  const [bytes] = error.metadata?.get(DETAILS_KEY) ?? [];
+  if (!Buffer.isBuffer(bytes)) return details;
+  try {
+    for (const { typeUrl, value } of Status.decode(bytes).details) addDetail(details, typeUrl, value);
+  } catch {
+    return details;
+  }
+  return details;
+}
+
+function addDetail(details: ErrorDetails, typeUrl: string, value: Uint8Array): void {
+  switch (typeUrl) {
+    case `${TYPE_PREFIX}ErrorInfo`: {
+      const info = ErrorInfo.decode(value);
+      if (info.domain !== DOMAIN) return;
+      details.reason = info.reason;
+      details.metadata = info.metadata;
+      return;
+    }
+    case `${TYPE_PREFIX}BadRequest`:
+      details.fields.push(...BadRequest.decode(value).fieldViolations.map(({ field, description }) => ({ field, description })));
+      return;
+    case `${TYPE_PREFIX}RetryInfo`: {
+      const { retryDelay } = RetryInfo.decode(value);
+      if (retryDelay !== undefined) details.retryAfterMs = durationToMs(retryDelay);
+      return;
+    }
+    default: // a detail of a newer coordinator
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Values of flags and of a pool file, checked before anything is sent. Each function takes the name that the caller knows the value by
+ * ("--range", "pools.yaml: quarantine") and throws a UsageError that names it and says what would be right.
+ */
+import { ipFamily, canonicalAddress, isDnsLabel, isLabelKey, isLabelValue, isObjectId, isPublicHost, isRequestId, isTargetAddress } from '../shared/names.js';
+import { isPort, MAX_PORT, type PortRange } from '../shared/ports.js';
+import type { Duration } from '../shared/gen/google/protobuf/duration.js';
+import { quoted, UsageError } from './usage.js';
+
+export const MAX_LABELS = 64;
+const MAX_REASON = 256;
+const MAX_TEXT = 1024;
+const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const MAX_DURATION_MS = 365 * UNITS_MS.d;
+
+export function dnsLabel(flag: string, text: string, max = 63): string {
+  if (isDnsLabel(text, max)) return text;
+  throw refuse(flag, text, 'is not a name', `A name has 1 to ${max} of a-z, 0-9 and -, with a letter or digit at both ends.`);
+}
+
+export function port(flag: string, text: string): number {
+  const value = /^[0-9]{1,5}$/.test(text) ? Number(text) : NaN;
+  if (isPort(value)) return value;
+  throw refuse(flag, text, 'is not a port', `A port is a whole number from 1 to ${MAX_PORT}.`);
+}
+
+/** "30000-30999", or a single port. */
+export function portRange(flag: string, text: string): PortRange {
+  const [first = '', last = first, ...rest] = text.split('-');
+  const range = { first: portOr(first), last: portOr(last) };
+  if (rest.length > 0 || range.first === undefined || range.last === undefined) {
+    throw refuse(flag, text, 'is not a range of ports', `Write FIRST-LAST, for example 30000-30999, with ports from 1 to ${MAX_PORT}.`);
+  }
+  if (range.first > range.last) throw refuse(flag, text, 'runs backwards', `Write ${range.last}-${range.first}.`);
+  return { first: range.first, last: range.last };
+}
+
+function portOr(text: string): number | undefined {
+  const value = /^[0-9]{1,5}$/.test(text) ? Number(text) : NaN;
+  return isPort(value) ? value : undefined;
+}
+
+export function wholeNumber(flag: string, text: string, bounds: { min: number; max: number }): number {
+  const value = /^[0-9]{1,9}$/.test(text) ? Number(text) : NaN;
+  if (value >= bounds.min && value <= bounds.max) return value;
+  throw refuse(flag, text, 'is not allowed', `Write a whole number from ${bounds.min} to ${bounds.max}.`);
+}
+
+/** "1.5s", "250ms", "24h", "7d" in milliseconds; at most a year. */
+export function durationMs(flag: string, text: string, minMs = 0): number {
+  const match = /^([0-9]{1,12}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)$/.exec(text);
+  const ms = match ? Math.round(Number(match[1]) * UNITS_MS[match[2] as keyof typeof UNITS_MS]) : NaN;
+  if (ms >= minMs && ms <= MAX_DURATION_MS) return ms;
+  const least = minMs > 0 ? ` of at least ${minMs}ms` : '';
+  throw refuse(flag, text, 'is not a duration', `Write a number with its unit (ms, s, m, h, d), for example 30s or 24h: a time${least}, at most 365d.`);
+}
+
+export function duration(flag: string, text: string): Duration {
+  const ms = durationMs(flag, text);
+  return { seconds: Math.floor(ms / 1_000), nanos: (ms % 1_000) * 1_000_000 };
+}
+
+/** One of the words of `choices`; answers what it stands for. */
+export function choice<T>(flag: string, text: string, choices: Readonly<Record<string, T>>): T {
+  if (Object.hasOwn(choices, text)) return choices[text]!;
+  throw refuse(flag, text, 'is none of the choices', `Choose ${Object.keys(choices).join(', ')}.`);
+}
+
+/** An address that a mapping may lead to. */
+export function targetAddress(flag: string, text: string): string {
+  if (canonicalAddress(text) === undefined) {
+    throw refuse(flag, text, 'is not an IP address', 'Write the IPv4 or IPv6 address of the container or VM, for example 10.88.1.2.');
+  }
+  if (isTargetAddress(text)) return text;
+  throw refuse(flag, text, 'must not be mapped', 'Loopback, link-local, multicast and unspecified addresses are refused: write the address of the container or VM.');
+}
+
+/** "ADDRESS" or "ADDRESS:PORT"; an IPv6 address with a port stands in brackets. */
+export function targetWithPort(flag: string, text: string): { address: string; internalPort: number } {
+  const bracketed = /^\[([^\]]*)\](?::(.*))?$/.exec(text);
+  const plain = ipFamily(text) === 6 ? [text, text, undefined] : /^([^:]*)(?::(.*))?$/.exec(text);
+  const [, address, portText] = bracketed ?? plain ?? [text, text, undefined];
+  return { address: targetAddress(flag, address ?? text), internalPort: portText === undefined ? 0 : port(flag, portText) };
+}
+
+export function publicHost(flag: string, text: string): string {
+  if (isPublicHost(text)) return text;
+  throw refuse(flag, text, 'is neither a host name nor an address', 'Write what clients connect to, for example gw.example.com or 203.0.113.1.');
+}
+
+export function requestId(flag: string, text: string): string {
+  if (isRequestId(text)) return text;
+  throw refuse(flag, text, 'is not a request id', 'Write 1 to 128 characters of A-Z a-z 0-9 . _ : - (no - at the start), or leave it out.');
+}
+
+export function mappingId(flag: string, text: string): string {
+  if (isObjectId(text)) return text;
+  throw refuse(flag, text, 'is not a mapping id', 'List them with `portlease mappings`.');
+}
+
+/** "key=value", or "key=" for an empty value; each key once, at most 64. */
+export function labels(flag: string, texts: readonly string[]): Record<string, string> {
+  if (texts.length > MAX_LABELS) throw new UsageError(`${flag}: ${texts.length} labels`, `At most ${MAX_LABELS} are allowed.`);
+  const entries = texts.map((text) => {
+    const [key, value] = keyAndValue(flag, text);
+    if (!isLabelKey(key) || !isLabelValue(value)) {
+      throw refuse(flag, text, 'is not a label', 'Key and value have 1 to 63 of A-Z a-z 0-9 . _ - /, with a letter or digit at both ends; the value may be empty.');
+    }
+    return [key, value] as const;
+  });
+  const keys = entries.map(([key]) => key);
+  const twice = keys.find((key, i) => keys.indexOf(key) !== i);
+  if (twice !== undefined) throw refuse(flag, twice, 'is given twice', 'Give each label once.');
+  return Object.fromEntries(entries);
+}
+
+/** Splits "key=value" at the first "=". */
+export function keyAndValue(flag: string, text: string): [key: string, value: string] {
+  const at = text.indexOf('=');
+  if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
+  throw refuse(flag, text, 'has no key', 'Write KEY=VALUE.');
+}
+
+/** Why something is done, for the audit record: 1-256 characters. */
+export function auditReason(flag: string, text: string): string {
+  return plainText(flag, text, { min: 1, max: MAX_REASON });
+}
+
+/** One line for people. */
+export function plainText(flag: string, text: string, bounds = { min: 0, max: MAX_TEXT }): string {
+  const length = [...text].length;
+  if (length >= bounds.min && length <= bounds.max && !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(text)) return text;
+  throw refuse(flag, text, 'is not allowed', `Write one line of ${bounds.min} to ${bounds.max} characters.`);
+}
+
+export function refuse(flag: string, text: string, problem: string, remedy: string): UsageError {
+  return new UsageError(`${flag}: ${quoted(text)} ${problem}`, remedy);
+}

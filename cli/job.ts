@@ -1,0 +1,28 @@
+/** What a command does once its flags were read: decided before anything is sent. */
+import type { Coordinator } from './coordinator.js';
+
+/** What succeeded, as data for scripts and as text for people. */
+export type Result = {
+  json: unknown;
+  /** Whole lines. */
+  text: string;
+  /** What the caller may want to do now; shown on standard error. */
+  next?: readonly string[];
+};
+
+export type Job = {
+  /** For errors and progress: "allocate ports for env-1". */
+  what: string;
+  run: (coordinator: Coordinator) => Promise<Result>;
+  /** How to go on waiting for something that the coordinator carries on by itself; undefined for what only reads. */
+  resume?: string;
+};
+
+/** Values of flags as they were typed: checked by `prepare`. */
+export type Flags = Readonly<Record<string, string | boolean | string[] | undefined>>;
+
+/** Reads arguments and flags; throws UsageError. */
+export type Prepare = (args: readonly string[], flags: Flags) => Job;
+
+/** What commander calls for a command: made of `prepare` by run.ts. */
+export type Act = (prepare: Prepare) => (...commanderArguments: unknown[]) => Promise<void>;

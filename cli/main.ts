@@ -1,0 +1,38 @@
+#!/usr/bin/env node
+/** Entry point of `portlease`: gives the process to run.ts. */
+import { randomUUID } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { systemClock } from '../shared/clock.js';
+import { EXIT } from './exit.js';
+import { run } from './run.js';
+
+const interrupted = new AbortController();
+process.once('SIGINT', () => {
+  interrupted.abort();
+  process.once('SIGINT', () => process.exit(EXIT.interrupted));
+});
+/** Somebody who reads only the first lines (`| head`) is no error. */
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(EXIT.ok);
+  throw error;
+});
+
+process.exitCode = await run(process.argv.slice(2), {
+  out: (text) => process.stdout.write(text),
+  err: (text) => process.stderr.write(text),
+  errIsTerminal: process.stderr.isTTY,
+  env: process.env,
+  paths: { config: '/etc/portlease/cli.yaml', socket: '/run/portlease/coordinator.sock' },
+  nowMs: systemClock().nowMs,
+  newId: randomUUID,
+  version: ownVersion(),
+  signal: interrupted.signal,
+});
+
+/** package.json stands above this file, and above dist/ once it is built. */
+function ownVersion(): string {
+  const candidates = ['../package.json', '../../package.json'].map((path) => new URL(path, import.meta.url));
+  const manifest = candidates.find((url) => existsSync(url));
+  if (manifest === undefined) return 'unknown';
+  return (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version;
+}

@@ -1,0 +1,73 @@
+/** The words that people read and type for the enums of the contract, and how times and addresses are shown. */
+import { Role } from '../shared/gen/portlease/v1/agents.js';
+import { mappingStateToJSON, protocolToJSON, Protocol, Wait, type MappingState, type Target, MappingState as State } from '../shared/gen/portlease/v1/common.js';
+import {
+  gatewayScopeToJSON, GatewayScope, hostStateToJSON, IdleAction, leaseStateToJSON, Strategy, type HostState, type LeaseState,
+} from '../shared/gen/portlease/v1/operations.js';
+import type { Duration } from '../shared/gen/google/protobuf/duration.js';
+import type { Timestamp } from '../shared/gen/google/protobuf/timestamp.js';
+import { rangeText, type PortRange } from '../shared/ports.js';
+import { durationToMs } from '../shared/wire.js';
+
+export const PROTOCOLS = { tcp: Protocol.PROTOCOL_TCP, udp: Protocol.PROTOCOL_UDP, 'tcp+udp': Protocol.PROTOCOL_TCP_UDP } as const;
+export const SCOPES = { shared: GatewayScope.GATEWAY_SCOPE_SHARED, host: GatewayScope.GATEWAY_SCOPE_HOST } as const;
+export const ROLES = { host: Role.ROLE_HOST, gateway: Role.ROLE_GATEWAY } as const;
+export const IDLE_ACTIONS = { report: IdleAction.IDLE_ACTION_REPORT, release: IdleAction.IDLE_ACTION_RELEASE } as const;
+export const WAITS = { recorded: Wait.WAIT_RECORDED, live: Wait.WAIT_LIVE, verified: Wait.WAIT_VERIFIED } as const;
+export const STRATEGIES = {
+  sequential: Strategy.STRATEGY_SEQUENTIAL,
+  random: Strategy.STRATEGY_RANDOM,
+  'least-recently-used': Strategy.STRATEGY_LEAST_RECENTLY_USED,
+} as const;
+export const MAPPING_STATES = {
+  pending: State.MAPPING_STATE_PENDING,
+  live: State.MAPPING_STATE_LIVE,
+  blocked: State.MAPPING_STATE_BLOCKED,
+  held: State.MAPPING_STATE_HELD,
+  releasing: State.MAPPING_STATE_RELEASING,
+} as const;
+
+export const protocolWord = (protocol: Protocol) => word(protocolToJSON(protocol), 'PROTOCOL_').replace('tcp-udp', 'tcp+udp');
+export const scopeWord = (scope: GatewayScope) => word(gatewayScopeToJSON(scope), 'GATEWAY_SCOPE_');
+export const hostStateWord = (state: HostState) => word(hostStateToJSON(state), 'HOST_STATE_');
+export const leaseStateWord = (state: LeaseState) => word(leaseStateToJSON(state), 'LEASE_STATE_');
+export const mappingStateWord = (state: MappingState) => word(mappingStateToJSON(state), 'MAPPING_STATE_');
+export const roleWord = (role: Role) => word(Role[role] ?? '', 'ROLE_');
+
+function word(name: string, prefix: string): string {
+  const rest = name.startsWith(prefix) ? name.slice(prefix.length) : name;
+  return rest === 'UNSPECIFIED' ? '' : rest.toLowerCase().replaceAll('_', '-');
+}
+
+/** "10.0.0.1:22", "[2001:db8::1]:22"; '' without an address. */
+export function endpoint(address: string, port: number): string {
+  if (address === '') return '';
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+export function targetText(target: Target | undefined, internalPort: number): string {
+  return target?.kind === undefined ? '' : endpoint(target.kind.value, internalPort);
+}
+
+export function rangesText(ranges: readonly PortRange[]): string {
+  return ranges.map(rangeText).join(',');
+}
+
+/** "850ms", "12s", "3m 20s", "2h 5m", "4d 1h": the two largest units. '' when unset. */
+export function durationText(duration: Duration | undefined): string {
+  return duration === undefined ? '' : msText(durationToMs(duration));
+}
+
+export function msText(ms: number): string {
+  if (ms < 1_000) return `${Math.round(ms)}ms`;
+  const seconds = Math.round(ms / 1_000);
+  const units: [string, number][] = [['d', Math.floor(seconds / 86_400)], ['h', Math.floor(seconds / 3_600) % 24], ['m', Math.floor(seconds / 60) % 60], ['s', seconds % 60]];
+  const first = units.findIndex(([, count]) => count > 0);
+  return units.slice(first, first + 2).filter(([, count]) => count > 0).map(([unit, count]) => `${count}${unit}`).join(' ');
+}
+
+/** UTC, to the second: "2026-01-31 09:30:00Z"; '' when unset. */
+export function timeText(timestamp: Timestamp | undefined): string {
+  if (timestamp === undefined) return '';
+  return new Date(timestamp.seconds * 1_000).toISOString().replace('T', ' ').replace(/\.\d+Z$/, 'Z');
+}
