@@ -1,0 +1,45 @@
+/**
+ * Names of what portlease owns in the kernel. Chain names stay under 29 characters.
+ * - nat: PORTLEASE (from PREROUTING and OUTPUT, per lease address) is the root of the dispatch tree: PORTLEASE-T and -U for TCP
+ *   and UDP, then a chain per aligned block of 4,096, 256 and 16 ports, named by the leading hexadecimal digits of its ports.
+ * - nat: PORTLEASE-POST (from POSTROUTING) leads connections of own addresses to PORTLEASE-MASQ.
+ * - filter: PORTLEASE-FORWARD (from DOCKER-USER, else FORWARD) leads connections of own addresses to PORTLEASE-ACCEPT.
+ * - mangle: PORTLEASE-GUARD (from INPUT) and PORTLEASE-CUT (from PREROUTING and OUTPUT).
+ */
+import type { Transport } from '../../../shared/ports.js';
+import type { Family } from './spec.js';
+
+/** In the order in which they are committed: guarded and accepted before it is led anywhere. */
+export const TABLES = ['mangle', 'filter', 'nat'] as const;
+export type Table = (typeof TABLES)[number];
+
+export const ROOT = 'PORTLEASE';
+export const POST = 'PORTLEASE-POST';
+export const MASQ = 'PORTLEASE-MASQ';
+export const FORWARD = 'PORTLEASE-FORWARD';
+export const ACCEPT = 'PORTLEASE-ACCEPT';
+export const GUARD = 'PORTLEASE-GUARD';
+export const CUT = 'PORTLEASE-CUT';
+
+/** Chains that only their address, or nothing, chooses: jumps to them from a hook are portlease's own. */
+export const ENTRIES: readonly string[] = [ROOT, POST, FORWARD, GUARD, CUT];
+
+export function isOwnChain(name: string): boolean {
+  return name.startsWith(ROOT);
+}
+
+/** Chain of the block of `size` ports (65,536, 4,096, 256 or 16) that begins at `first`. */
+export function treeChain(transport: Transport, first: number, size: number): string {
+  const digits = size === 65_536 ? 0 : size === 4_096 ? 1 : size === 256 ? 2 : 3;
+  const letter = transport === 'tcp' ? 'T' : 'U';
+  return `${ROOT}-${letter}${first.toString(16).padStart(4, '0').slice(0, digits)}`;
+}
+
+/** Leased ports, for both families. */
+export const GUARD_SET: Record<Transport, string> = { tcp: 'portlease-guard-tcp', udp: 'portlease-guard-udp' };
+/** (source, protocol, source port) whose NEW packets are dropped; entries and their timeouts are the connections driver's. */
+export const CUT_SET: Record<Family, string> = { v4: 'portlease-cut4', v6: 'portlease-cut6' };
+/** Targets with hairpin. */
+export const TARGET_SET: Record<Family, string> = { v4: 'portlease-target4', v6: 'portlease-target6' };
+
+export const OWN_SET_PREFIX = 'portlease-';

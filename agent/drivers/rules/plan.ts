@@ -1,0 +1,104 @@
+/** From what is there to what is wanted: one iptables-restore transaction a family. Pure. */
+import { TABLES, type Table } from './layout.js';
+import type { ObservedFamily, ObservedTable } from './parse.js';
+import type { DesiredFamily, DesiredTable, Jump } from './render.js';
+import { canonicalRule, sameRule } from './text.js';
+
+/** Input of `iptables-restore --noflush`; '' when nothing is to be done. */
+export type FamilyPlan = { readonly script: string; readonly changed: number };
+
+type TablePlan = { lines: string[]; changed: number };
+
+export function planFamily(desired: DesiredFamily, observed: ObservedFamily): FamilyPlan {
+  let script = '';
+  let changed = 0;
+  for (const table of TABLES) {
+    const plan = planTable(desired[table], observed[table]);
+    changed += plan.changed;
+    if (plan.lines.length > 0) script += `*${table}\n${plan.lines.join('\n')}\nCOMMIT\n`;
+  }
+  return { script, changed };
+}
+
+/** What the kernel has once `desired` was applied to `before`: the base of the next plan when nobody looks in between. */
+export function afterwards(desired: DesiredFamily, before: ObservedFamily): ObservedFamily {
+  const table = (name: Table): ObservedTable => ({
+    chains: new Map([
+      ...Array.from(desired[name].chains, ([chain, rules]): [string, string[]] => [chain, rules as string[]]),
+      ...leftChains(desired[name], before[name]).map((chain): [string, string[]] => [chain, []]),
+    ]),
+    jumps: [...desired[name].jumps],
+    strays: before[name].strays,
+  });
+  return { mangle: table('mangle'), nat: table('nat'), filter: table('filter'), docker: before.docker };
+}
+
+/**
+ * Additions only append, for a deletion makes the whole transaction slower. A chain with a rule too many is written anew. Order:
+ * chains exist before they are filled, are filled before they are reached, are left before they go.
+ */
+function planTable(desired: DesiredTable, observed: ObservedTable): TablePlan {
+  const declared: string[] = [];
+  const appended: string[] = [];
+  let changed = 0;
+  const write = (chain: string, rules: readonly string[]): void => {
+    for (const rule of rules) appended.push(`-A ${chain} ${rule}`);
+  };
+  for (const [chain, wanted] of desired.chains) {
+    const found = observed.chains.get(chain);
+    const { missing, extra } = difference(wanted, found ?? []);
+    changed += missing.length + extra + (found === undefined ? 1 : 0);
+    if (found === undefined || extra > 0) declared.push(`:${chain} - [0:0]`);
+    write(chain, extra > 0 ? wanted : missing);
+  }
+  const left = new Set(leftChains(desired, observed));
+  const gone: string[] = [];
+  for (const [chain, rules] of observed.chains) {
+    if (desired.chains.has(chain) || (left.has(chain) && rules.length === 0)) continue;
+    declared.push(`:${chain} - [0:0]`);
+    changed += rules.length + (left.has(chain) ? 0 : 1);
+    if (!left.has(chain)) gone.push(`-X ${chain}`);
+  }
+  const jumps = planJumps(desired.jumps, observed.jumps);
+  const lines = [...declared, ...appended, ...jumps, ...gone];
+  return { lines, changed: changed + jumps.length };
+}
+
+/** Own chains that are not wanted but cannot go, because a foreign rule leads there. */
+function leftChains(desired: DesiredTable, observed: ObservedTable): string[] {
+  return [...observed.chains.keys()].filter(chain =>
+    !desired.chains.has(chain) && observed.strays.some(({ rule }) => rule.split(' ').includes(chain)));
+}
+
+/** Rules that are missing, and how many are too many. The order of an own chain means nothing: no two of its rules meet. */
+function difference(wanted: readonly string[], found: readonly string[]): { missing: readonly string[]; extra: number } {
+  if (found.length === 0) return { missing: wanted, extra: 0 };
+  if (wanted.length === found.length && wanted.every((rule, i) => rule === found[i])) return { missing: [], extra: 0 };
+  const counts = new Map<string, number>();
+  for (const rule of found) bump(counts, canonicalRule(rule), 1);
+  const missing = wanted.filter(rule => {
+    const key = canonicalRule(rule);
+    const there = (counts.get(key) ?? 0) > 0;
+    if (there) bump(counts, key, -1);
+    return !there;
+  });
+  return { missing, extra: found.length - (wanted.length - missing.length) };
+}
+
+function bump(counts: Map<string, number>, key: string, by: number): void {
+  counts.set(key, (counts.get(key) ?? 0) + by);
+}
+
+/** By text, never by number: a foreign rule may have been inserted since. */
+function planJumps(wanted: readonly Jump[], found: readonly Jump[]): string[] {
+  const rest = [...found];
+  const missing = wanted.filter(jump => {
+    const at = rest.findIndex(({ chain, rule }) => chain === jump.chain && sameRule(rule, jump.rule));
+    if (at >= 0) rest.splice(at, 1);
+    return at < 0;
+  });
+  return [
+    ...missing.toReversed().map(({ chain, rule }) => `-I ${chain} 1 ${rule}`),
+    ...rest.map(({ chain, rule }) => `-D ${chain} ${rule}`),
+  ];
+}

@@ -1,0 +1,108 @@
+/** Sets of ports and addresses: what is wanted, what `ipset save` says, and what makes the one from the other. Pure. */
+import type { PortRange } from '../../../shared/ports.js';
+import { CUT_SET, GUARD_SET, OWN_SET_PREFIX, TARGET_SET } from './layout.js';
+import { count, difference, union } from './ranges.js';
+import { leasedPorts } from './render.js';
+import { familyOf, FAMILIES, TRANSPORTS, type RulesSpec } from './spec.js';
+
+/** Members of a set whose content is this driver's; 'others' for sets that it only makes. */
+export type Members = { kind: 'ports'; ports: PortRange[] } | { kind: 'addresses'; addresses: Set<string> } | { kind: 'others' };
+
+export type WantedSet = { readonly type: string; readonly options: string; readonly members: Members };
+export type ObservedSet = { readonly type: string; readonly members: Members };
+export type WantedSets = ReadonlyMap<string, WantedSet>;
+export type ObservedSets = ReadonlyMap<string, ObservedSet>;
+
+/** Lines for `ipset restore`, and how many sets and members they add or remove. */
+export type SetPlan = { readonly creations: string[]; readonly changes: string[]; readonly changed: number };
+
+const INET = { v4: 'inet', v6: 'inet6' } as const;
+
+export function renderSets(spec: RulesSpec): WantedSets {
+  const sets = new Map<string, WantedSet>();
+  if (spec.addresses.length === 0) return sets;
+  for (const transport of TRANSPORTS) {
+    const members: Members = { kind: 'ports', ports: leasedPorts(spec, transport) };
+    sets.set(GUARD_SET[transport], { type: 'bitmap:port', options: 'range 0-65535', members });
+  }
+  for (const family of FAMILIES) {
+    if (!spec.addresses.some(address => familyOf(address) === family)) continue;
+    const targets = spec.forwards.filter(({ hairpin, to }) => hairpin && familyOf(to) === family).map(({ to }) => to);
+    const options = `family ${INET[family]} maxelem 1048576`;
+    sets.set(CUT_SET[family], { type: 'hash:ip,port', options: `${options} timeout 60`, members: { kind: 'others' } });
+    sets.set(TARGET_SET[family], { type: 'hash:ip', options, members: { kind: 'addresses', addresses: new Set(targets) } });
+  }
+  return sets;
+}
+
+/** Own sets in the output of `ipset save`. */
+export function parseSets(text: string): ObservedSets {
+  const sets = new Map<string, ObservedSet>();
+  let prefix = '';
+  let ports: { first: number; last: number }[] | undefined;
+  let addresses: Set<string> | undefined;
+  for (const line of text.split('\n')) {
+    if (line.startsWith('create ')) {
+      const [, name = '', type = ''] = line.split(' ');
+      prefix = `add ${name} `;
+      ports = type === 'bitmap:port' ? [] : undefined;
+      addresses = type === 'hash:ip' ? new Set() : undefined;
+      const members: Members = ports !== undefined ? { kind: 'ports', ports }
+        : addresses !== undefined ? { kind: 'addresses', addresses } : { kind: 'others' };
+      if (name.startsWith(OWN_SET_PREFIX)) sets.set(name, { type, members });
+      else ports = addresses = undefined;
+    } else if (ports !== undefined && line.startsWith(prefix)) {
+      takePort(ports, Number.parseInt(line.slice(prefix.length), 10));
+    } else if (addresses !== undefined && line.startsWith(prefix)) {
+      addresses.add(line.slice(prefix.length).split(' ', 1)[0] as string);
+    }
+  }
+  return sets;
+}
+
+/** `ipset save` prints a bitmap in order. */
+function takePort(ports: { first: number; last: number }[], port: number): void {
+  const before = ports.at(-1);
+  if (before !== undefined && before.last === port - 1) before.last = port;
+  else ports.push({ first: port, last: port });
+}
+
+export function planSets(wanted: WantedSets, observed: ObservedSets): SetPlan {
+  const plan = { creations: [] as string[], changes: [] as string[], changed: 0 };
+  for (const [name, { type, options, members }] of wanted) {
+    const found = observed.get(name);
+    const there = found?.type === type ? found : undefined;
+    if (found !== undefined && there === undefined) plan.creations.push(`destroy ${name}`);
+    if (there === undefined) plan.creations.push(`create ${name} ${type} ${options}`);
+    const { add, remove, count } = membersBetween(members, there?.members);
+    plan.changes.push(...add.map(each => `add ${name} ${each}`), ...remove.map(each => `del ${name} ${each}`));
+    plan.changed += count + (there === undefined ? 1 : 0);
+  }
+  return plan;
+}
+
+type Difference = { add: string[]; remove: string[]; count: number };
+
+function membersBetween(wanted: Members, found: Members | undefined): Difference {
+  switch (wanted.kind) {
+    case 'ports': {
+      const has = found?.kind === 'ports' ? union(found.ports) : [];
+      const [add, remove] = [difference(wanted.ports, has), difference(has, wanted.ports)];
+      return { add: add.map(rangeWord), remove: remove.map(rangeWord), count: count(add) + count(remove) };
+    }
+    case 'addresses': {
+      const has = found?.kind === 'addresses' ? found.addresses : new Set<string>();
+      const add = [...wanted.addresses].filter(address => !has.has(address));
+      const remove = [...has].filter(address => !wanted.addresses.has(address));
+      return { add, remove, count: add.length + remove.length };
+    }
+    case 'others':
+      return { add: [], remove: [], count: 0 };
+    default:
+      return wanted satisfies never;
+  }
+}
+
+function rangeWord({ first, last }: PortRange): string {
+  return first === last ? `${first}` : `${first}-${last}`;
+}
