@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 const SIZES = {
-  'max-lines': ['error', { max: 300 }],
+  'max-lines': ['error', { max: 300, skipBlankLines: true, skipComments: true }],
   'max-lines-per-function': ['error', { max: 50, skipBlankLines: true, skipComments: true }],
   'max-params': ['error', 4],
   complexity: ['error', 15],
@@ -21,13 +21,14 @@ export default tseslint.config(
       'no-restricted-imports': ['error', { paths: [{ name: 'node:child_process', importNames: ['exec', 'execSync'], message: 'Never through a shell: spawn with an argument vector.' }] }],
       '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
-      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true, ignoreVoidOperator: true }],
+      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true, ignoreVoidReturningFunctions: true }],
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_', ignoreRestSiblings: true }],
       '@typescript-eslint/consistent-type-imports': 'error',
     },
   },
   {
-    files: ['shared/clock.ts'],
+    // The clock itself, and the deadlines of grpc-js, which are points of the wall clock.
+    files: ['shared/clock.ts', 'coordinator/rpc/deadline.ts'],
     rules: { 'no-restricted-properties': 'off' },
   },
   {
