@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const BIN = path.join(ROOT, 'node_modules/.bin');
 const MINUTE_MS = 60_000;
+const GRACE_MS = 10_000;
 
 const LINT = [
   ['buf lint', 'buf', 'lint'],
@@ -19,6 +20,8 @@ const LINT = [
 const GROUPS = [['unit', 5], ['integration', 10], ['e2e', 15]];
 
 const total = { passed: 0, failed: 0, skipped: 0 };
+/** The signal that told this script to end. */
+let stopped;
 
 process.chdir(ROOT);
 await main();
@@ -53,12 +56,12 @@ async function mocha(group, deadlineMs) {
   try {
     const file = path.join(folder, 'counts.json');
     const args = ['--reporter', 'scripts/counting-reporter.cjs', '--reporter-option', `file=${file}`, `test/${group}/**/*.test.ts`];
-    const counts = { before: total.failed };
+    const failedBefore = total.failed;
     const ok = await stage(`${group} tests`, path.join(BIN, 'mocha'), args, deadlineMs);
     if (!existsSync(file)) return;
     const { passed, failed, skipped } = JSON.parse(readFileSync(file, 'utf8'));
     total.passed += passed;
-    total.failed = counts.before + Math.max(failed, ok ? 0 : 1);
+    total.failed = failedBefore + Math.max(failed, ok ? 0 : 1);
     total.skipped += skipped;
   } finally {
     rmSync(folder, { recursive: true });
@@ -71,6 +74,7 @@ function hasTests(folder) {
 
 /** Runs one command and prints its seconds. A failure counts as one failed test, so that the last line cannot look good. */
 async function stage(name, file, args, deadlineMs = 10 * MINUTE_MS) {
+  if (stopped) return false;
   console.log(`\n== ${name}`);
   const start = performance.now();
   const outcome = await run(file, args, deadlineMs);
@@ -81,15 +85,28 @@ async function stage(name, file, args, deadlineMs = 10 * MINUTE_MS) {
   return ok;
 }
 
+/** Each command has a process group of its own, so that nothing of it outlives its deadline or a Ctrl-C. */
 function run(file, args, deadlineMs) {
   return new Promise((resolve) => {
-    const child = spawn(file, args, { stdio: ['ignore', 'inherit', 'inherit'] });
-    const timer = setTimeout(() => child.kill('SIGTERM'), deadlineMs);
-    const hardTimer = setTimeout(() => child.kill('SIGKILL'), deadlineMs + MINUTE_MS / 6);
+    const child = spawn(file, args, { stdio: ['ignore', 'inherit', 'inherit'], detached: true });
+    const signalGroup = (signal) => {
+      try {
+        process.kill(-child.pid, signal);
+      } catch (error) {
+        if (error.code !== 'ESRCH') throw error;
+      }
+    };
+    const stop = (signal) => {
+      signalGroup(signal);
+      process.exitCode = 1;
+      stopped = signal;
+    };
+    const timers = [setTimeout(signalGroup, deadlineMs, 'SIGTERM'), setTimeout(signalGroup, deadlineMs + GRACE_MS, 'SIGKILL')];
+    for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, stop);
     const end = (outcome) => {
-      clearTimeout(timer);
-      clearTimeout(hardTimer);
-      resolve(outcome);
+      timers.forEach(clearTimeout);
+      for (const signal of ['SIGINT', 'SIGTERM']) process.off(signal, stop);
+      resolve(stopped ? `ended by ${stopped}` : outcome);
     };
     child.once('error', (error) => end(error.message));
     child.once('exit', (code, signal) => end(signal === null ? `status ${code}` : `ended by ${signal}`));
