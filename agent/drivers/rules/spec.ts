@@ -42,7 +42,6 @@ NEVER.addSubnet('127.0.0.0', 8, 'ipv4');
 NEVER.addSubnet('169.254.0.0', 16, 'ipv4');
 NEVER.addSubnet('224.0.0.0', 3, 'ipv4');
 NEVER.addSubnet('::', 127, 'ipv6');
-NEVER.addSubnet('::ffff:0:0', 96, 'ipv6');
 NEVER.addSubnet('fe80::', 10, 'ipv6');
 NEVER.addSubnet('ff00::', 8, 'ipv6');
 
@@ -59,8 +58,8 @@ export function canonicalAddress(address: string): string {
 export function addressProblem(address: string): string | undefined {
   const kind = isIP(address);
   if (kind === 0 || address.includes('%')) return `${JSON.stringify(address)} is not an IP address`;
-  const refused = NEVER.check(address, kind === 6 ? 'ipv6' : 'ipv4');
-  return refused ? `${address} is loopback, link-local, multicast or unspecified` : undefined;
+  const refused = NEVER.check(address, kind === 6 ? 'ipv6' : 'ipv4') || canonicalAddress(address).startsWith('::ffff:');
+  return refused ? `${address} is loopback, link-local, multicast, unspecified or IPv4 in IPv6` : undefined;
 }
 
 /** Why this forward cannot be served beside these lease addresses; undefined when it can. */
