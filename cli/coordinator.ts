@@ -55,8 +55,9 @@ function unary<Request, Response>(client: Client, link: Link, method: Method<Req
       (error, response) => {
         clearTimeout(connecting);
         link.signal.removeEventListener('abort', interrupt);
-        if (error === null) resolve(response!);
-        else reject(failureOf(error, link, isConnected(client)));
+        if (error !== null) reject(failureOf(error, link, isConnected(client)));
+        else if (response !== undefined) resolve(response);
+        else reject(new Error(`${method.path} was answered without a message`));
       },
     );
     const interrupt = () => call.cancel();

@@ -1,5 +1,5 @@
 /** What the coordinator said when it failed: google.rpc.Status out of the trailer `grpc-status-details-bin`. */
-import { status, type ServiceError } from '@grpc/grpc-js';
+import type { status, ServiceError } from '@grpc/grpc-js';
 import { BadRequest, ErrorInfo, RetryInfo } from '../shared/gen/google/rpc/error_details.js';
 import { Status } from '../shared/gen/google/rpc/status.js';
 import { REASONS } from '../shared/reasons.js';
@@ -39,7 +39,7 @@ export function refusedOf(error: ServiceError): Refused {
 /** Details that are missing, or not to be read, leave the fields empty: the code and the message still say something. */
 export function detailsOf(error: ServiceError): ErrorDetails {
   const details: ErrorDetails = { reason: undefined, metadata: {}, fields: [], retryAfterMs: undefined };
-  const [bytes] = error.metadata?.get(DETAILS_KEY) ?? [];
+  const [bytes] = error.metadata.get(DETAILS_KEY);
   if (!Buffer.isBuffer(bytes)) return details;
   try {
     for (const { typeUrl, value } of Status.decode(bytes).details) addDetail(details, typeUrl, value);

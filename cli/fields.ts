@@ -19,8 +19,8 @@ export function dnsLabel(flag: string, text: string, max = 63): string {
 }
 
 export function port(flag: string, text: string): number {
-  const value = /^[0-9]{1,5}$/.test(text) ? Number(text) : NaN;
-  if (isPort(value)) return value;
+  const value = portOr(text);
+  if (value !== undefined) return value;
   throw refuse(flag, text, 'is not a port', `A port is a whole number from 1 to ${MAX_PORT}.`);
 }
 
@@ -36,12 +36,12 @@ export function portRange(flag: string, text: string): PortRange {
 }
 
 function portOr(text: string): number | undefined {
-  const value = /^[0-9]{1,5}$/.test(text) ? Number(text) : NaN;
+  const value = /^[1-9][0-9]{0,4}$/.test(text) ? Number(text) : NaN;
   return isPort(value) ? value : undefined;
 }
 
 export function wholeNumber(flag: string, text: string, bounds: { min: number; max: number }): number {
-  const value = /^[0-9]{1,9}$/.test(text) ? Number(text) : NaN;
+  const value = /^(?:0|[1-9][0-9]{0,8})$/.test(text) ? Number(text) : NaN;
   if (value >= bounds.min && value <= bounds.max) return value;
   throw refuse(flag, text, 'is not allowed', `Write a whole number from ${bounds.min} to ${bounds.max}.`);
 }
@@ -62,7 +62,8 @@ export function duration(flag: string, text: string): Duration {
 
 /** One of the words of `choices`; answers what it stands for. */
 export function choice<T>(flag: string, text: string, choices: Readonly<Record<string, T>>): T {
-  if (Object.hasOwn(choices, text)) return choices[text]!;
+  const found = Object.entries(choices).find(([word]) => word === text);
+  if (found !== undefined) return found[1];
   throw refuse(flag, text, 'is none of the choices', `Choose ${Object.keys(choices).join(', ')}.`);
 }
 
@@ -128,8 +129,7 @@ export function auditReason(flag: string, text: string): string {
 
 /** One line for people. */
 export function plainText(flag: string, text: string, bounds = { min: 0, max: MAX_TEXT }): string {
-  const length = [...text].length;
-  if (length >= bounds.min && length <= bounds.max && !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(text)) return text;
+  if (text.length >= bounds.min && text.length <= bounds.max && !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(text)) return text;
   throw refuse(flag, text, 'is not allowed', `Write one line of ${bounds.min} to ${bounds.max} characters.`);
 }
 

@@ -6,6 +6,7 @@ import { systemClock } from '../shared/clock.js';
 import { EXIT } from './exit.js';
 import { run } from './run.js';
 
+const clock = systemClock();
 const interrupted = new AbortController();
 process.once('SIGINT', () => {
   interrupted.abort();
@@ -23,7 +24,7 @@ process.exitCode = await run(process.argv.slice(2), {
   errIsTerminal: process.stderr.isTTY,
   env: process.env,
   paths: { config: '/etc/portlease/cli.yaml', socket: '/run/portlease/coordinator.sock' },
-  nowMs: systemClock().nowMs,
+  nowMs: () => clock.nowMs(),
   newId: randomUUID,
   version: ownVersion(),
   signal: interrupted.signal,

@@ -1,5 +1,5 @@
 /** Runs one command line: reads flags, asks the coordinator, prints. */
-import { Command, CommanderError } from 'commander';
+import { CommanderError, type Command } from 'commander';
 import { candidates, COMPLETE } from './completion.js';
 import { connect } from './coordinator.js';
 import { EXIT, type ExitCode } from './exit.js';

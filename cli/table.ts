@@ -11,15 +11,22 @@ export type Column<Row> = {
 
 /** One line for the header and one for each row, each ended by a newline. */
 export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
-  const cells = rows.map((row) => columns.map((column) => shown(column.cell(row))));
-  const widths = columns.map((column, i) => cells.reduce((width, line) => Math.max(width, line[i]!.length), column.header.length));
-  const line = (texts: string[]) => texts.map((text, i) => (columns[i]!.align === 'right' ? text.padStart(widths[i]!) : text.padEnd(widths[i]!))).join('  ').trimEnd();
-  return [columns.map((column) => column.header), ...cells].map((texts) => `${line(texts)}\n`).join('');
+  const drawn = columns.map((column) => aligned([column.header, ...rows.map((row) => shown(column.cell(row)))], column.align));
+  return ['header', ...rows].map((_, line) => `${drawn.map((cells) => cells[line]).join('  ').trimEnd()}\n`).join('');
+}
+
+function aligned(cells: readonly string[], align: 'right' | undefined): string[] {
+  const width = widest(cells);
+  return cells.map((cell) => (align === 'right' ? cell.padStart(width) : cell.padEnd(width)));
+}
+
+function widest(texts: readonly string[]): number {
+  return texts.reduce((width, text) => Math.max(width, text.length), 0);
 }
 
 /** Name and value pairs, one a line. */
 export function properties(pairs: readonly (readonly [name: string, value: string | number])[]): string {
-  const width = Math.max(...pairs.map(([name]) => name.length));
+  const width = widest(pairs.map(([name]) => name));
   return pairs.map(([name, value]) => `${name.padEnd(width)}  ${shown(value)}\n`).join('');
 }
 

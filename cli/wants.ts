@@ -1,5 +1,5 @@
 /** `--want` of allocate and `--target` of move. */
-import { Want, MoveTarget } from '../shared/gen/portlease/v1/ports.js';
+import type { Want, MoveTarget } from '../shared/gen/portlease/v1/ports.js';
 import { Protocol } from '../shared/gen/portlease/v1/common.js';
 import { MAX_PORT } from '../shared/ports.js';
 import { choice, dnsLabel, keyAndValue, port, targetAddress, targetWithPort, wholeNumber } from './fields.js';

@@ -1,5 +1,5 @@
 /** The words that people read and type for the enums of the contract, and how times and addresses are shown. */
-import { Role } from '../shared/gen/portlease/v1/agents.js';
+import { Role, roleToJSON } from '../shared/gen/portlease/v1/agents.js';
 import { mappingStateToJSON, protocolToJSON, Protocol, Wait, type MappingState, type Target, MappingState as State } from '../shared/gen/portlease/v1/common.js';
 import {
   gatewayScopeToJSON, GatewayScope, hostStateToJSON, IdleAction, leaseStateToJSON, Strategy, type HostState, type LeaseState,
@@ -32,7 +32,7 @@ export const scopeWord = (scope: GatewayScope) => word(gatewayScopeToJSON(scope)
 export const hostStateWord = (state: HostState) => word(hostStateToJSON(state), 'HOST_STATE_');
 export const leaseStateWord = (state: LeaseState) => word(leaseStateToJSON(state), 'LEASE_STATE_');
 export const mappingStateWord = (state: MappingState) => word(mappingStateToJSON(state), 'MAPPING_STATE_');
-export const roleWord = (role: Role) => word(Role[role] ?? '', 'ROLE_');
+export const roleWord = (role: Role) => word(roleToJSON(role), 'ROLE_');
 
 function word(name: string, prefix: string): string {
   const rest = name.startsWith(prefix) ? name.slice(prefix.length) : name;

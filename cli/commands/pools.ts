@@ -1,10 +1,11 @@
 /** `portlease pools` and what changes them. */
 import { readFileSync, statSync } from 'node:fs';
 import type { Command } from 'commander';
-import { parse as parseYaml } from 'yaml';
+import { parseDocument } from 'yaml';
 import {
   CreatePoolResponse, DeletePoolResponse, ListPoolsResponse, OperationsServiceService, Pool, UpdatePoolResponse,
 } from '../../shared/gen/portlease/v1/operations.js';
+import { Protocol } from '../../shared/gen/portlease/v1/common.js';
 import { dnsLabel } from '../fields.js';
 import { needed, optional, text } from '../flags.js';
 import type { Act, Flags, Job } from '../job.js';
@@ -74,7 +75,7 @@ function prepareCreate([name]: readonly string[], flags: Flags): Job {
   if (pool.pool === '') throw new UsageError('the name of the pool is missing', 'Write: portlease pools create NAME, or "pool: NAME" in the file.');
   if (pool.gateway === '') throw new UsageError('--gateway is missing', NEEDS_GATEWAY);
   if (pool.ranges.length === 0) throw new UsageError('--range is missing', 'Say which ports it has: --range 30000-30999');
-  if (pool.protocol === 0) throw new UsageError('--protocol is missing', 'Say what it serves: --protocol tcp, udp or tcp+udp');
+  if (pool.protocol === Protocol.PROTOCOL_UNSPECIFIED) throw new UsageError('--protocol is missing', 'Say what it serves: --protocol tcp, udp or tcp+udp');
   return {
     what: `create pool ${pool.pool}`,
     run: async (coordinator) => {
@@ -89,23 +90,31 @@ function prepareCreate([name]: readonly string[], flags: Flags): Job {
 }
 
 function readPoolFile(path: string): Partial<Pool> {
-  const shown = quoted(path);
-  let document: unknown;
-  try {
-    if (statSync(path).size > MAX_FILE) throw new Error('it is larger than 1 MiB');
-    document = parseYaml(readFileSync(path, 'utf8'));
-  } catch (error) {
-    throw new UsageError(`--file: cannot read ${shown}: ${(error as Error).message}`, 'Name a YAML file with the fields of one pool.');
-  }
-  if (typeof document !== 'object' || document === null || Array.isArray(document)) {
-    throw new UsageError(`--file: ${shown} does not hold the fields of one pool`, 'Write "pool: NAME", "gateway: NAME", "protocol: tcp" and "ranges: [30000-30999]", one a line.');
-  }
-  const { pool, gateway, ...fields } = document as Record<string, unknown>;
+  const { pool, gateway, ...fields } = readMapping(path);
   return {
     ...poolFromFile(path, fields),
     ...(pool === undefined ? {} : { pool: dnsLabel(`${path}: pool`, scalar(`${path}: pool`, pool)) }),
     ...(gateway === undefined ? {} : { gateway: dnsLabel(`${path}: gateway`, scalar(`${path}: gateway`, gateway)) }),
   };
+}
+
+function readMapping(path: string): Record<string, unknown> {
+  const document = parseDocument(readText(path));
+  const [problem] = document.errors;
+  if (problem !== undefined) throw new UsageError(`--file: ${quoted(path)}: ${problem.message.split('\n')[0] ?? ''}`, 'Correct the YAML.');
+  const content: unknown = document.toJS();
+  if (typeof content === 'object' && content !== null && !Array.isArray(content)) return content as Record<string, unknown>;
+  throw new UsageError(`--file: ${quoted(path)} does not hold the fields of one pool`, 'Write "pool: NAME", "gateway: NAME", "protocol: tcp" and "ranges: [30000-30999]", one a line.');
+}
+
+function readText(path: string): string {
+  const remedy = 'Name a YAML file with the fields of one pool.';
+  try {
+    if (statSync(path).size <= MAX_FILE) return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new UsageError(`--file: ${quoted(path)} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`, remedy);
+  }
+  throw new UsageError(`--file: ${quoted(path)} is larger than 1 MiB`, remedy);
 }
 
 function prepareUpdate([name = '']: readonly string[], flags: Flags): Job {
