@@ -1,0 +1,86 @@
+/**
+ * Ends connections through public ports, so that they stay ended. The rules no longer lead there when it is asked. The order is
+ * 1. new packets of the old target are dropped: the server's next one would re-create the entry from its side;
+ * 2. sockets that end on this host are closed, while the entry still tells the client so;
+ * 3. entries are deleted;
+ * 4. the table is read back, and all begins again until nothing is found.
+ */
+import type { Transport } from '../../../shared/ports.js';
+import type { Log } from '../../../shared/log.js';
+import type { RunChild } from '../child.js';
+import { deleteEntries, listEntries } from './conntrack.js';
+import { CutIndex, deletionsOf, isSame, sourcesOf, type Cut, type Doomed, type LeadsTo } from './cut.js';
+import { dropNewFrom } from './cutset.js';
+import { isTranslated } from './entry.js';
+import { closeSockets } from './sockets.js';
+
+export type { Cut, Endpoint, LeadsTo } from './cut.js';
+
+export type ConnectionsOptions = {
+  run: RunChild;
+  /** Lease addresses in canonical form. */
+  addresses: readonly string[];
+  /** True for an address of this host: only then can a socket of it be meant. */
+  isLocal(address: string): boolean;
+  log: Log;
+};
+
+/** `ended`: read back empty. `remaining`: entries were there after the last pass, too. */
+export type CutResult = { ended: Cut[]; remaining: Cut[] };
+
+/** Passes of deleting and reading back. Two are the rule. */
+const PASSES = 5;
+
+export class ConnectionsDriver {
+  private readonly addresses: ReadonlySet<string>;
+  private hasWarned = false;
+
+  constructor(private readonly options: ConnectionsOptions) {
+    this.addresses = new Set(options.addresses);
+  }
+
+  /** Ends every connection of these cuts that does not lead where `leadsTo` says. Throws when a tool fails. */
+  async cut(cuts: readonly Cut[], leadsTo: LeadsTo): Promise<CutResult> {
+    const index = new CutIndex(cuts, this.addresses, leadsTo);
+    let doomed = await this.find(cuts, index);
+    let sources = sourcesOf(cuts, doomed);
+    for (let pass = 0; pass < PASSES && (sources.length > 0 || doomed.length > 0); pass++) {
+      await dropNewFrom(this.options.run, sources);
+      await this.closeOwnSockets(doomed);
+      await deleteEntries(this.options.run, deletionsOf(doomed, leadsTo));
+      doomed = await this.find(cuts, index);
+      sources = sourcesOf([], doomed);
+    }
+    const remaining = new Set(doomed.flatMap(one => one.cuts));
+    return { ended: cuts.filter(cut => !remaining.has(cut)), remaining: [...remaining] };
+  }
+
+  private async find(cuts: readonly Cut[], index: CutIndex): Promise<Doomed[]> {
+    const doomed: Doomed[] = [];
+    for (const transport of ['tcp', 'udp'] as const satisfies readonly Transport[]) {
+      const ports = cuts.filter(cut => cut.transport === transport).map(cut => cut.ports);
+      if (ports.length === 0) continue;
+      for (const entry of await listEntries(this.options.run, transport, ports)) {
+        const found = index.doom(entry);
+        if (found !== undefined) doomed.push(found);
+      }
+    }
+    return doomed;
+  }
+
+  private async closeOwnSockets(doomed: readonly Doomed[]): Promise<void> {
+    const own = doomed.filter(one => this.endsHere(one)).map(({ entry }) => entry);
+    if (own.length === 0) return;
+    const left = await closeSockets(this.options.run, own);
+    if (left === 0 || this.hasWarned) return;
+    this.hasWarned = true;
+    this.options.log.warn({ sockets: left }, 'sockets could not be closed (kernel without INET_DIAG_DESTROY?): their packets are dropped instead');
+  }
+
+  /** Its server socket is one of this host, and portlease led the connection there. */
+  private endsHere({ entry, cuts, direction }: Doomed): boolean {
+    const { source, sourcePort } = entry.reply;
+    if (direction === 'revived' || !this.options.isLocal(source)) return false;
+    return isTranslated(entry) || cuts.some(({ from }) => from.some(old => isSame(old, { address: source, port: sourcePort }, entry.original.destinationPort)));
+  }
+}

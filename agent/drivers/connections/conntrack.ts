@@ -1,0 +1,73 @@
+/** The kernel's connection table, read and changed by conntrack(8). */
+import type { PortRange, Transport } from '../../../shared/ports.js';
+import { rangeSize } from '../../../shared/ports.js';
+import { ChildFailed, type RunChild } from '../child.js';
+import { eachOf } from './concurrency.js';
+import { parseEntry, type ConntrackEntry } from './entry.js';
+
+const DEADLINE_MS = 20_000;
+/** Up to so many ports are asked for one by one; more are found in one dump of the whole table. */
+const SINGLE_PORTS = 2;
+const LINES_A_TURN = 5_000;
+
+export type Deletion =
+  | { kind: 'port'; transport: Transport; address: string; port: number }
+  | { kind: 'entry'; entry: ConntrackEntry };
+
+/** Entries of a transport that have a port of `ports` as original destination, or as destination of the replies; besides
+ *  these others may be among them. Both families. */
+export async function listEntries(run: RunChild, transport: Transport, ports: readonly PortRange[]): Promise<ConntrackEntry[]> {
+  const count = ports.reduce((sum, range) => sum + rangeSize(range), 0);
+  const queries = count > SINGLE_PORTS ? [[]] : ports.flatMap(portsOf)
+    .flatMap(port => [['--orig-port-dst', String(port)], ['--reply-port-dst', String(port)]]);
+  const entries: ConntrackEntry[] = [];
+  await eachOf(queries, async query => {
+    const { stdout } = await run('conntrack', ['-L', '-p', transport, ...query], { deadlineMs: DEADLINE_MS });
+    await parseInto(entries, stdout);
+  });
+  return entries;
+}
+
+function portsOf({ first, last }: PortRange): number[] {
+  return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+}
+
+async function parseInto(entries: ConntrackEntry[], text: string): Promise<void> {
+  let lines = 0;
+  for (let start = 0; start < text.length;) {
+    const newline = text.indexOf('\n', start);
+    const end = newline === -1 ? text.length : newline;
+    if (end > start) entries.push(parseEntry(text.slice(start, end)));
+    start = end + 1;
+    if (++lines % LINES_A_TURN === 0) await new Promise(resolve => setImmediate(resolve));
+  }
+}
+
+/** Deletes what is there; what is absent already is no failure. */
+export async function deleteEntries(run: RunChild, deletions: readonly Deletion[]): Promise<void> {
+  await eachOf(deletions, async deletion => {
+    try {
+      await run('conntrack', ['-D', ...filterOf(deletion)], { deadlineMs: DEADLINE_MS });
+    } catch (error) {
+      if (!isNothingDeleted(error)) throw error;
+    }
+  });
+}
+
+function filterOf(deletion: Deletion): string[] {
+  switch (deletion.kind) {
+    case 'port':
+      return ['-p', deletion.transport, '--orig-dst', deletion.address, '--orig-port-dst', String(deletion.port)];
+    case 'entry': {
+      const { transport, original } = deletion.entry;
+      return ['-p', transport, '--orig-src', original.source, '--orig-dst', original.destination,
+        '--orig-port-src', String(original.sourcePort), '--orig-port-dst', String(original.destinationPort)];
+    }
+    default: return deletion satisfies never;
+  }
+}
+
+/** conntrack -D exits with 1 when no entry fits. */
+function isNothingDeleted(error: unknown): boolean {
+  return error instanceof ChildFailed && error.exitCode === 1 && /\b0 flow entries have been deleted/.test(error.stderr);
+}

@@ -1,0 +1,103 @@
+/** What a cut ends, and what it leaves alone. Pure. */
+import type { PortRange, Transport } from '../../../shared/ports.js';
+import type { Deletion } from './conntrack.js';
+import { isTranslated, type ConntrackEntry } from './entry.js';
+
+/** Where a public port leads. `port` undefined: the number of the public port. */
+export type Endpoint = { readonly address: string; readonly port: number | undefined };
+
+/** Connections to public ports that must end. */
+export type Cut = {
+  readonly transport: Transport;
+  readonly ports: PortRange;
+  /** Where the ports led, as far as it is known: new packets from there are dropped for `dropMs`. */
+  readonly from: readonly Endpoint[];
+  readonly dropMs: number;
+};
+
+/** Where a public port leads by the rules that stand now; connections to there stay. Asked anew for every entry. */
+export type LeadsTo = (transport: Transport, port: number) => readonly Endpoint[];
+
+/** An address and port whose new packets are dropped. */
+export type Source = { address: string; transport: Transport; ports: PortRange; dropMs: number };
+
+/** Why an entry has to go: it came in through a public port, or it was re-created by the old target's own packets. */
+export type Doomed = { entry: ConntrackEntry; cuts: readonly Cut[]; direction: 'inward' | 'revived' };
+
+export class CutIndex {
+  private readonly byPort = new Map<string, Cut[]>();
+
+  constructor(readonly cuts: readonly Cut[], private readonly addresses: ReadonlySet<string>, private readonly leadsTo: LeadsTo) {
+    for (const cut of cuts) for (let port = cut.ports.first; port <= cut.ports.last; port++) this.add(cut, port);
+  }
+
+  private add(cut: Cut, port: number): void {
+    const key = `${cut.transport}:${port}`;
+    const there = this.byPort.get(key);
+    if (there === undefined) this.byPort.set(key, [cut]);
+    else there.push(cut);
+  }
+
+  /** Undefined when the entry may stay. */
+  doom(entry: ConntrackEntry): Doomed | undefined {
+    return this.inward(entry) ?? this.revived(entry);
+  }
+
+  private inward(entry: ConntrackEntry): Doomed | undefined {
+    const { transport, original, reply } = entry;
+    if (!this.addresses.has(original.destination)) return undefined;
+    const cuts = this.byPort.get(`${transport}:${original.destinationPort}`);
+    if (cuts === undefined) return undefined;
+    const end = { address: reply.source, port: reply.sourcePort };
+    const stays = this.leadsTo(transport, original.destinationPort).some(to => isSame(to, end, original.destinationPort));
+    return stays ? undefined : { entry, cuts, direction: 'inward' };
+  }
+
+  /** The old target went on sending, and source NAT gave its packets the public port again. */
+  private revived(entry: ConntrackEntry): Doomed | undefined {
+    const { transport, original, reply } = entry;
+    if (!this.addresses.has(reply.destination)) return undefined;
+    const start = { address: original.source, port: original.sourcePort };
+    const cuts = this.byPort.get(`${transport}:${reply.destinationPort}`)
+      ?.filter(({ from }) => from.some(old => isSame(old, start, reply.destinationPort)));
+    return cuts === undefined || cuts.length === 0 ? undefined : { entry, cuts, direction: 'revived' };
+  }
+}
+
+/** True when `endpoint` is what was seen, for a connection to `publicPort`. */
+export function isSame(endpoint: Endpoint, seen: { address: string; port: number }, publicPort: number): boolean {
+  return endpoint.address === seen.address && (endpoint.port ?? publicPort) === seen.port;
+}
+
+/** Whose new packets must be dropped before `doomed` is deleted: the known old targets, and those that the entries show. */
+export function sourcesOf(cuts: readonly Cut[], doomed: readonly Doomed[]): Source[] {
+  const sources = new Map<string, Source>();
+  const add = (source: Source): void => {
+    const key = `${source.address} ${source.transport} ${source.ports.first} ${source.ports.last}`;
+    const known = sources.get(key);
+    if (known === undefined || known.dropMs < source.dropMs) sources.set(key, source);
+  };
+  for (const { transport, ports, from, dropMs } of cuts) {
+    for (const { address, port } of from) add({ address, transport, ports: port === undefined ? ports : { first: port, last: port }, dropMs });
+  }
+  for (const { entry, cuts: ended, direction } of doomed) {
+    // An untranslated one ends at this host itself, and a revived one at a target that is known.
+    if (direction === 'revived' || !isTranslated(entry)) continue;
+    const { source, sourcePort } = entry.reply;
+    add({ address: source, transport: entry.transport, ports: { first: sourcePort, last: sourcePort }, dropMs: Math.max(...ended.map(({ dropMs }) => dropMs)) });
+  }
+  return [...sources.values()];
+}
+
+/** What to delete: a port as a whole where nothing of it stays, else entry by entry. */
+export function deletionsOf(doomed: readonly Doomed[], leadsTo: LeadsTo): Deletion[] {
+  const deletions = new Map<string, Deletion>();
+  for (const { entry, direction } of doomed) {
+    const { transport, original } = entry;
+    const { source, sourcePort, destination, destinationPort } = original;
+    const isWhole = direction === 'inward' && leadsTo(transport, destinationPort).length === 0;
+    if (isWhole) deletions.set(`${transport} ${destination} ${destinationPort}`, { kind: 'port', transport, address: destination, port: destinationPort });
+    else deletions.set(`${transport} ${source} ${sourcePort} ${destination} ${destinationPort}`, { kind: 'entry', entry });
+  }
+  return [...deletions.values()];
+}

@@ -1,0 +1,28 @@
+/** Entries of the kernel's connection table, as conntrack(8) prints them. Pure. */
+import type { Transport } from '../../../shared/ports.js';
+
+/** One direction of a connection. Addresses are in canonical text form: conntrack prints no other. */
+export type Tuple = { source: string; sourcePort: number; destination: string; destinationPort: number };
+
+/** `original`: as the first packet arrived. `reply`: as the answers leave; its source is the real target. */
+export type ConntrackEntry = { transport: Transport; original: Tuple; reply: Tuple };
+
+const TUPLE = String.raw`src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)`;
+const ENTRY = new RegExp(String.raw`^\s*(?:ipv[46]\s+\d+\s+)?(tcp|udp)\s.*?\b${TUPLE} .*?\b${TUPLE}`);
+
+/** Throws on a line that it does not understand: an entry that is overlooked would be confirmed as gone. */
+export function parseEntry(line: string): ConntrackEntry {
+  const found = ENTRY.exec(line);
+  if (found === null) throw new Error(`not understood in the output of conntrack: ${JSON.stringify(line.slice(0, 300))}`);
+  const [, transport, ...fields] = found;
+  return { transport: transport as Transport, original: tuple(fields.slice(0, 4)), reply: tuple(fields.slice(4, 8)) };
+}
+
+function tuple([source = '', destination = '', sourcePort = '', destinationPort = '']: string[]): Tuple {
+  return { source, sourcePort: Number(sourcePort), destination, destinationPort: Number(destinationPort) };
+}
+
+/** True unless the original direction ends where it was sent to. */
+export function isTranslated({ original, reply }: ConntrackEntry): boolean {
+  return reply.source !== original.destination || reply.sourcePort !== original.destinationPort;
+}

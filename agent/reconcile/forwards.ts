@@ -1,0 +1,87 @@
+/** Mappings and routes as the kernel gets them, each checked by itself: one that cannot be served harms no other. Pure. */
+import { canonicalAddress, cidrContains, ipFamily, isTargetAddress, type Cidr } from '../../shared/names.js';
+import { transportsOf, type Transport } from '../../shared/ports.js';
+import type { DesiredObject, ObjectProblem, Role } from '../../shared/desired.js';
+import { forwardProblem, type Forward } from '../drivers/rules/spec.js';
+import type { PortSet } from './portset.js';
+import type { Served } from './serving.js';
+
+/** What the agent knows of its machine from its config. */
+export type HostFacts = {
+  /** Lease addresses that can be served, in canonical form. */
+  addresses: readonly string[];
+  roles: readonly Role[];
+  /** Networks that mappings may lead to. */
+  targetNetworks: readonly Cidr[];
+  /** Targets see this machine's address instead of the client's. */
+  snat: boolean;
+};
+
+export type MappingObject = Extract<DesiredObject, { kind: 'mapping' }>;
+export type RouteObject = Extract<DesiredObject, { kind: 'route' }>;
+
+/** What one object comes to. */
+export type Made = { served: Served[]; forwards: Forward[] };
+
+export class Refused extends Error {
+  override readonly name = 'Refused';
+  constructor(readonly problem: ObjectProblem) {
+    super(problem.message);
+  }
+}
+
+export function mappingForwards(mapping: MappingObject, facts: HostFacts, leased: PortSet): Made {
+  const { key, mappingId: id, generation, port, protocol, internalPort: toPort } = mapping;
+  const refuse = (reason: string, message: string): never => { throw new Refused({ key, reason, message }); };
+  const ports = { first: port, last: port };
+  const transports = transportsOf(protocol);
+  const outside = transports.filter(transport => !leased.has(transport, port));
+  if (outside.length > 0) refuse('NOT_LEASED', `${outside.join(' and ')} port ${port} is in no lease of this host`);
+  const to = checkedTarget(mapping.target.address, facts, refuse);
+  const forwards = transports.map(transport => ({ id, generation, transport, ports, to, toPort, hairpin: true }));
+  for (const forward of forwards) refuseBadForward(forward, facts, refuse);
+  const endpoints = [{ address: to, port: toPort }];
+  return { forwards, served: transports.map(transport => ({ transport, ports, endpoints })) };
+}
+
+type Refuse = (reason: string, message: string) => never;
+
+function checkedTarget(address: string, facts: HostFacts, refuse: Refuse): string {
+  const to = canonicalAddress(address);
+  if (to === undefined || !isTargetAddress(to)) return refuse('TARGET_NOT_ALLOWED', `${JSON.stringify(address)} can be no target: loopback, link-local, multicast, unspecified or no address`);
+  if (!facts.targetNetworks.some(network => cidrContains(network, to))) {
+    const allowed = facts.targetNetworks.map(({ text }) => text).join(', ');
+    return refuse('TARGET_NOT_ALLOWED', `${to} is in none of the networks that this agent allows: ${allowed === '' ? 'none' : allowed}`);
+  }
+  if (!hasFamilyOf(to, facts)) return refuse('NO_ADDRESS_OF_FAMILY', `this host has no lease address of the family of ${to}`);
+  return to;
+}
+
+function hasFamilyOf(address: string, facts: HostFacts): boolean {
+  return facts.addresses.some(own => ipFamily(own) === ipFamily(address));
+}
+
+function refuseBadForward(forward: Forward, facts: HostFacts, refuse: Refuse): void {
+  const problem = forwardProblem(forward, facts.addresses);
+  if (problem !== undefined) refuse('NOT_SERVABLE', problem);
+}
+
+/** A route to this machine itself needs no rule: the mapping on the same port serves it. */
+export function routeForwards(route: RouteObject, facts: HostFacts): Made {
+  const { key, leaseId: id, generation, ports, protocol } = route;
+  const refuse = (reason: string, message: string): never => { throw new Refused({ key, reason, message }); };
+  const addresses = route.addresses.map(address => canonicalAddress(address) ?? refuse('ROUTE_INVALID', `${JSON.stringify(address)} is not an address`));
+  const servable = onePerFamily(addresses).filter(to => hasFamilyOf(to, facts));
+  if (servable.length === 0) refuse('NO_ADDRESS_OF_FAMILY', `no lease address of this gateway has the family of ${addresses.join(' or ') || 'any address of the route'}`);
+  const remote = servable.filter(to => !facts.addresses.includes(to));
+  const transports = transportsOf(protocol);
+  const forwards = transports.flatMap((transport: Transport) => remote.map(to => ({ id, generation, transport, ports, to, toPort: undefined, hairpin: true })));
+  for (const forward of forwards) refuseBadForward(forward, facts, refuse);
+  const endpoints = remote.map(address => ({ address, port: undefined }));
+  return { forwards, served: endpoints.length === 0 ? [] : transports.map(transport => ({ transport, ports, endpoints })) };
+}
+
+/** The first address of each family. */
+function onePerFamily(addresses: readonly string[]): string[] {
+  return [4, 6].flatMap(family => addresses.filter(address => ipFamily(address) === family).slice(0, 1));
+}

@@ -1,0 +1,31 @@
+/** Which connections end after a round. Pure. */
+import type { Cut } from '../drivers/connections/connections.js';
+import type { CutJob } from './cutter.js';
+import type { End } from './ends.js';
+import type { Plan } from './plan.js';
+import type { RoundResult } from './rounds.js';
+import { changes, lostPlaces, type Serving } from './serving.js';
+
+type Round = RoundResult & {
+  dropMs: number;
+  /** True for an end that is carried out already, or waits to be. */
+  isKnown: (end: End) => boolean;
+};
+
+export function cutJobs({ plan, before, dropMs, isFirst, isKnown }: Round): CutJob[] {
+  const cuts = changes(before, plan.serving, dropMs);
+  const swept = isFirst ? sweepOf(plan, dropMs) : [];
+  const ends = plan.ends.filter(end => !isKnown(end)).map(end => ({ end, cuts: end.cuts.map(cut => withLostPlaces(cut, before, plan.serving)) }));
+  return [...[...cuts, ...swept].map(cut => ({ cuts: [cut], end: undefined })), ...ends];
+}
+
+/** Every guarded port: whatever does not lead where the plan says ends. */
+function sweepOf({ rules: { leased } }: Plan, dropMs: number): Cut[] {
+  return leased.map(({ transport, ports }) => ({ transport, ports, from: [], dropMs }));
+}
+
+function withLostPlaces(cut: Cut, before: Serving, after: Serving): Cut {
+  const known = new Set(cut.from.map(({ address, port }) => `${address} ${port}`));
+  const lost = lostPlaces(before, after, cut).filter(({ address, port }) => !known.has(`${address} ${port}`));
+  return lost.length === 0 ? cut : { ...cut, from: [...cut.from, ...lost] };
+}

@@ -1,0 +1,192 @@
+/**
+ * Brings the kernel to the desired state, for as long as the agent lives. Promises:
+ * - one round at a time; changes that come during a round share the next one;
+ * - a change starts a round at once; every interval, and first of all, a full round compares with what the kernel holds;
+ * - the outcome goes out right after the rules of a round; connections end afterwards, and are confirmed by another outcome;
+ * - a round that fails leaves `applied` where it was, is logged once and tried again; the next one looks at everything.
+ */
+import { nextDelayMs } from '../../shared/backoff.js';
+import type { Clock } from '../../shared/clock.js';
+import type { AgentReport, DesiredObject, StateVersion } from '../../shared/desired.js';
+import type { Log } from '../../shared/log.js';
+import type { ConnectionsDriver } from '../drivers/connections/connections.js';
+import { Cutter } from './cutter.js';
+import { cutJobs } from './jobs.js';
+import type { End, HostFacts, Plan } from './plan.js';
+import { Rounds, type RoundDrivers } from './rounds.js';
+import { realAfter, type After } from './timers.js';
+import { reachesByTcp, Verifier, type Reaches } from './verifier.js';
+
+export type RoundOutcome = Omit<AgentReport, 'session'>;
+
+export type ReconcileDrivers = RoundDrivers & { connections: Pick<ConnectionsDriver, 'cut'>; reaches?: Reaches };
+
+export type ReconcileOptions = {
+  drivers: ReconcileDrivers;
+  facts: HostFacts;
+  /** Between full rounds. */
+  intervalMs?: number;
+  /** How long new packets of a former target are dropped where no release, route or withdrawal says it. */
+  dropMs?: number;
+  clock: Clock;
+  log: Log;
+  onOutcome(outcome: RoundOutcome): void;
+  after?: After;
+  random?: () => number;
+};
+
+const INTERVAL_MS = 2_000;
+const DROP_MS = 60_000;
+const RETRY_BASE_MS = 100;
+const RETRY_MAX_MS = 5_000;
+
+type Desired = { version: StateVersion; objects: ReadonlyMap<string, DesiredObject> };
+
+export class ReconcileLoop {
+  private readonly options: Required<ReconcileOptions>;
+  private readonly rounds: Rounds;
+  private readonly cutter: Cutter;
+  private readonly verifier: Verifier;
+  private desired: Desired | undefined;
+  private applied: { version: StateVersion; plan: Plan } | undefined;
+  private wants: 'nothing' | 'change' | 'full' = 'nothing';
+  private running: Promise<void> | undefined;
+  private cancelTimer: (() => void) | undefined;
+  private fullDueMs: number;
+  private failures = 0;
+  private lastProblem: string | undefined;
+  private readonly confirmed = new Map<string, number>();
+  private driftRepairs = 0;
+  private lastOutcome = '';
+  private isClosed = false;
+  private lastEndMs: number;
+
+  constructor(options: ReconcileOptions) {
+    this.options = { intervalMs: INTERVAL_MS, dropMs: DROP_MS, after: realAfter, random: Math.random, ...options };
+    const { drivers, facts, log, after, random, clock } = this.options;
+    this.rounds = new Rounds({ drivers, facts, log });
+    this.cutter = new Cutter({
+      connections: drivers.connections, log, after, random,
+      leadsTo: (transport, port) => this.rounds.standing.endpoints(transport, port),
+      onEnded: ends => this.confirm(ends),
+      onProblems: () => this.report(),
+    });
+    this.verifier = new Verifier({ reaches: drivers.reaches ?? reachesByTcp, after, random, onVerified: () => this.report() });
+    this.fullDueMs = this.lastEndMs = clock.nowMs();
+    this.want('full');
+  }
+
+  /** When the last round ended, well or not: it stands still when the loop is stuck in a driver. */
+  get lastRoundAtMs(): number {
+    return this.lastEndMs;
+  }
+
+  /** `objects` must not be changed afterwards. */
+  setDesired(version: StateVersion, objects: ReadonlyMap<string, DesiredObject>): void {
+    this.desired = { version, objects };
+    this.want('change');
+  }
+
+  /** Starts a full round at once: somebody may have changed the kernel's tables. */
+  poke(): void {
+    this.want('full');
+  }
+
+  /** Waits for what runs. The rules stay. */
+  async close(): Promise<void> {
+    this.isClosed = true;
+    this.cancelTimer?.();
+    this.verifier.close();
+    await this.running;
+    await this.cutter.close();
+  }
+
+  private want(what: 'change' | 'full'): void {
+    if (this.isClosed) return;
+    if (this.wants !== 'full') this.wants = what;
+    this.running ??= this.run();
+  }
+
+  private async run(): Promise<void> {
+    this.cancelTimer?.();
+    // What is said in the same turn shares the round.
+    await Promise.resolve();
+    while (this.wants !== 'nothing' && !this.isClosed) await this.turn();
+    this.running = undefined;
+    if (!this.isClosed) this.rest();
+  }
+
+  private async turn(): Promise<void> {
+    const { clock, intervalMs } = this.options;
+    const startMs = clock.nowMs();
+    const isFull = this.wants === 'full' || this.rounds.needsFull || startMs >= this.fullDueMs;
+    this.wants = 'nothing';
+    if (this.desired !== undefined) await this.attempt(this.desired, isFull);
+    if (isFull) this.fullDueMs = startMs + intervalMs;
+    this.lastEndMs = clock.nowMs();
+  }
+
+  private rest(): void {
+    const { after, random, clock } = this.options;
+    const delayMs = this.failures === 0 ? Math.max(0, this.fullDueMs - clock.nowMs())
+      : nextDelayMs({ attempt: this.failures - 1, baseMs: RETRY_BASE_MS, maxMs: RETRY_MAX_MS, random });
+    this.cancelTimer = after(delayMs, () => this.want('full'));
+  }
+
+  private async attempt({ version, objects }: Desired, isFull: boolean): Promise<void> {
+    try {
+      const round = await this.rounds.run(objects, isFull);
+      const { plan } = round;
+      this.driftRepairs += round.repaired;
+      this.applied = { version, plan };
+      this.forget(plan);
+      this.succeeded();
+      this.verifier.set(plan.verify);
+      this.report();
+      const pending = this.cutter.pending();
+      const isKnown = ({ confirmation: { key, generation } }: End): boolean => this.confirmed.get(key) === generation || pending.get(key) === generation;
+      this.cutter.add(cutJobs({ ...round, dropMs: this.options.dropMs, isKnown }));
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+
+  private forget({ ends }: Plan): void {
+    const keys = new Set(ends.map(({ confirmation }) => confirmation.key));
+    for (const key of this.confirmed.keys()) if (!keys.has(key)) this.confirmed.delete(key);
+  }
+
+  private confirm(ends: readonly End[]): void {
+    for (const { confirmation: { key, generation } } of ends) this.confirmed.set(key, generation);
+    this.report();
+  }
+
+  private succeeded(): void {
+    if (this.failures > 0) this.options.log.info({ attempts: this.failures }, 'the kernel holds the desired state again');
+    this.failures = 0;
+    this.lastProblem = undefined;
+  }
+
+  private failed(error: unknown): void {
+    this.failures++;
+    const problem = error instanceof Error ? error.message : String(error);
+    if (problem !== this.lastProblem) this.options.log.error({ problem }, 'the kernel could not be brought to the desired state; trying again');
+    this.lastProblem = problem;
+  }
+
+  /** Says what is known, unless that was said already. */
+  private report(): void {
+    if (this.applied === undefined || this.isClosed) return;
+    const { version, plan } = this.applied;
+    const confirmations = plan.ends.map(({ confirmation }) => confirmation)
+      .filter(({ key, generation }) => this.confirmed.get(key) === generation);
+    const outcome: RoundOutcome = {
+      applied: version, problems: [...plan.problems, ...this.cutter.problems()], confirmations,
+      verified: this.verifier.verified(), driftRepairs: this.driftRepairs, occupied: plan.occupied,
+    };
+    const text = JSON.stringify(outcome);
+    if (text === this.lastOutcome) return;
+    this.lastOutcome = text;
+    this.options.onOutcome(outcome);
+  }
+}

@@ -1,0 +1,112 @@
+/** One round: from desired state to the kernel's rules and settings, and what must be cut because of it. */
+import type { DesiredObject } from '../../shared/desired.js';
+import type { Log } from '../../shared/log.js';
+import type { PortRange } from '../../shared/ports.js';
+import type { Listener } from '../drivers/connections/listeners.js';
+import type { RulesDriver } from '../drivers/rules/driver.js';
+import type { ReservedPorts } from '../drivers/settings/reserved.js';
+import { makePlan, type HostFacts, type Plan } from './plan.js';
+import { merge, Serving } from './serving.js';
+
+export type RoundDrivers = {
+  rules: Pick<RulesDriver, 'apply'>;
+  reservedPorts: Pick<ReservedPorts, 'set' | 'ours'>;
+  listeners(): Promise<Listener[]>;
+};
+
+type RoundsOptions = { drivers: RoundDrivers; facts: HostFacts; log: Log };
+
+type Objects = ReadonlyMap<string, DesiredObject>;
+
+export type RoundResult = {
+  plan: Plan;
+  /** What may have stood before. */
+  before: Serving;
+  /** What happened before this round is not known. */
+  isFirst: boolean;
+  repaired: number;
+};
+
+type Planned = { objects: Objects; listeners: readonly Listener[]; guarded: readonly PortRange[]; plan: Plan };
+
+export class Rounds {
+  /** Whatever may stand in the kernel: more than the plan during an attempt, and after one that did not succeed. */
+  private mayStand = new Serving([]);
+  private mustSweep = true;
+  private guarded: readonly PortRange[];
+  private listeners: Listener[] = [];
+  private planned: Planned | undefined;
+  private settingsProblem: string | undefined;
+
+  constructor(private readonly options: RoundsOptions) {
+    this.guarded = options.drivers.reservedPorts.ours;
+  }
+
+  get standing(): Serving {
+    return this.mayStand;
+  }
+
+  /** The next round must be a full one: the first, and one after a failure. */
+  get needsFull(): boolean {
+    return this.mustSweep;
+  }
+
+  /**
+   * `isFull`: compares with what the kernel holds; else trusts what the last round left. Throws when the kernel could not be
+   * brought to the plan; the next round then takes nothing for granted.
+   */
+  async run(objects: Objects, isFull: boolean): Promise<RoundResult> {
+    const { drivers } = this.options;
+    if (isFull || this.grantsChanged(objects)) await this.readListeners();
+    const plan = this.plan(objects);
+    await this.reserve(plan, isFull);
+    const before = this.mayStand;
+    const isFirst = this.mustSweep;
+    this.mustSweep = true;
+    if (before !== plan.serving) this.mayStand = merge(before, plan.serving);
+    const { repaired } = await drivers.rules.apply(plan.rules, { observe: isFull });
+    this.mustSweep = false;
+    this.mayStand = plan.serving;
+    this.guarded = plan.reserved;
+    return { plan, before, isFirst, repaired };
+  }
+
+  private grantsChanged(objects: Objects): boolean {
+    const before = this.planned?.objects;
+    if (before === objects) return false;
+    for (const object of objects.values()) {
+      if ((object.kind === 'lease' || object.kind === 'route') && before?.get(object.key)?.version !== object.version) return true;
+    }
+    return false;
+  }
+
+  private async readListeners(): Promise<void> {
+    const listeners = await this.options.drivers.listeners();
+    const isSame = listeners.length === this.listeners.length
+      && listeners.every((one, index) => one.port === this.listeners[index]?.port && one.address === this.listeners[index].address && one.transport === this.listeners[index].transport);
+    if (!isSame) this.listeners = listeners;
+  }
+
+  /** The last plan, as long as nothing that it depends on has changed. */
+  private plan(objects: Objects): Plan {
+    const { planned, listeners, guarded } = this;
+    if (planned?.objects === objects && planned.listeners === listeners && planned.guarded === guarded) return planned.plan;
+    const plan = makePlan({ objects, facts: this.options.facts, listeners, guarded });
+    this.planned = { objects, listeners, guarded: plan.reserved, plan };
+    return plan;
+  }
+
+  /** A kernel that refuses the setting is no reason to serve nothing: the guard does not depend on it. */
+  private async reserve({ reserved }: Plan, isFull: boolean): Promise<void> {
+    if (!isFull && reserved === this.guarded) return;
+    try {
+      await this.options.drivers.reservedPorts.set(reserved);
+      if (this.settingsProblem !== undefined) this.options.log.info('leased ports are reserved again');
+      this.settingsProblem = undefined;
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error);
+      if (problem !== this.settingsProblem) this.options.log.warn({ problem }, 'leased ports could not be put in ip_local_reserved_ports');
+      this.settingsProblem = problem;
+    }
+  }
+}
