@@ -2,10 +2,10 @@
 import type { RunChild } from '../child.js';
 import { readFailure, RulesError } from './errors.js';
 import { emptyFamily, parseSave, type ObservedFamily } from './parse.js';
-import { afterwards, planFamily } from './plan.js';
-import { renderFamily, type DesiredFamily, type Jump } from './render.js';
-import { parseSets, planSets, renderSets, type ObservedSets, type SetPlan } from './sets.js';
-import { checkedSpec, familyOf, FAMILIES, type Family, type RulesSpec } from './spec.js';
+import { afterwards, planFamily, type FamilyPlan } from './plan.js';
+import { renderFamily, type DesiredFamily, type Jump, type Trees } from './render.js';
+import { parseSets, planSets, renderSets, type ObservedSets, type SetPlan, type WantedSets } from './sets.js';
+import { checkedSpec, familyOf, FAMILIES, type Checked, type Family, type RulesSpec } from './spec.js';
 
 export type ObservedRules = Readonly<Record<Family, ObservedFamily>> & { readonly sets: ObservedSets };
 
@@ -15,10 +15,12 @@ export type Applied = { readonly changed: number; readonly repaired: number };
 type Plan = {
   families: Record<Family, { desired: DesiredFamily; script: string }>;
   sets: SetPlan;
+  wantedSets: WantedSets;
   changed: number;
 };
 
-type Known = { spec: RulesSpec; asked: RulesSpec; state: ObservedRules };
+type Known = { spec: RulesSpec; asked: RulesSpec; state: ObservedRules; trees: TreesOf };
+type TreesOf = Readonly<Record<Family, Trees | undefined>>;
 
 const TOOLS: Record<Family, { save: string; restore: string }> = {
   v4: { save: 'iptables-save', restore: 'iptables-restore' },
@@ -34,6 +36,7 @@ export class RulesDriver {
   #known: Known | undefined;
   /** Families in which nothing of ours was found while nothing was wanted there. */
   readonly #clean = new Set<Family>();
+  readonly #checked: Checked = new WeakMap();
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: { run: RunChild; deadlineMs?: number }) {
@@ -61,7 +64,7 @@ export class RulesDriver {
       this.#known = undefined;
       this.#clean.clear();
       const state = await this.#look(FAMILIES, NOTHING);
-      await this.#execute(planAll(NOTHING, state));
+      await this.#execute(planAll(NOTHING, state, undefined));
       await this.#restoreSets(Array.from(state.sets.keys(), name => `destroy ${name}`));
     });
   }
@@ -81,11 +84,11 @@ export class RulesDriver {
   }
 
   async #apply(asked: RulesSpec, observe: boolean): Promise<Applied> {
-    const spec = asked === this.#known?.asked ? this.#known.spec : checkedSpec(asked);
+    const spec = asked === this.#known?.asked ? this.#known.spec : checkedSpec(asked, this.#checked);
     if (!observe && this.#known !== undefined) {
       const before = this.#known;
       try {
-        return { changed: await this.#bring(asked, spec, before.state), repaired: 0 };
+        return { changed: await this.#bring(asked, spec, before), repaired: 0 };
       } catch (error) {
         if (!(error instanceof RulesError) || !OUTDATED.has(error.problem)) throw error;
         this.#known = before;
@@ -94,17 +97,18 @@ export class RulesDriver {
     const known = this.#known;
     const state = await this.#look(this.#familiesToSee(spec), spec);
     const same = known?.spec === spec;
-    const drift = known === undefined || same ? 0 : planAll(known.spec, state).changed;
-    const changed = await this.#bring(asked, spec, state);
+    const drift = known === undefined || same ? 0 : planAll(known.spec, state, known.trees).changed;
+    const changed = await this.#bring(asked, spec, { state, trees: known?.trees });
     return { changed, repaired: same ? changed : drift };
   }
 
-  async #bring(asked: RulesSpec, spec: RulesSpec, before: ObservedRules): Promise<number> {
-    const plan = planAll(spec, before);
+  async #bring(asked: RulesSpec, spec: RulesSpec, before: { state: ObservedRules; trees: TreesOf | undefined }): Promise<number> {
+    const plan = planAll(spec, before.state, before.trees);
     this.#known = undefined;
     await this.#execute(plan);
-    const after = (family: Family): ObservedFamily => afterwards(plan.families[family].desired, before[family]);
-    this.#known = { spec, asked, state: { v4: after('v4'), v6: after('v6'), sets: new Map([...before.sets, ...renderSets(spec)]) } };
+    const after = (family: Family): ObservedFamily => afterwards(plan.families[family].desired, before.state[family]);
+    const trees = { v4: plan.families.v4.desired.trees, v6: plan.families.v6.desired.trees };
+    this.#known = { spec, asked, trees, state: { v4: after('v4'), v6: after('v6'), sets: new Map([...before.state.sets, ...plan.wantedSets]) } };
     for (const family of FAMILIES) {
       if (familiesOf(spec).includes(family)) this.#clean.delete(family);
       else this.#clean.add(family);
@@ -170,16 +174,16 @@ export class RulesDriver {
 /** Failures that say that the kernel is not as it was last seen. */
 const OUTDATED: ReadonlySet<RulesError['problem']> = new Set(['chainMissing', 'setMissing', 'setOfOtherType', 'rejected'] as const);
 
-function planAll(spec: RulesSpec, state: ObservedRules): Plan {
-  const families = { v4: planOne(spec, 'v4', state), v6: planOne(spec, 'v6', state) };
-  const sets = planSets(renderSets(spec), state.sets);
-  return { families, sets, changed: families.v4.changed + families.v6.changed + sets.changed };
-}
-
-function planOne(spec: RulesSpec, family: Family, state: ObservedRules): { desired: DesiredFamily; script: string; changed: number } {
-  const observed = state[family];
-  const desired = renderFamily(spec, family, observed.docker ? 'DOCKER-USER' : 'FORWARD');
-  return { desired, ...planFamily(desired, observed) };
+function planAll(spec: RulesSpec, state: ObservedRules, trees: TreesOf | undefined): Plan {
+  const one = (family: Family): FamilyPlan & { desired: DesiredFamily } => {
+    const hook = state[family].docker ? 'DOCKER-USER' : 'FORWARD';
+    const desired = renderFamily(spec, { family, hook, before: trees?.[family] });
+    return { desired, ...planFamily(desired, state[family]) };
+  };
+  const families = { v4: one('v4'), v6: one('v6') };
+  const wantedSets = renderSets(spec);
+  const sets = planSets(wantedSets, state.sets);
+  return { families, sets, wantedSets, changed: families.v4.changed + families.v6.changed + sets.changed };
 }
 
 function familiesOf({ addresses }: Pick<RulesSpec, 'addresses'>): Family[] {

@@ -72,6 +72,7 @@ function leftChains(desired: DesiredTable, observed: ObservedTable): string[] {
 
 /** Rules that are missing, and how many are too many. The order of an own chain means nothing: no two of its rules meet. */
 function difference(wanted: readonly string[], found: readonly string[]): { missing: readonly string[]; extra: number } {
+  if (wanted === found) return { missing: [], extra: 0 };
   if (found.length === 0) return { missing: wanted, extra: 0 };
   if (wanted.length === found.length && wanted.every((rule, i) => rule === found[i])) return { missing: [], extra: 0 };
   const counts = new Map<string, number>();

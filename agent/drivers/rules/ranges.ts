@@ -1,13 +1,32 @@
 /** Sets of ports as sorted, disjoint, non-adjacent ranges. */
-import type { PortRange } from '../../../shared/ports.js';
+import { MAX_PORT, type PortRange } from '../../../shared/ports.js';
 
 /** Sorted and joined; the input may overlap and touch in any order. */
 export function union(ranges: readonly PortRange[]): PortRange[] {
+  return ranges.length > MANY ? unionOfMany(ranges) : unionOfFew(ranges);
+}
+
+const MANY = 256;
+
+function unionOfFew(ranges: readonly PortRange[]): PortRange[] {
   const joined: { first: number; last: number }[] = [];
   for (const { first, last } of [...ranges].sort((a, b) => a.first - b.first)) {
     const before = joined.at(-1);
     if (before !== undefined && first <= before.last + 1) before.last = Math.max(before.last, last);
     else joined.push({ first, last });
+  }
+  return joined;
+}
+
+/** By marking ports: sorting thousands of single ports would take longer. */
+function unionOfMany(ranges: readonly PortRange[]): PortRange[] {
+  const marks = new Uint8Array(MAX_PORT + 2);
+  for (const { first, last } of ranges) marks.fill(1, first, last + 1);
+  const joined: PortRange[] = [];
+  for (let first = marks.indexOf(1); first >= 0; ) {
+    const end = marks.indexOf(0, first);
+    joined.push({ first, last: end - 1 });
+    first = marks.indexOf(1, end);
   }
   return joined;
 }

@@ -3,28 +3,33 @@ import type { PortRange, Transport } from '../../../shared/ports.js';
 import { ACCEPT, CUT, CUT_SET, FORWARD, GUARD, GUARD_SET, MASQ, POST, ROOT, TARGET_SET, treeChain, type Table } from './layout.js';
 import { union } from './ranges.js';
 import { familyOf, TRANSPORTS, type Family, type RulesSpec } from './spec.js';
-import { growTree, type Chains } from './tree.js';
+import { growTree, type Tree } from './tree.js';
 
 /** A rule of a chain that is not portlease's, and that leads to one that is. */
 export type Jump = { readonly chain: string; readonly rule: string };
 
 export type DesiredTable = { readonly chains: ReadonlyMap<string, readonly string[]>; readonly jumps: readonly Jump[] };
-export type DesiredFamily = Readonly<Record<Table, DesiredTable>>;
+/** The dispatch trees of a family: given back to the next rendering, which then makes only what has changed. */
+export type Trees = Readonly<Record<Transport, Tree>>;
+export type DesiredFamily = Readonly<Record<Table, DesiredTable>> & { readonly trees: Trees | undefined };
 
 /** Where forwarded traffic meets portlease first. */
 export type ForwardHook = 'FORWARD' | 'DOCKER-USER';
 
+export type FamilyContext = { readonly family: Family; readonly hook: ForwardHook; readonly before?: Trees | undefined };
+
 /** Nothing at all, when the spec has no lease address of the family. */
-export function renderFamily(spec: RulesSpec, family: Family, hook: ForwardHook): DesiredFamily {
+export function renderFamily(spec: RulesSpec, { family, hook, before }: FamilyContext): DesiredFamily {
   const addresses = spec.addresses.filter(address => familyOf(address) === family);
-  if (addresses.length === 0) return { mangle: NOTHING, nat: NOTHING, filter: NOTHING };
-  return { mangle: mangle(addresses, family), nat: nat(spec, addresses, family), filter: filter(spec, addresses, hook) };
+  if (addresses.length === 0) return { mangle: NOTHING, nat: NOTHING, filter: NOTHING, trees: undefined };
+  const { table, trees } = nat(spec, addresses, family, before);
+  return { mangle: mangle(addresses, family), nat: table, filter: filter(spec, addresses, hook), trees };
 }
 
 const NOTHING: DesiredTable = { chains: new Map(), jumps: [] };
 
 function mangle(addresses: readonly string[], family: Family): DesiredTable {
-  const chains: Chains = new Map([
+  const chains = new Map([
     [GUARD, TRANSPORTS.map(transport => `-p ${transport} -m set --match-set ${GUARD_SET[transport]} dst -j DROP`)],
     [CUT, [`-m set --match-set ${CUT_SET[family]} src,src -j DROP`]],
   ]);
@@ -35,16 +40,20 @@ function mangle(addresses: readonly string[], family: Family): DesiredTable {
   return { chains, jumps: [{ chain: 'PREROUTING', rule: cut }, { chain: 'OUTPUT', rule: cut }, ...guard] };
 }
 
-function nat(spec: RulesSpec, addresses: readonly string[], family: Family): DesiredTable {
-  const chains: Chains = new Map([[ROOT, []], [POST, ownConnections(addresses, MASQ)], [MASQ, masquerade(spec, family)]]);
+type Nat = { table: DesiredTable; trees: Trees };
+
+function nat(spec: RulesSpec, addresses: readonly string[], family: Family, before: Trees | undefined): Nat {
+  const root: string[] = [];
+  const chains = new Map<string, readonly string[]>([[ROOT, root], [POST, ownConnections(addresses, MASQ)], [MASQ, masquerade(spec, family)]]);
+  const trees = {} as Record<Transport, Tree>;
   for (const transport of TRANSPORTS) {
     const forwards = spec.forwards.filter(forward => forward.transport === transport && familyOf(forward.to) === family);
-    if (forwards.length === 0) continue;
-    growTree(chains, transport, forwards);
-    chains.get(ROOT)?.push(`-p ${transport} -g ${treeChain(transport, 0, 65_536)}`);
+    const tree = trees[transport] = growTree(transport, forwards, before?.[transport]);
+    for (const [chain, rules] of tree.chains) chains.set(chain, rules);
+    if (forwards.length > 0) root.push(`-p ${transport} -g ${treeChain(transport, 0, 65_536)}`);
   }
   const jumps = ['PREROUTING', 'OUTPUT'].flatMap(chain => addresses.map(address => ({ chain, rule: `${to(address)} -j ${ROOT}` })));
-  return { chains, jumps: [...jumps, { chain: 'POSTROUTING', rule: `-j ${POST}` }] };
+  return { table: { chains, jumps: [...jumps, { chain: 'POSTROUTING', rule: `-j ${POST}` }] }, trees };
 }
 
 function masquerade(spec: RulesSpec, family: Family): string[] {
@@ -66,14 +75,14 @@ function ownConnections(addresses: readonly string[], chain: string): string[] {
 }
 
 function originalPorts(spec: RulesSpec, target: string): string[] {
-  return TRANSPORTS.flatMap(transport => leasedPorts(spec, transport).map(({ first, last }) =>
+  return TRANSPORTS.flatMap(transport => acceptedPorts(spec, transport).map(({ first, last }) =>
     `-m conntrack --ctproto ${PROTOCOL_NUMBER[transport]} --ctorigdstport ${first === last ? first : `${first}:${last}`} -j ${target}`));
 }
 
 const PROTOCOL_NUMBER: Record<Transport, number> = { tcp: 6, udp: 17 };
 
-/** Leased ports and, should a lease be late, those of forwards. */
-export function leasedPorts(spec: RulesSpec, transport: Transport): PortRange[] {
+/** Leased ports, and those of forwards: they may have been taken out of the guard. */
+function acceptedPorts(spec: RulesSpec, transport: Transport): PortRange[] {
   return union([...spec.leased, ...spec.forwards].filter(each => each.transport === transport).map(each => each.ports));
 }
 

@@ -2,7 +2,6 @@
 import type { PortRange } from '../../../shared/ports.js';
 import { CUT_SET, GUARD_SET, OWN_SET_PREFIX, TARGET_SET } from './layout.js';
 import { count, difference, union } from './ranges.js';
-import { leasedPorts } from './render.js';
 import { familyOf, FAMILIES, TRANSPORTS, type RulesSpec } from './spec.js';
 
 /** Members of a set whose content is this driver's; 'others' for sets that it only makes. */
@@ -22,7 +21,7 @@ export function renderSets(spec: RulesSpec): WantedSets {
   const sets = new Map<string, WantedSet>();
   if (spec.addresses.length === 0) return sets;
   for (const transport of TRANSPORTS) {
-    const members: Members = { kind: 'ports', ports: leasedPorts(spec, transport) };
+    const members: Members = { kind: 'ports', ports: union(spec.leased.filter(each => each.transport === transport).map(each => each.ports)) };
     sets.set(GUARD_SET[transport], { type: 'bitmap:port', options: 'range 0-65535', members });
   }
   for (const family of FAMILIES) {

@@ -1,6 +1,6 @@
 /** What the rules driver is asked to bring about, and what it refuses. */
-import { BlockList, isIP, SocketAddress } from 'node:net';
-import { isPort, overlaps, rangeText, type PortRange, type Transport } from '../../../shared/ports.js';
+import { isIP, SocketAddress } from 'node:net';
+import { isPort, MAX_PORT, rangeText, type PortRange, type Transport } from '../../../shared/ports.js';
 
 export type Family = 'v4' | 'v6';
 
@@ -36,17 +36,14 @@ export type RulesSpec = {
 
 const ID = /^[a-z0-9-]{1,18}$/;
 
-const NEVER = new BlockList();
-NEVER.addSubnet('0.0.0.0', 8, 'ipv4');
-NEVER.addSubnet('127.0.0.0', 8, 'ipv4');
-NEVER.addSubnet('169.254.0.0', 16, 'ipv4');
-NEVER.addSubnet('224.0.0.0', 3, 'ipv4');
-NEVER.addSubnet('::', 127, 'ipv6');
-NEVER.addSubnet('fe80::', 10, 'ipv6');
-NEVER.addSubnet('ff00::', 8, 'ipv6');
+/** Unspecified, loopback, link-local, multicast, reserved; and IPv4 in IPv6. */
+const NEVER: Record<Family, RegExp> = {
+  v4: /^(?:0|127|22[4-9]|2[3-5]\d)\.|^169\.254\./,
+  v6: /^(?:::1?$|::ffff:|fe[89ab]|ff)/,
+};
 
 export function familyOf(address: string): Family {
-  return isIP(address) === 6 ? 'v6' : 'v4';
+  return address.includes(':') ? 'v6' : 'v4';
 }
 
 /** The address as the kernel's tools print it. */
@@ -56,10 +53,8 @@ export function canonicalAddress(address: string): string {
 
 /** Why the address can be neither a lease address nor a target; undefined when it can. */
 export function addressProblem(address: string): string | undefined {
-  const kind = isIP(address);
-  if (kind === 0 || address.includes('%')) return `${JSON.stringify(address)} is not an IP address`;
-  const refused = NEVER.check(address, kind === 6 ? 'ipv6' : 'ipv4') || canonicalAddress(address).startsWith('::ffff:');
-  return refused ? `${address} is loopback, link-local, multicast, unspecified or IPv4 in IPv6` : undefined;
+  if (isIP(address) === 0 || address.includes('%')) return `${JSON.stringify(address)} is not an IP address`;
+  return NEVER[familyOf(address)].test(canonicalAddress(address)) ? `${address} is loopback, link-local, multicast, unspecified or IPv4 in IPv6` : undefined;
 }
 
 /** Why this forward cannot be served beside these lease addresses; undefined when it can. */
@@ -76,14 +71,22 @@ export function forwardProblem(forward: Forward, addresses: readonly string[]): 
   return `this machine has no lease address of the family of ${to}`;
 }
 
+/** Forwards that were found right, beside these addresses: a spec repeats most of the last one's. */
+export type Checked = WeakMap<Forward, { readonly beside: string; readonly forward: Forward }>;
+
 /** The spec with addresses as the kernel prints them. Throws on the first thing that cannot be brought about. */
-export function checkedSpec(spec: RulesSpec): RulesSpec {
+export function checkedSpec(spec: RulesSpec, checked: Checked = new WeakMap()): RulesSpec {
   for (const address of spec.addresses) refuse(addressProblem(address), 'lease address');
   for (const { ports } of spec.leased) refuse(isRange(ports) ? undefined : `${ports.first}-${ports.last} is not a range`, 'leased ports');
-  for (const forward of spec.forwards) refuse(forwardProblem(forward, spec.addresses), `forward ${forward.id}`);
+  const beside = spec.addresses.join(' ');
   const forwards = spec.forwards.map(forward => {
+    const known = checked.get(forward);
+    if (known?.beside === beside) return known.forward;
+    refuse(forwardProblem(forward, spec.addresses), `forward ${forward.id}`);
     const to = canonicalAddress(forward.to);
-    return to === forward.to ? forward : { ...forward, to };
+    const right = { beside, forward: to === forward.to ? forward : { ...forward, to } };
+    checked.set(forward, right);
+    return right.forward;
   });
   refuse(overlapProblem(forwards), 'forwards');
   return { ...spec, forwards, addresses: [...new Set(spec.addresses.map(canonicalAddress))] };
@@ -98,18 +101,15 @@ function isRange({ first, last }: PortRange): boolean {
 }
 
 function overlapProblem(forwards: readonly Forward[]): string | undefined {
-  const groups = new Map<string, Forward[]>();
-  for (const forward of forwards) {
-    const key = `${familyOf(forward.to)} ${forward.transport}`;
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [forward]);
-    else group.push(forward);
-  }
-  for (const group of groups.values()) {
-    group.sort((a, b) => a.ports.first - b.ports.first);
-    for (let i = 1; i < group.length; i++) {
-      const [a, b] = [group[i - 1] as Forward, group[i] as Forward];
-      if (overlaps(a.ports, b.ports)) return `${a.id} and ${b.id} both have ${b.transport} ${rangeText(b.ports)}`;
+  const owners = new Map<string, Int32Array>();
+  for (const [index, { id, to, transport, ports }] of forwards.entries()) {
+    const key = familyOf(to) + transport;
+    const owner = owners.get(key) ?? new Int32Array(MAX_PORT + 1);
+    owners.set(key, owner);
+    for (let port = ports.first; port <= ports.last; port++) {
+      const other = owner[port] as number;
+      if (other !== 0) return `${(forwards[other - 1] as Forward).id} and ${id} both have ${transport} ${rangeText({ first: port, last: port })}`;
+      owner[port] = index + 1;
     }
   }
   return undefined;
