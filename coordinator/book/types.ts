@@ -104,7 +104,7 @@ export type MappingRecord = {
   epoch: number;
   generation: number;
   createdAtMs: number;
-  /** held: first to be reclaimed from then on. quarantined: reusable from then on. Else 0. */
+  /** held: first to be reclaimed from then on. quarantined: reusable from then on. released: since then. Else 0. */
   untilMs: number;
   /** Book sequence at which the release was confirmed: the order of reuse. 0 before. */
   releasedSequence: number;

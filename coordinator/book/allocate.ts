@@ -1,0 +1,184 @@
+/** AllocatePorts: all the ports of an environment, or none. */
+import { covers } from '../../shared/ports.js';
+import { Draft, type Pick } from './draft.js';
+import { grant } from './leases.js';
+import { about, index, isInForce, tellHost, vacate } from './mappings.js';
+import type { Environment, Host, Mapping, Pool, State } from './state.js';
+import type { AllocateCommand, EnvironmentView, MappingRecord, Refusal, Reply, WantSpec } from './types.js';
+import { viewOf } from './views.js';
+
+/** A mapping that the request gets: one that the environment has, or a pick. */
+type Answer = Mapping | Pick;
+
+export function allocate(state: State, command: AllocateCommand): Reply {
+  const request = state.requests.get(command.requestId);
+  if (request !== undefined) {
+    if (request.record.bodyHash !== command.bodyHash) {
+      return { kind: 'refused', reason: 'REQUEST_ID_REUSED', message: `request id ${command.requestId} was used with another body`, field: 'request_id' };
+    }
+    return answer(state, request.record.environment, request.mappings, true);
+  }
+  const host = readyHost(state, command.host);
+  if ('kind' in host) return host;
+  const refusal = checkEnvironment(state, command);
+  if (refusal !== undefined) return refusal;
+  const draft = new Draft(state, host, command);
+  const answers: Answer[] = [];
+  for (const [position, want] of command.wants.entries()) {
+    const outcome = takeWant(state, command, draft, want, `wants[${position}]`, answers);
+    if (outcome === undefined) continue;
+    draft.rollback();
+    return outcome;
+  }
+  return command.dryRun ? preview(state, command, draft, answers) : record(state, command, host, draft, answers);
+}
+
+/** The host, if new ports may be allocated on it. */
+export function readyHost(state: State, name: string, field = 'host'): Host | Refusal {
+  const host = state.hosts.get(name);
+  const refuse = (reason: Refusal['reason'], message: string): Refusal => ({ kind: 'refused', reason, message, field, metadata: { host: name }, retryAfterMs: state.timing.heartbeatMs });
+  if (host === undefined) return { kind: 'refused', reason: 'HOST_UNKNOWN', message: `there is no host ${name}`, field, metadata: { host: name } };
+  if (!host.record.roles.includes('host')) return { kind: 'refused', reason: 'HOST_NOT_SERVING', message: `host ${name} does not have the role host`, field, metadata: { host: name } };
+  switch (host.state) {
+    case 'alive': return host;
+    case 'unknown': return refuse('HOST_NOT_READY', `host ${name} has not said hello since the coordinator started`);
+    case 'suspect': return refuse('HOST_SUSPECT', `the heartbeat of host ${name} is late`);
+    case 'lost': return refuse('HOST_LOST', `the heartbeat of host ${name} was lost`);
+  }
+}
+
+function checkEnvironment(state: State, command: AllocateCommand): Refusal | undefined {
+  const known = state.environments.get(command.environment);
+  if (known === undefined) return undefined;
+  const { tenant, host } = known.record;
+  if (tenant !== command.tenant) return { kind: 'refused', reason: 'ENVIRONMENT_OF_OTHER_TENANT', message: `environment ${command.environment} belongs to another tenant`, field: 'environment' };
+  if (host === command.host || ![...known.mappings].some((mapping) => isInForce(mapping.record.state))) return undefined;
+  return { kind: 'refused', reason: 'ENVIRONMENT_ELSEWHERE', message: `environment ${command.environment} is on host ${host}`, field: 'host', metadata: { host } };
+}
+
+function takeWant(state: State, command: AllocateCommand, draft: Draft, want: WantSpec, field: string, answers: Answer[]): Refusal | { kind: 'waiting' } | undefined {
+  const pool = poolOf(state, want, field);
+  if ('kind' in pool) return pool;
+  if (want.protocol !== undefined && !covers(pool.spec.protocol, want.protocol)) {
+    return { kind: 'refused', reason: 'PROTOCOL_NOT_SERVED', message: `pool ${pool.spec.pool} serves ${pool.spec.protocol}, not ${want.protocol}`, field: `${field}.protocol`, metadata: { pool: pool.spec.pool } };
+  }
+  if (want.internalPort === 0 && pool.spec.defaultInternalPort === 0) {
+    return { kind: 'refused', reason: 'INVALID_FIELD', message: `pool ${pool.spec.pool} has no default internal port: name one`, field: `${field}.internal_port` };
+  }
+  if ((want.internalPort || pool.spec.defaultInternalPort) + want.count - 1 > 65_535) {
+    return { kind: 'refused', reason: 'INVALID_FIELD', message: `internal_port + count - 1 is above 65535`, field: `${field}.internal_port` };
+  }
+  const had = existing(state, command, want);
+  for (const mapping of had) {
+    const differs = difference(mapping.record, want, pool);
+    if (differs !== undefined) return { kind: 'refused', reason: 'PORT_NAME_DIFFERS', message: `environment ${command.environment} has a port ${want.name} with another ${differs}`, field: `${field}.${differs}`, metadata: { mapping: mapping.record.mappingId } };
+  }
+  answers.push(...had);
+  if (had.length >= want.count) return undefined;
+  const before = draft.picks.length;
+  const outcome = draft.take(want, pool, had.length, field);
+  if (outcome === undefined) answers.push(...draft.picks.slice(before));
+  return outcome;
+}
+
+/** The mappings in force that the environment has under this port name, in order of index. */
+function existing(state: State, command: AllocateCommand, want: WantSpec): Mapping[] {
+  const environment = state.environments.get(command.environment);
+  if (environment === undefined) return [];
+  const had = [...environment.mappings].filter((mapping) => mapping.record.name === want.name && mapping.record.index < want.count && isInForce(mapping.record.state));
+  return had.sort((a, b) => a.record.index - b.record.index);
+}
+
+function difference(record: MappingRecord, want: WantSpec, pool: Pool): string | undefined {
+  if (record.pool !== pool.spec.pool) return want.source.kind === 'pool' ? 'pool' : 'service_type';
+  if (record.protocol !== (want.protocol ?? pool.spec.protocol)) return 'protocol';
+  if (record.target.address !== want.target.address) return 'target';
+  if (record.internalPort !== (want.internalPort || pool.spec.defaultInternalPort) + record.index) return 'internal_port';
+  if (want.choice.kind === 'exact' && record.port !== want.choice.port + record.index) return 'exact_port';
+  return undefined;
+}
+
+function poolOf(state: State, want: WantSpec, field: string): Pool | Refusal {
+  const { source } = want;
+  if (source.kind === 'pool') {
+    const pool = state.pools.get(source.pool);
+    return pool ?? { kind: 'refused', reason: 'POOL_UNKNOWN', message: `gateway ${state.gateway.gateway} has no pool ${source.pool}`, field: `${field}.pool`, metadata: { pool: source.pool, gateway: state.gateway.gateway } };
+  }
+  const type = source.serviceType;
+  const fitting = [...state.pools.values()].filter(({ spec }) => spec.serviceType === type || spec.aliases.includes(type));
+  const metadata = { service_type: type, gateway: state.gateway.gateway, pools: fitting.map(({ spec }) => spec.pool).join(',') };
+  if (fitting.length > 1) return { kind: 'refused', reason: 'SERVICE_TYPE_AMBIGUOUS', message: `pools ${metadata.pools} serve ${type}`, field: `${field}.service_type`, metadata };
+  return fitting[0] ?? { kind: 'refused', reason: 'SERVICE_TYPE_UNKNOWN', message: `no pool of gateway ${state.gateway.gateway} serves ${type}`, field: `${field}.service_type`, metadata };
+}
+
+function record(state: State, command: AllocateCommand, host: Host, draft: Draft, answers: Answer[]): Reply {
+  const environment = environmentFor(state, command);
+  for (const { holder, ports } of draft.grants) {
+    for (let port = ports.first; port <= ports.last; port += 1) holder.free.remove(port);
+    const picked = draft.picks.filter((pick) => pick.holder === holder && pick.port >= ports.first && pick.port <= ports.last);
+    grant(state, holder, ports);
+    for (const pick of picked) holder.free.remove(pick.port);
+  }
+  for (const mapping of draft.returning) vacate(state, mapping);
+  const mappings = answers.map((found) => ('record' in found ? found : makeMapping(state, command, host, environment, found)));
+  for (const mapping of mappings) if (command.verify && !mapping.verify) askVerification(state, mapping);
+  const request = { requestId: command.requestId, bodyHash: command.bodyHash, environment: command.environment, mappingIds: mappings.map(({ record: { mappingId } }) => mappingId), atMs: state.nowMs };
+  const kept = { record: request, mappings };
+  state.requests.set(command.requestId, kept);
+  state.dirty.requests.add(kept);
+  state.changed = true;
+  return answer(state, command.environment, mappings, false);
+}
+
+function askVerification(state: State, mapping: Mapping): void {
+  mapping.verify = true;
+  mapping.verified = false;
+  tellHost(state, mapping);
+}
+
+function environmentFor(state: State, command: AllocateCommand): Environment {
+  let environment = state.environments.get(command.environment);
+  if (environment === undefined) {
+    const { tenant, labels, host } = command;
+    environment = { record: { environment: command.environment, tenant, host, labels, createdAtMs: state.nowMs, revision: 0 }, mappings: new Set() };
+    state.environments.set(command.environment, environment);
+  } else {
+    environment.record.host = command.host;
+    if (Object.keys(command.labels).length > 0) environment.record.labels = command.labels;
+  }
+  state.dirtyEnvironment(environment);
+  return environment;
+}
+
+function makeMapping(state: State, command: AllocateCommand, host: Host, environment: Environment, pick: Pick): Mapping {
+  const { want, holder, port, protocol, internalPort } = pick;
+  const mapping = index(state, {
+    mappingId: state.newId('m'), environment: command.environment, tenant: command.tenant, name: want.name, index: pick.index,
+    space: holder.poolSpace.space.name, pool: holder.poolSpace.pool.spec.pool, host: host.record.host, port, protocol, target: want.target,
+    internalPort, state: 'pending', reason: 'NOT_CONFIRMED_BY_HOST', epoch: state.gateway.epoch, generation: state.sequence,
+    createdAtMs: state.nowMs, untilMs: 0, releasedSequence: 0,
+  }, environment);
+  mapping.verify = command.verify;
+  state.dirtyMapping(mapping);
+  tellHost(state, mapping);
+  state.event('PortAllocated', about(mapping));
+  return mapping;
+}
+
+function answer(state: State, name: string, mappings: Mapping[], replayed: boolean): Reply {
+  return { kind: 'allocated', view: viewOf(state, name, mappings), mappings: mappings.map((mapping) => ({ ...mapping.record })), replayed };
+}
+
+/** What a dry run answers: the mappings as they would be, without an id. */
+function preview(state: State, command: AllocateCommand, draft: Draft, answers: Answer[]): Reply {
+  const { environment, tenant, host, labels } = command;
+  const mappings = answers.map((found): MappingRecord => ('record' in found ? { ...found.record } : {
+    mappingId: '', environment, tenant, name: found.want.name, index: found.index, space: found.holder.poolSpace.space.name,
+    pool: found.holder.poolSpace.pool.spec.pool, host, port: found.port, protocol: found.protocol, target: found.want.target,
+    internalPort: found.internalPort, state: 'pending', reason: 'DRY_RUN', epoch: state.gateway.epoch, generation: 0,
+    createdAtMs: state.nowMs, untilMs: 0, releasedSequence: 0,
+  }));
+  draft.rollback();
+  const view: EnvironmentView = { environment: { environment, tenant, host, labels, createdAtMs: state.nowMs, revision: state.gateway.sequence }, mappings };
+  return { kind: 'allocated', view, mappings, replayed: false };
+}

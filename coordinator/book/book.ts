@@ -1,0 +1,214 @@
+/**
+ * The lease book of one gateway: all its state in memory, changed by one decision at a time. A decision is synchronous and takes
+ * microseconds; it touches no clock, file or socket. What it lets out must wait until `sequence` is durable (S5).
+ */
+import { allocate } from './allocate.js';
+import { createHost, heartbeat, hello, replaceHost, report } from './hosts.js';
+import { move } from './move.js';
+import { takePushes } from './outbox.js';
+import { createPool, deletePool, updatePool } from './pools.js';
+import { release, reclaimHost } from './release.js';
+import { restore, type BookOptions } from './restore.js';
+import type { State } from './state.js';
+import { scheduleForgetting, tick } from './tick.js';
+import type {
+  Changes, Command, Decision, EnvironmentView, GatewayRecord, HostView, LeaseView, MappingRecord, PoolFigures, PoolSpec, Reply, StoredGateway,
+} from './types.js';
+import { figuresOf, hostView, leaseView, viewOf } from './views.js';
+
+export type { BookOptions } from './restore.js';
+
+/** Commands that leave an audit record. */
+const AUDITED = {
+  allocate: 'AllocatePorts', release: 'ReleasePorts', move: 'MoveEnvironment', createPool: 'CreatePool', updatePool: 'UpdatePool',
+  deletePool: 'DeletePool', createHost: 'CreateHost', replaceHost: 'ReplaceHost', reclaimHost: 'ReclaimHost', hello: 'Session',
+} as const;
+
+export class Book {
+  private constructor(private readonly state: State) {}
+
+  /** A book as the journal has it; `epoch` is larger than every epoch before. */
+  static restore(stored: StoredGateway, options: BookOptions): Book {
+    return new Book(restore(stored, options));
+  }
+
+  /** Book sequence of the newest decision that changed something. */
+  get sequence(): number {
+    return this.state.gateway.sequence;
+  }
+
+  get gateway(): GatewayRecord {
+    return this.state.gateway;
+  }
+
+  decide(command: Command, nowMs: number): Decision {
+    const { state } = this;
+    state.begin(nowMs);
+    const reply = dispatch(state, command);
+    audit(state, command, reply);
+    if (state.changed) state.gateway.sequence += 1;
+    return { reply, sequence: state.gateway.sequence, pushes: takePushes(state), touchedMappings: state.touched, progress: state.progress };
+  }
+
+  /** All rows that changed since it was last called, or undefined when nothing did. */
+  takeChanges(): Changes | undefined {
+    const { state } = this;
+    const dirty = state.takeDirty();
+    const records = <T>(items: Set<{ record: T }>): T[] => [...items].map((item) => item.record);
+    const changes: Changes = {
+      gateway: { ...state.gateway }, removedPools: dirty.removedPools, removedHosts: dirty.removedHosts, removedLeases: dirty.removedLeases,
+      removedEnvironments: dirty.removedEnvironments, removedRequests: dirty.removedRequests, pools: [...dirty.pools].map((pool) => pool.spec),
+      hosts: records(dirty.hosts), leases: records(dirty.leases), environments: records(dirty.environments), mappings: records(dirty.mappings),
+      requests: records(dirty.requests), events: dirty.events, audits: dirty.audits,
+    };
+    const empty = state.gateway.sequence === this.takenSequence;
+    this.takenSequence = state.gateway.sequence;
+    return empty ? undefined : changes;
+  }
+  private takenSequence = -1;
+
+  environment(name: string): EnvironmentView | undefined {
+    return this.state.environments.has(name) ? viewOf(this.state, name, []) : undefined;
+  }
+
+  /** Environments after `name` in order of name, at most `limit` that pass the filter. */
+  environmentsAfter(name: string, limit: number, filter: (view: EnvironmentView) => boolean): EnvironmentView[] {
+    const found: EnvironmentView[] = [];
+    for (const key of [...this.state.environments.keys()].filter((candidate) => candidate > name).sort()) {
+      const view = viewOf(this.state, key, []);
+      if (filter(view)) found.push(view);
+      if (found.length === limit) break;
+    }
+    return found;
+  }
+
+  /** A mapping that owns its port, quarantined ones included. */
+  mapping(mappingId: string): MappingRecord | undefined {
+    const mapping = this.state.mappings.get(mappingId);
+    return mapping === undefined ? undefined : { ...mapping.record };
+  }
+
+  /** The mapping's target answered since that was asked for. */
+  isVerified(mappingId: string): boolean {
+    return this.state.mappings.get(mappingId)?.verified === true;
+  }
+
+  /** Mappings after `mappingId` in order of id, at most `limit` that pass the filter. */
+  mappingsAfter(mappingId: string, limit: number, filter: (record: MappingRecord) => boolean): MappingRecord[] {
+    const found: MappingRecord[] = [];
+    for (const key of [...this.state.mappings.keys()].filter((candidate) => candidate > mappingId).sort()) {
+      const { record } = this.state.mappings.get(key) as { record: MappingRecord };
+      if (filter(record)) found.push({ ...record });
+      if (found.length === limit) break;
+    }
+    return found;
+  }
+
+  host(name: string): HostView | undefined {
+    const host = this.state.hosts.get(name);
+    return host === undefined ? undefined : hostView(this.state, host);
+  }
+
+  hasHost(host: string): boolean {
+    return this.state.hosts.has(host);
+  }
+
+  poolSpecs(): PoolSpec[] {
+    return [...this.state.pools.values()].map(({ spec }) => ({ ...spec }));
+  }
+
+  poolFigures(pool: string): PoolFigures | undefined {
+    const known = this.state.pools.get(pool);
+    return known === undefined ? undefined : figuresOf(this.state, known);
+  }
+
+  hosts(): HostView[] {
+    return [...this.state.hosts.values()].map((host) => hostView(this.state, host));
+  }
+
+  /** Leases in order of space and first port. */
+  leases(): LeaseView[] {
+    const views = [...this.state.leases.values()].map((lease) => leaseView(this.state, lease));
+    return views.sort((a, b) => (a.record.space === b.record.space ? a.record.first - b.record.first : a.record.space < b.record.space ? -1 : 1));
+  }
+
+  /** Host id of the machine with the gateway role. */
+  gatewayAgent(): string | undefined {
+    return this.state.gatewayAgent?.record.host;
+  }
+
+  counts(): { environments: number; mappings: number } {
+    return { environments: this.state.environments.size, mappings: this.state.mappings.size };
+  }
+
+  /** For tests: the state that invariants are checked on. */
+  get inside(): State {
+    return this.state;
+  }
+}
+
+function dispatch(state: State, command: Command): Reply {
+  switch (command.kind) {
+    case 'allocate': {
+      const reply = allocate(state, command);
+      const request = reply.kind === 'allocated' && !reply.replayed ? state.requests.get(command.requestId) : undefined;
+      if (request !== undefined) scheduleForgetting(state, request);
+      return reply;
+    }
+    case 'release': return release(state, command.selector);
+    case 'move': return move(state, command);
+    case 'hello': return hello(state, command);
+    case 'report': return report(state, command);
+    case 'heartbeat': return heartbeat(state, command);
+    case 'createPool': return createPool(state, command.pool, command.seed);
+    case 'updatePool': return updatePool(state, command.pool, command.change);
+    case 'deletePool': return deletePool(state, command.pool);
+    case 'createHost': return createHost(state, command);
+    case 'replaceHost': return replaceHost(state, command.host);
+    case 'reclaimHost': return reclaimHost(state, command.host);
+    case 'noteRefusal': return { kind: 'done' };
+    case 'tick':
+      tick(state);
+      return { kind: 'done' };
+    default:
+      return command satisfies never;
+  }
+}
+
+/** One record for each mutation, accepted or refused, in the same transaction (S11). A replay, a dry run and waiting change nothing. */
+function audit(state: State, command: Command, reply: Reply): void {
+  if (command.kind === 'noteRefusal') {
+    const { actor, action, reason, environment, requestId, detail } = command;
+    state.audit({ actor, action, outcome: reason, environment, requestId, detail });
+    return;
+  }
+  if (!(command.kind in AUDITED) || reply.kind === 'waiting') return;
+  if (command.kind === 'allocate' && (command.dryRun || (reply.kind === 'allocated' && reply.replayed))) return;
+  if (command.kind === 'createPool' && command.seed && !state.changed) return;
+  const { actor } = command as { actor: string };
+  const action = AUDITED[command.kind as keyof typeof AUDITED];
+  const outcome = reply.kind === 'refused' ? reply.reason : 'ok';
+  const requestId = command.kind === 'allocate' ? command.requestId : '';
+  state.audit({ actor, action, outcome, environment: environmentOf(command), requestId, detail: detailOf(command) });
+}
+
+function environmentOf(command: Command): string {
+  if (command.kind === 'allocate' || command.kind === 'move') return command.environment;
+  return command.kind === 'release' && command.selector.kind === 'environment' ? command.selector.environment : '';
+}
+
+function detailOf(command: Command): string {
+  switch (command.kind) {
+    case 'allocate': return `{"host":"${command.host}"}`;
+    case 'move': return `{"host":"${command.host}"}`;
+    case 'release': return JSON.stringify(command.selector);
+    case 'createPool': return `{"pool":"${command.pool.pool}"}`;
+    case 'updatePool': return JSON.stringify({ pool: command.pool, change: command.change });
+    case 'deletePool': return `{"pool":"${command.pool}"}`;
+    case 'createHost': return `{"host":"${command.host}"}`;
+    case 'hello': return JSON.stringify({ host: command.host, bootId: command.bootId, lastSession: command.lastSession });
+    case 'replaceHost':
+    case 'reclaimHost': return JSON.stringify({ host: command.host, reason: command.reason });
+    default: return '{}';
+  }
+}

@@ -1,0 +1,254 @@
+/** Hosts and their sessions: hello, heartbeat, report, and what an operator says of them. */
+import { StateDigest } from '../../shared/digest.js';
+import { activate, finishWithdrawal, renewLeases, route, routed } from './leases.js';
+import { freePort, isInForce, rest, setState, settle } from './mappings.js';
+import { digestOf, snapshot } from './outbox.js';
+import { fenceReleasing } from './release.js';
+import type { Host, Mapping, State } from './state.js';
+import type { Command, Confirmation, HeartbeatCommand, HelloCommand, HostRecord, Refusal, ReportCommand, Reply } from './types.js';
+
+export function makeHost(record: HostRecord, nowMs: number): Host {
+  return {
+    record, state: record.lostAtMs > 0 ? 'lost' : 'unknown', heardAtMs: nowMs, heard: false, mappings: new Set(), leases: new Set(), driftRepairs: 0,
+    desired: undefined, digest: new StateDigest(), digestLog: [], revision: 0, appliedRevision: 0, awaiting: new Set(), problems: new Map(), behind: { heartbeats: 0, lastAccepted: 0 },
+    outbox: new Map(), occupied: new Set(),
+  };
+}
+
+export function newHostRecord(host: string, roles: HostRecord['roles'], failureDomain: string, publicHost: string): HostRecord {
+  return { host, roles, failureDomain, publicHost, addresses: [], session: 0, confirmedSession: 0, bootId: '', agentVersion: '', replaceable: false, lostAtMs: 0 };
+}
+
+export function createHost(state: State, command: Extract<Command, { kind: 'createHost' }>): Reply {
+  if (state.hosts.has(command.host)) return { kind: 'refused', reason: 'HOST_EXISTS', message: `there is a host ${command.host}`, field: 'host.host' };
+  const refusal = refuseRoles(state, command.host, command.roles, 'host.roles');
+  if (refusal !== undefined) return refusal;
+  const host = addHost(state, newHostRecord(command.host, command.roles, command.failureDomain, command.publicHost));
+  return { kind: 'host', host: { ...host.record } };
+}
+
+export function replaceHost(state: State, name: string): Reply {
+  const host = state.hosts.get(name);
+  if (host === undefined) return { kind: 'refused', reason: 'HOST_UNKNOWN', message: `there is no host ${name}`, field: 'host', metadata: { host: name } };
+  host.record.replaceable = true;
+  state.dirtyHost(host);
+  return { kind: 'host', host: { ...host.record } };
+}
+
+export function hello(state: State, command: HelloCommand): Reply {
+  const known = state.hosts.get(command.host);
+  const refusal = refuseHello(state, command, known);
+  if (refusal !== undefined) {
+    state.event('HostRefused', { host: command.host, detail: `{"reason":"${refusal.reason}"}` });
+    return refusal;
+  }
+  const host = known ?? addHost(state, newHostRecord(command.host, command.roles, '', ''));
+  const rebooted = host.record.bootId !== command.bootId;
+  const moved = host.record.addresses.join() !== command.addresses.join();
+  Object.assign(host.record, {
+    roles: command.roles, addresses: command.addresses, bootId: command.bootId, agentVersion: command.agentVersion,
+    session: host.record.session + 1, replaceable: false, lostAtMs: 0,
+  });
+  if (command.roles.includes('gateway')) state.gatewayAgent = host;
+  state.dirtyHost(host);
+  welcomeBack(state, host, rebooted);
+  if (moved) for (const lease of host.leases) route(state, lease);
+  if (state.gatewayAgent === host) awaitRoutes(state);
+  state.progress = true;
+  return { kind: 'welcome', session: host.record.session, epoch: state.gateway.epoch, state: snapshot(state, host) };
+}
+
+export function heartbeat(state: State, command: HeartbeatCommand): Reply {
+  const host = state.hosts.get(command.host);
+  if (host === undefined) return { kind: 'refused', reason: 'HOST_UNKNOWN', message: `there is no host ${command.host}`, field: 'host' };
+  // A host that was given up for lost says hello again, so that it learns what it still has before anything is renewed.
+  if (host.desired === undefined || host.record.session !== command.session || host.state === 'lost') return { kind: 'heartbeat', staleSession: true, rebuild: false };
+  heard(state, host);
+  return { kind: 'heartbeat', staleSession: false, rebuild: staysBehind(host, command) };
+}
+
+export function report(state: State, command: ReportCommand): Reply {
+  const host = state.hosts.get(command.host);
+  if (host === undefined || host.desired === undefined || host.record.session !== command.session) {
+    return { kind: 'refused', reason: 'STALE_SESSION', message: `session ${command.session} is not the newest of host ${command.host}` };
+  }
+  confirmSession(state, host);
+  host.driftRepairs = command.driftRepairs;
+  setAside(state, host, command);
+  for (const confirmation of command.confirmations) confirm(state, host, confirmation);
+  const problems = new Map(command.problems.map((problem) => [problem.key, `${problem.reason}: ${problem.message}`]));
+  const { applied } = command;
+  if (applied.epoch === state.gateway.epoch && applied.session === host.record.session) {
+    host.appliedRevision = Math.max(host.appliedRevision, applied.revision);
+    settleMappings(state, host, problems);
+    if (state.gatewayAgent === host) settleRoutes(state, host, problems);
+  }
+  for (const mappingId of command.verified) verify(state, host, mappingId);
+  return { kind: 'done' };
+}
+
+function refuseHello(state: State, command: HelloCommand, known: Host | undefined): Refusal | undefined {
+  const metadata = { host: command.host, gateway: state.gateway.gateway };
+  const refuse = (reason: Refusal['reason'], message: string): Refusal => ({ kind: 'refused', reason, message, metadata });
+  if (known === undefined && !command.admit) return refuse('NOT_ADMITTED', `host ${command.host} is not known`);
+  if (known !== undefined && !command.admit && known.record.roles.join() !== command.roles.join()) return refuse('NOT_ADMITTED', `host ${command.host} has the roles ${known.record.roles.join(', ')}, not ${command.roles.join(', ')}`);
+  const wrongRole = refuseRoles(state, command.host, command.roles, 'roles');
+  if (wrongRole !== undefined) return wrongRole;
+  const { accepted, lastSession } = command;
+  const record = known?.record;
+  if (record?.replaceable !== true && lastSession < (record?.confirmedSession ?? 0)) {
+    return refuse('SECOND_MACHINE', `this machine knows session ${lastSession} of host ${command.host}, the newest is ${record?.confirmedSession}`);
+  }
+  const beyond = lastSession > (record?.session ?? 0) || (accepted !== undefined && (accepted.epoch > state.gateway.epoch || accepted.revision > state.gateway.sequence));
+  if (beyond && record?.replaceable !== true) return refuse('DATABASE_IS_OLDER', `host ${command.host} knows session ${lastSession}, epoch ${accepted?.epoch}, revision ${accepted?.revision}: more than this database`);
+  return undefined;
+}
+
+function refuseRoles(state: State, name: string, roles: HostRecord['roles'], field: string): Refusal | undefined {
+  if (!roles.includes('gateway')) return undefined;
+  const metadata = { host: name, gateway: state.gateway.gateway };
+  if (!state.shared) return { kind: 'refused', reason: 'INVALID_FIELD', message: `gateway ${state.gateway.gateway} has scope host: its hosts are reached directly, none has the role gateway`, field, metadata };
+  const other = state.gatewayAgent;
+  if (other === undefined || other.record.host === name) return undefined;
+  return { kind: 'refused', reason: 'GATEWAY_HAS_AGENT', message: `host ${other.record.host} has the gateway role`, field, metadata: { ...metadata, other: other.record.host } };
+}
+
+function addHost(state: State, record: HostRecord): Host {
+  const host = makeHost(record, state.nowMs);
+  state.hosts.set(record.host, host);
+  if (record.roles.includes('gateway')) state.gatewayAgent = host;
+  state.dirtyHost(host);
+  return host;
+}
+
+function welcomeBack(state: State, host: Host, rebooted: boolean): void {
+  const wasLost = host.state === 'lost';
+  if (host.state !== 'alive') state.event('HostAlive', { host: host.record.host });
+  host.state = 'alive';
+  host.heardAtMs = state.nowMs;
+  host.heard = true;
+  host.problems = new Map();
+  host.appliedRevision = 0;
+  host.behind = { heartbeats: 0, lastAccepted: 0 };
+  if (wasLost) renewLeases(state, host);
+  for (const mapping of host.mappings) {
+    if (!isInForce(mapping.record.state)) continue;
+    mapping.applied = false;
+    mapping.hostRevision = state.sequence;
+    host.awaiting.add(mapping);
+    if (rebooted && mapping.record.state === 'live') setState(state, mapping, 'pending', 'NOT_CONFIRMED_BY_HOST');
+  }
+}
+
+function awaitRoutes(state: State): void {
+  for (const lease of state.leases.values()) {
+    if (lease.record.state === 'withdrawing' || lease.record.state === 'fencing') continue;
+    lease.routeRevision = state.sequence;
+    state.unrouted.add(lease);
+  }
+  for (const host of state.hosts.values()) if (host.state === 'suspect' || host.state === 'lost') fenceReleasing(state, host);
+}
+
+function heard(state: State, host: Host): void {
+  host.heardAtMs = state.nowMs;
+  host.heard = true;
+  confirmSession(state, host);
+  if (host.state !== 'suspect') return;
+  host.state = 'alive';
+  state.progress = true;
+  state.event('HostAlive', { host: host.record.host });
+}
+
+function confirmSession(state: State, host: Host): void {
+  if (host.record.confirmedSession === host.record.session) return;
+  host.record.confirmedSession = host.record.session;
+  state.dirtyHost(host);
+}
+
+/** True when the accepted state has been another one than the book's for three heartbeats without getting on. */
+function staysBehind(host: Host, command: HeartbeatCommand): boolean {
+  const { behind } = host;
+  const advanced = command.acceptedRevision > behind.lastAccepted && command.acceptedRevision < host.revision;
+  behind.lastAccepted = command.acceptedRevision;
+  if (advanced || isCurrent(host, command)) behind.heartbeats = 0;
+  else behind.heartbeats += 1;
+  return behind.heartbeats >= 3;
+}
+
+function isCurrent(host: Host, command: HeartbeatCommand): boolean {
+  return command.acceptedRevision === host.revision && digestOf(host) === command.digest;
+}
+
+function confirm(state: State, host: Host, confirmation: Confirmation): void {
+  const [kind, id] = confirmation.key.split('/') as [string, string];
+  if (kind === 'release') {
+    const mapping = state.mappings.get(id);
+    if (mapping?.record.host !== host.record.host || mapping.record.state !== 'releasing') return;
+    if (mapping.record.generation !== confirmation.generation || mapping.record.port !== confirmation.ports.first) return;
+    const lease = state.leaseAt(state.space(mapping.record.space), mapping.record.port);
+    if (lease?.record.state !== 'withdrawing') rest(state, mapping);
+    return;
+  }
+  const lease = state.leases.get(id);
+  if (lease === undefined || state.gatewayAgent !== host || lease.record.generation !== confirmation.generation) return;
+  if (lease.record.first !== confirmation.ports.first || lease.record.last !== confirmation.ports.last || lease.record.protocol !== confirmation.protocol) return;
+  if (kind === 'withdrawal' && lease.record.state === 'withdrawing') finishWithdrawal(state, lease);
+  if (kind === 'route' && lease.record.state === 'fencing') activate(state, lease);
+}
+
+function settleMappings(state: State, host: Host, problems: Map<string, string>): void {
+  for (const mapping of host.awaiting) {
+    if (mapping.hostRevision > host.appliedRevision || problems.has(`mapping/${mapping.record.mappingId}`)) continue;
+    host.awaiting.delete(mapping);
+    mapping.applied = true;
+    settle(state, mapping);
+  }
+  for (const [key, problem] of problems) {
+    const mapping = mappingOf(state, host, key);
+    if (mapping === undefined || mapping.hostRevision > host.appliedRevision) continue;
+    if (mapping.record.state === 'pending' || mapping.record.state === 'live') setState(state, mapping, 'blocked', problem);
+  }
+  for (const key of host.problems.keys()) {
+    const mapping = problems.has(key) ? undefined : mappingOf(state, host, key);
+    if (mapping?.record.state !== 'blocked') continue;
+    setState(state, mapping, 'pending', 'NOT_CONFIRMED_BY_GATEWAY');
+    settle(state, mapping);
+  }
+  host.problems = problems;
+}
+
+function settleRoutes(state: State, host: Host, problems: Map<string, string>): void {
+  for (const lease of state.unrouted) {
+    if (lease.record.state === 'fencing' || lease.routeRevision > host.appliedRevision || problems.has(`route/${lease.record.leaseId}`)) continue;
+    routed(state, lease);
+  }
+}
+
+function mappingOf(state: State, host: Host, key: string): Mapping | undefined {
+  const mapping = key.startsWith('mapping/') ? state.mappings.get(key.slice('mapping/'.length)) : undefined;
+  return mapping?.record.host === host.record.host ? mapping : undefined;
+}
+
+function verify(state: State, host: Host, mappingId: string): void {
+  const mapping = state.mappings.get(mappingId);
+  if (mapping === undefined || mapping.record.host !== host.record.host || mapping.verified) return;
+  mapping.verified = true;
+  state.touched.push(mappingId);
+}
+
+/** Ports that a foreign process holds are not given out; once it is gone they are. */
+function setAside(state: State, host: Host, command: ReportCommand): void {
+  if (host.occupied.size === 0 && command.occupied.length === 0) return;
+  const before = host.occupied;
+  host.occupied = new Set(command.occupied.map(({ port }) => port));
+  const space = state.spaceOf(host.record.host);
+  for (const port of host.occupied) {
+    const lease = state.leaseAt(space, port);
+    if (lease?.record.host === host.record.host) lease.holder?.free.remove(port);
+  }
+  for (const port of before) {
+    const lease = state.leaseAt(space, port);
+    if (host.occupied.has(port) || lease?.record.host !== host.record.host || space.mapped.has(port)) continue;
+    freePort(state, { space: space.name, port });
+  }
+}

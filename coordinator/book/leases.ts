@@ -1,0 +1,269 @@
+/**
+ * The life of a lease: granted, split, fenced, withdrawn, expired, renewed. In a shared space a range reaches another host, or the
+ * pool, only after the gateway confirmed that route and connections are gone (S1, S8, S12); in scope host nobody else can get it.
+ */
+import type { PortRange } from '../../shared/ports.js';
+import { FreePorts } from './freeports.js';
+import { isInForce, poolSpaceOf, rest, setState, settle, tellHost, about } from './mappings.js';
+import { leaseObject, routeObject, withdrawalObject } from './objects.js';
+import { drop, put } from './outbox.js';
+import type { Holder, Host, Lease, Mapping, PoolSpace, Space, State } from './state.js';
+import { inRanges } from './state.js';
+import type { LeaseRecord, LeaseState } from './types.js';
+
+export function holderOf(state: State, poolSpace: PoolSpace, host: string): Holder {
+  let holder = poolSpace.holders.get(host);
+  if (holder === undefined) {
+    const free = new FreePorts(poolSpace.pool.spec.strategy, state.random);
+    holder = { host, poolSpace, free, leases: new Set(), ports: 0, fencing: 0 };
+    poolSpace.holders.set(host, holder);
+  }
+  return holder;
+}
+
+/** A lease of ports that no other host can reach: fresh from the pool's blocks, or in a space of the host's own. */
+export function grant(state: State, holder: Holder, ports: PortRange): Lease {
+  const lease = makeLease(state, holder, ports, 'active');
+  addFree(state, lease);
+  put(state, state.hosts.get(holder.host), leaseObject(state, lease));
+  route(state, lease);
+  state.event('LeaseGranted', aboutLease(lease));
+  return lease;
+}
+
+/** Takes `ports` of a lease for another host: the gateway re-points the route, and only then is the new host told. */
+export function transfer(state: State, lease: Lease, ports: PortRange, to: Holder): Lease {
+  splitOff(state, lease, ports);
+  const next = makeLease(state, to, ports, 'fencing');
+  to.fencing += sizeOf(next);
+  route(state, next);
+  state.event('LeaseReclaimed', { ...aboutLease(lease), detail: rangeDetail(lease.record, ports) });
+  return next;
+}
+
+/** Takes `ports` of a lease back to the pool; they are free, or rest, once the gateway confirmed. */
+export function withdraw(state: State, lease: Lease, ports: PortRange): void {
+  const host = lease.record.host;
+  const poolSpace = lease.holder?.poolSpace;
+  splitOff(state, lease, ports);
+  state.event('LeaseReclaimed', { ...aboutLease(lease), detail: rangeDetail(lease.record, ports) });
+  const gone = register(state, recordOf(state, { ...lease.record, host }, ports, 'withdrawing'), undefined);
+  state.dirtyLease(gone);
+  if (poolSpace !== undefined) poolSpace.pool.counts.leased += sizeOf(gone);
+  if (state.shared) put(state, state.gatewayAgent, withdrawalObject(state, gone));
+  else finishWithdrawal(state, gone);
+}
+
+/** The gateway confirmed a withdrawal (or none is needed): mappings rest, the other ports return to the pool. */
+export function finishWithdrawal(state: State, lease: Lease): void {
+  const space = state.space(lease.record.space);
+  for (const mapping of [...mappingsIn(space, lease)]) if (mapping.record.state === 'releasing') rest(state, mapping);
+  drop(state, state.gatewayAgent, `withdrawal/${lease.record.leaseId}`);
+  unregister(state, lease);
+  const poolSpace = poolSpaceOf(state, lease.record);
+  if (poolSpace !== undefined) {
+    poolSpace.pool.counts.leased -= sizeOf(lease);
+    releaseToBlocks(poolSpace, lease.record);
+  }
+  state.progress = true;
+}
+
+/** The gateway confirmed the route of a fencing lease: from now on its host may serve it. */
+export function activate(state: State, lease: Lease): void {
+  const host = state.hosts.get(lease.record.host);
+  const lost = host === undefined || host.state === 'lost';
+  lease.record.state = lost ? 'expired' : 'active';
+  lease.record.expiredAtMs = lost ? state.nowMs : 0;
+  lease.routed = true;
+  state.unrouted.delete(lease);
+  state.dirtyLease(lease);
+  if (lease.holder !== undefined) lease.holder.fencing -= sizeOf(lease);
+  addFree(state, lease);
+  put(state, host, leaseObject(state, lease));
+  put(state, state.gatewayAgent, routeObject(state, lease));
+  for (const mapping of mappingsIn(state.space(lease.record.space), lease)) {
+    if (!isInForce(mapping.record.state)) continue;
+    if (lost) hold(state, mapping);
+    else setState(state, mapping, 'pending', 'NOT_CONFIRMED_BY_HOST');
+    tellHost(state, mapping);
+  }
+  state.event('LeaseGranted', aboutLease(lease));
+  state.progress = true;
+}
+
+/** The heartbeat of the host was lost: leases expire, the numbers of its environments are held for them. */
+export function expireLeases(state: State, host: Host): void {
+  for (const lease of host.leases) {
+    if (lease.record.state !== 'active') continue;
+    lease.record.state = 'expired';
+    lease.record.expiredAtMs = state.nowMs;
+    state.dirtyLease(lease);
+    state.event('LeaseExpired', aboutLease(lease));
+  }
+  for (const mapping of host.mappings) if (isInForce(mapping.record.state) && !isFencing(state, mapping)) hold(state, mapping);
+}
+
+/** The host answers again: what was not reclaimed meanwhile is its own as before. */
+export function renewLeases(state: State, host: Host): void {
+  for (const lease of host.leases) {
+    if (lease.record.state !== 'expired') continue;
+    lease.record.state = 'active';
+    lease.record.expiredAtMs = 0;
+    state.dirtyLease(lease);
+    state.event('LeaseRenewed', aboutLease(lease));
+  }
+  for (const mapping of host.mappings) if (mapping.record.state === 'held') setState(state, mapping, 'pending', 'NOT_CONFIRMED_BY_HOST');
+}
+
+/** The gateway applied the route of a lease. */
+export function routed(state: State, lease: Lease): void {
+  lease.routed = true;
+  state.unrouted.delete(lease);
+  for (const mapping of mappingsIn(state.space(lease.record.space), lease)) settle(state, mapping);
+}
+
+/** Tells the gateway where the lease leads. */
+export function route(state: State, lease: Lease): void {
+  if (!state.shared) return;
+  lease.routeRevision = state.sequence;
+  if (!lease.routed) state.unrouted.add(lease);
+  put(state, state.gatewayAgent, routeObject(state, lease));
+}
+
+export function isFencing(state: State, mapping: Mapping): boolean {
+  return state.leaseAt(state.space(mapping.record.space), mapping.record.port)?.record.state === 'fencing';
+}
+
+export function* mappingsIn(space: Space, lease: Lease): Generator<Mapping> {
+  for (const port of space.mapped.within(lease.record.first, lease.record.last)) {
+    const mapping = space.mappingAt.get(port);
+    if (mapping !== undefined) yield mapping;
+  }
+}
+
+/** Enters a lease that is stored, or was made, into every index; tells nobody. */
+export function register(state: State, record: LeaseRecord, holder: Holder | undefined): Lease {
+  const lease: Lease = { record, holder, routed: false, routeRevision: 0 };
+  const space = state.space(record.space);
+  space.leaseStarts.add(record.first);
+  space.leaseByStart.set(record.first, lease);
+  state.leases.set(record.leaseId, lease);
+  if (record.state === 'withdrawing') state.withdrawing.add(lease);
+  if (holder !== undefined) {
+    holder.leases.add(lease);
+    holder.ports += sizeOf(lease);
+    holder.poolSpace.pool.counts.leased += sizeOf(lease);
+    state.hosts.get(record.host)?.leases.add(lease);
+  }
+  return lease;
+}
+
+/** Adds the ports of a lease that nobody owns to what its host may give out. */
+export function addFree(state: State, lease: Lease): void {
+  const { holder } = lease;
+  if (holder === undefined) return;
+  const space = state.space(lease.record.space);
+  const { spec, reserved } = holder.poolSpace.pool;
+  const occupied = state.hosts.get(holder.host)?.occupied;
+  for (let port = lease.record.first; port <= lease.record.last; port += 1) {
+    const usable = !space.mapped.has(port) && !reserved.has(port) && inRanges(spec.ranges, port) && occupied?.has(port) !== true;
+    if (usable) holder.free.add(port, space.lastUsed.get(port) ?? 0);
+  }
+  if (space.mapped.countIn(lease.record.first, lease.record.last) === 0) {
+    state.deadlines.push(state.nowMs + state.timing.lostMs, { kind: 'idleLease', lease });
+  }
+}
+
+/** Gives the ports of a range that are neither owned nor leased nor reserved to the pool's blocks. */
+export function releaseToBlocks(poolSpace: PoolSpace, range: PortRange): void {
+  const { pool, space, blocks } = poolSpace;
+  let start: number | undefined;
+  for (let port = range.first; port <= range.last + 1; port += 1) {
+    const usable = port <= range.last && !space.mapped.has(port) && !pool.reserved.has(port) && inRanges(pool.spec.ranges, port);
+    if (usable) start ??= port;
+    else if (start !== undefined) {
+      blocks.release(start, port - 1);
+      start = undefined;
+    }
+  }
+}
+
+/** Removes a range from a lease. What is kept gets new leases: same host, same state, its routes and mappings untouched. */
+function splitOff(state: State, lease: Lease, ports: PortRange): void {
+  const { record, holder } = lease;
+  const host = state.hosts.get(record.host);
+  for (const port of [...(holder?.free.within(record.first, record.last) ?? [])]) holder?.free.remove(port);
+  unregister(state, lease);
+  if (holder !== undefined) holder.poolSpace.pool.counts.leased -= sizeOf(lease);
+  drop(state, host, `lease/${record.leaseId}`);
+  drop(state, state.gatewayAgent, `route/${record.leaseId}`);
+  const kept = [{ first: record.first, last: ports.first - 1 }, { first: ports.last + 1, last: record.last }];
+  for (const part of kept) {
+    if (part.first > part.last) continue;
+    const next = register(state, recordOf(state, record, part, record.state), holder);
+    next.routed = lease.routed;
+    state.dirtyLease(next);
+    if (record.state !== 'fencing') {
+      addFree(state, next);
+      put(state, host, leaseObject(state, next));
+    } else if (holder !== undefined) holder.fencing += sizeOf(next);
+    route(state, next);
+  }
+}
+
+function unregister(state: State, lease: Lease): void {
+  const { record, holder } = lease;
+  const space = state.space(record.space);
+  space.leaseStarts.delete(record.first);
+  space.leaseByStart.delete(record.first);
+  state.leases.delete(record.leaseId);
+  state.unrouted.delete(lease);
+  state.withdrawing.delete(lease);
+  state.dirty.leases.delete(lease);
+  state.dirty.removedLeases.push(record.leaseId);
+  state.changed = true;
+  state.hosts.get(record.host)?.leases.delete(lease);
+  if (holder === undefined) return;
+  holder.leases.delete(lease);
+  holder.ports -= sizeOf(lease);
+  if (record.state === 'fencing') holder.fencing -= sizeOf(lease);
+}
+
+function makeLease(state: State, holder: Holder, ports: PortRange, leaseState: LeaseState): Lease {
+  const { poolSpace } = holder;
+  const template = { space: poolSpace.space.name, pool: poolSpace.pool.spec.pool, host: holder.host, protocol: poolSpace.pool.spec.protocol };
+  const lease = register(state, recordOf(state, { ...template, expiredAtMs: 0 }, ports, leaseState), holder);
+  state.dirtyLease(lease);
+  return lease;
+}
+
+type Template = Pick<LeaseRecord, 'space' | 'pool' | 'host' | 'protocol' | 'expiredAtMs'>;
+
+function recordOf(state: State, from: Template, ports: PortRange, leaseState: LeaseState): LeaseRecord {
+  return {
+    leaseId: state.newId('l'), space: from.space, pool: from.pool, host: from.host, first: ports.first, last: ports.last,
+    protocol: from.protocol, state: leaseState, epoch: state.gateway.epoch, generation: state.sequence, grantedAtMs: state.nowMs,
+    expiredAtMs: leaseState === 'expired' ? from.expiredAtMs : 0,
+  };
+}
+
+function hold(state: State, mapping: Mapping): void {
+  const poolSpace = poolSpaceOf(state, mapping.record);
+  const untilMs = state.nowMs + (poolSpace?.pool.spec.holdMs ?? 0);
+  setState(state, mapping, 'held', 'HOST_LOST', untilMs);
+  poolSpace?.holds.push(untilMs, mapping);
+  state.event('PortChanged', about(mapping));
+}
+
+export function sizeOf(lease: Lease): number {
+  return lease.record.last - lease.record.first + 1;
+}
+
+function aboutLease(lease: Lease): { host: string; detail: string } {
+  return { host: lease.record.host, detail: rangeDetail(lease.record, lease.record) };
+}
+
+function rangeDetail(record: LeaseRecord, ports: PortRange): string {
+  const { leaseId, space, pool, generation } = record;
+  return `{"lease":"${leaseId}","space":"${space}","pool":"${pool}","first":${ports.first},"last":${ports.last},"generation":${generation}}`;
+}

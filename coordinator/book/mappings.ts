@@ -1,0 +1,145 @@
+/** The life of a mapping: made, changed, given up, resting, gone. Keeps indexes and counts in step with its state. */
+import { drop, put } from './outbox.js';
+import { mappingObject, releaseObject } from './objects.js';
+import type { Counts, Environment, Mapping, PoolSpace, State } from './state.js';
+import type { MappingRecord, MappingState } from './types.js';
+
+type Counted = 'allocated' | 'held' | 'quarantined' | 'releasing';
+const COUNTED: Record<MappingState, readonly Counted[]> = {
+  pending: ['allocated'], live: ['allocated'], blocked: ['allocated'], held: ['held'], releasing: ['allocated', 'releasing'],
+  quarantined: ['quarantined'], released: [],
+};
+
+/** Serves its environment, or will when its host is back. */
+export function isInForce(state: MappingState): boolean {
+  return state === 'pending' || state === 'live' || state === 'blocked' || state === 'held';
+}
+
+/** Puts a mapping into every index; the port must have no owner. Does not mark it dirty and tells nobody. */
+export function index(state: State, record: MappingRecord, environment: Environment): Mapping {
+  const mapping: Mapping = { record, environment, hostRevision: 0, applied: false, verify: false, verified: false };
+  const space = state.space(record.space);
+  space.mappingAt.set(record.port, mapping);
+  space.mapped.add(record.port);
+  state.mappings.set(record.mappingId, mapping);
+  environment.mappings.add(mapping);
+  state.hosts.get(record.host)?.mappings.add(mapping);
+  count(state, record, 1);
+  return mapping;
+}
+
+export function setState(state: State, mapping: Mapping, next: MappingState, reason: string, untilMs = 0): void {
+  count(state, mapping.record, -1);
+  mapping.record.state = next;
+  mapping.record.reason = reason;
+  mapping.record.untilMs = untilMs;
+  count(state, mapping.record, 1);
+  state.dirtyMapping(mapping);
+}
+
+/** Tells the host to serve it; while its lease is being fenced, that is left to the end of the fence. */
+export function tellHost(state: State, mapping: Mapping): void {
+  const host = state.hosts.get(mapping.record.host);
+  mapping.applied = false;
+  mapping.hostRevision = state.sequence;
+  if (host === undefined) return;
+  host.awaiting.add(mapping);
+  if (state.leaseAt(state.space(mapping.record.space), mapping.record.port)?.record.state === 'fencing') return;
+  put(state, host, mappingObject(state, mapping));
+}
+
+/** Live once its host applied it and, in a shared space, the gateway applied the route of its lease. */
+export function settle(state: State, mapping: Mapping): void {
+  if (mapping.record.state !== 'pending' || !mapping.applied) return;
+  const space = state.space(mapping.record.space);
+  const lease = state.leaseAt(space, mapping.record.port);
+  if (lease === undefined || lease.record.state !== 'active' || (state.shared && !lease.routed)) return;
+  setState(state, mapping, 'live', '');
+  state.event('PortChanged', about(mapping));
+}
+
+/** Gives it up: its host is asked to end it; fencing, where that is needed, is the caller's. */
+export function giveUp(state: State, mapping: Mapping): void {
+  const host = state.hosts.get(mapping.record.host);
+  setState(state, mapping, 'releasing', 'RELEASE_NOT_CONFIRMED');
+  host?.awaiting.delete(mapping);
+  drop(state, host, `mapping/${mapping.record.mappingId}`);
+  put(state, host, releaseObject(state, mapping));
+}
+
+/** The release is confirmed: the port rests from now on (S12). */
+export function rest(state: State, mapping: Mapping): void {
+  const { record } = mapping;
+  drop(state, state.hosts.get(record.host), `release/${record.mappingId}`);
+  record.releasedSequence = state.sequence;
+  state.space(record.space).lastUsed.set(record.port, state.sequence);
+  const pool = state.pools.get(record.pool);
+  const untilMs = state.nowMs + (pool?.spec.quarantineMs ?? 60_000);
+  setState(state, mapping, 'quarantined', '', untilMs);
+  startRest(state, mapping);
+  leaveEnvironment(state, mapping);
+  state.event('PortReleased', about(mapping));
+}
+
+/** Lets the quarantine of a mapping run until record.untilMs. */
+export function startRest(state: State, mapping: Mapping): void {
+  state.hosts.get(mapping.record.host)?.mappings.delete(mapping);
+  state.deadlines.push(mapping.record.untilMs, { kind: 'quarantine', mapping });
+  poolSpaceOf(state, mapping.record)?.resting.push(mapping.record.untilMs, mapping);
+}
+
+/** The quarantine is over, or its own environment takes the port again: nobody owns the port any more. */
+export function vacate(state: State, mapping: Mapping): void {
+  const { record } = mapping;
+  const space = state.space(record.space);
+  setState(state, mapping, 'released', '', state.nowMs);
+  space.mappingAt.delete(record.port);
+  space.mapped.delete(record.port);
+  state.mappings.delete(record.mappingId);
+  state.event('PortAvailable', about(mapping));
+}
+
+/** Gives an ownerless port to whoever covers it: the host that has it leased, else the pool. */
+export function freePort(state: State, record: { space: string; port: number }): void {
+  const space = state.space(record.space);
+  const pool = state.poolAt(record.port);
+  const lease = state.leaseAt(space, record.port);
+  const usable = pool !== undefined && !pool.reserved.has(record.port);
+  if (lease !== undefined) {
+    const owns = lease.record.state === 'active' || lease.record.state === 'expired';
+    const setAside = state.hosts.get(lease.record.host)?.occupied.has(record.port) === true;
+    if (owns && usable && !setAside) lease.holder?.free.add(record.port, space.lastUsed.get(record.port) ?? 0);
+    if (owns && space.mapped.countIn(lease.record.first, lease.record.last) === 0) {
+      state.deadlines.push(state.nowMs + state.timing.lostMs, { kind: 'idleLease', lease });
+    }
+  } else if (usable) {
+    pool.spaces.get(record.space)?.blocks.release(record.port, record.port);
+  }
+  state.progress = true;
+}
+
+export function poolSpaceOf(state: State, record: { pool: string; space: string }): PoolSpace | undefined {
+  return state.pools.get(record.pool)?.spaces.get(record.space);
+}
+
+/** Environment without a mapping in force or being released: it is gone, its requests are kept for 7 days more. */
+function leaveEnvironment(state: State, mapping: Mapping): void {
+  const { environment } = mapping;
+  environment.mappings.delete(mapping);
+  if (environment.mappings.size > 0) return;
+  const name = environment.record.environment;
+  state.environments.delete(name);
+  state.dirty.environments.delete(environment);
+  state.dirty.removedEnvironments.push(name);
+}
+
+export function about(mapping: Mapping): { host: string; environment: string; mappingId: string; detail: string } {
+  const { host, environment, mappingId, space, pool, protocol, port } = mapping.record;
+  return { host, environment, mappingId, detail: `{"space":"${space}","pool":"${pool}","protocol":"${protocol}","port":${port}}` };
+}
+
+function count(state: State, record: MappingRecord, by: 1 | -1): void {
+  const counts: Counts | undefined = state.pools.get(record.pool)?.counts;
+  if (counts === undefined) return;
+  for (const key of COUNTED[record.state]) counts[key] += by;
+}

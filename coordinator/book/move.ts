@@ -1,0 +1,134 @@
+/** MoveEnvironment: the same numbers on another host. In a shared space that is a re-pointed route, behind the fence. */
+import { readyHost } from './allocate.js';
+import { spaceIn } from './draft.js';
+import { grant, holderOf, transfer } from './leases.js';
+import { about, giveUp, index, isInForce, setState, tellHost } from './mappings.js';
+import { drop } from './outbox.js';
+import { fenceIfSilent } from './release.js';
+import { gatewayReady } from './shortage.js';
+import type { Environment, Host, Lease, Mapping, State } from './state.js';
+import type { Command, Refusal, Reply } from './types.js';
+import { viewOf } from './views.js';
+
+type MoveCommand = Extract<Command, { kind: 'move' }>;
+
+export function move(state: State, command: MoveCommand): Reply {
+  const environment = state.environments.get(command.environment);
+  if (environment === undefined) return { kind: 'refused', reason: 'ENVIRONMENT_UNKNOWN', message: `there is no environment ${command.environment}`, field: 'environment' };
+  const host = readyHost(state, command.host);
+  if ('kind' in host) return host;
+  const mappings = [...environment.mappings].filter((mapping) => isInForce(mapping.record.state)).sort((a, b) => a.record.port - b.record.port);
+  const unknown = command.targets.findIndex((target) => !mappings.some((mapping) => mapping.record.name === target.name));
+  if (unknown >= 0) return { kind: 'refused', reason: 'INVALID_FIELD', message: 'the environment has no port of this name', field: `targets[${unknown}].name` };
+  const staying = mappings.filter((mapping) => mapping.record.host === command.host);
+  const leaving = mappings.filter((mapping) => mapping.record.host !== command.host);
+  if (state.shared) {
+    if (leaving.length > 0 && !gatewayReady(state)) return { kind: 'waiting' };
+    if (leaving.some((mapping) => leaseOf(state, mapping)?.record.state === 'withdrawing')) return { kind: 'waiting' };
+  } else {
+    const refusal = takenThere(state, host, leaving);
+    if (refusal !== undefined) return refusal;
+  }
+  environment.record.host = command.host;
+  for (const mapping of staying) retarget(state, mapping, command);
+  if (state.shared) for (const run of runsOf(state, leaving)) moveRun(state, run, host, command);
+  else for (const mapping of leaving) moveToOwnSpace(state, environment, mapping, host, command);
+  state.dirtyEnvironment(environment);
+  return { kind: 'moved', view: viewOf(state, command.environment, mappings) };
+}
+
+/** Mappings whose ports follow one another in one lease: they move as one range. */
+function runsOf(state: State, mappings: readonly Mapping[]): Mapping[][] {
+  const runs: Mapping[][] = [];
+  for (const mapping of mappings) {
+    const last = runs.at(-1)?.at(-1);
+    const follows = last !== undefined && last.record.port + 1 === mapping.record.port && leaseOf(state, last) === leaseOf(state, mapping);
+    if (follows) (runs.at(-1) as Mapping[]).push(mapping);
+    else runs.push([mapping]);
+  }
+  return runs;
+}
+
+function moveRun(state: State, run: readonly Mapping[], host: Host, command: MoveCommand): void {
+  const first = (run[0] as Mapping).record;
+  const last = (run.at(-1) as Mapping).record;
+  const lease = leaseOf(state, run[0] as Mapping);
+  const holder = lease?.holder;
+  if (lease === undefined || holder === undefined) throw new Error(`mapping ${first.mappingId} is on no lease`);
+  for (const mapping of run) {
+    const from = state.hosts.get(mapping.record.host);
+    drop(state, from, `mapping/${mapping.record.mappingId}`);
+    from?.mappings.delete(mapping);
+    from?.awaiting.delete(mapping);
+    change(mapping, command);
+    mapping.record.host = host.record.host;
+    mapping.record.epoch = state.gateway.epoch;
+    mapping.record.generation = state.sequence;
+    mapping.applied = false;
+    host.mappings.add(mapping);
+    setState(state, mapping, 'pending', 'WAITS_FOR_FENCE');
+    state.event('PortChanged', about(mapping));
+  }
+  transfer(state, lease, { first: first.port, last: last.port }, holderOf(state, holder.poolSpace, host.record.host));
+}
+
+/** Scope host: a new mapping with the same number in the other host's space; the old one is released. */
+function moveToOwnSpace(state: State, environment: Environment, mapping: Mapping, host: Host, command: MoveCommand): void {
+  giveUp(state, mapping);
+  fenceIfSilent(state, mapping);
+  const pool = state.pools.get(mapping.record.pool);
+  if (pool === undefined) throw new Error(`mapping ${mapping.record.mappingId} is of no pool`);
+  const holder = holderOf(state, spaceIn(state, pool, host), host.record.host);
+  holder.free.remove(mapping.record.port);
+  const next = index(state, {
+    ...mapping.record, mappingId: state.newId('m'), space: holder.poolSpace.space.name, host: host.record.host, state: 'pending',
+    reason: 'NOT_CONFIRMED_BY_HOST', epoch: state.gateway.epoch, generation: state.sequence, createdAtMs: state.nowMs, untilMs: 0, releasedSequence: 0,
+  }, environment);
+  next.verify = command.verify;
+  change(next, command);
+  state.dirtyMapping(next);
+  tellHost(state, next);
+  state.event('PortChanged', about(next));
+}
+
+/** Scope host: leases what the pools need on the new host; a refusal when a number is not free there. */
+function takenThere(state: State, host: Host, mappings: readonly Mapping[]): Refusal | undefined {
+  for (const { record } of mappings) {
+    const pool = state.pools.get(record.pool);
+    if (pool === undefined) throw new Error(`mapping ${record.mappingId} is of no pool`);
+    const holder = holderOf(state, spaceIn(state, pool, host), host.record.host);
+    const { blocks } = holder.poolSpace;
+    if (blocks.has(record.port)) for (const block of [...blocks.all()]) if (blocks.takeRange(block.first, block.last)) grant(state, holder, block);
+    if (!holder.free.has(record.port)) {
+      return { kind: 'refused', reason: 'PORT_TAKEN', message: `port ${record.port} is not free on host ${host.record.host}`, field: 'host', metadata: { host: host.record.host, port: `${record.port}` } };
+    }
+  }
+  return undefined;
+}
+
+function retarget(state: State, mapping: Mapping, command: MoveCommand): void {
+  if (!change(mapping, command)) return;
+  mapping.record.generation = state.sequence;
+  mapping.record.epoch = state.gateway.epoch;
+  setState(state, mapping, 'pending', 'NOT_CONFIRMED_BY_HOST');
+  tellHost(state, mapping);
+  state.event('PortChanged', about(mapping));
+}
+
+/** Applies the new target and what is to be verified; returns whether anything differs. */
+function change(mapping: Mapping, command: MoveCommand): boolean {
+  const { record } = mapping;
+  const wanted = command.targets.find((target) => target.name === record.name);
+  const target = wanted?.target ?? record.target;
+  const internalPort = wanted === undefined || wanted.internalPort === 0 ? record.internalPort : wanted.internalPort + record.index;
+  const changed = target.address !== record.target.address || internalPort !== record.internalPort || (command.verify && !mapping.verify);
+  mapping.verify = command.verify;
+  mapping.verified = false;
+  record.target = target;
+  record.internalPort = internalPort;
+  return changed;
+}
+
+function leaseOf(state: State, mapping: Mapping): Lease | undefined {
+  return state.leaseAt(state.space(mapping.record.space), mapping.record.port);
+}

@@ -1,0 +1,50 @@
+/** How records become objects of desired state. */
+import { isIPv4 } from 'node:net';
+import type { Lease, Mapping, State } from './state.js';
+import type { DesiredObject } from './types.js';
+
+const portsOf = (lease: Lease) => ({ first: lease.record.first, last: lease.record.last });
+
+export function leaseObject(state: State, lease: Lease): DesiredObject {
+  const { leaseId, protocol, generation } = lease.record;
+  return { kind: 'lease', key: `lease/${leaseId}`, version: state.sequence, leaseId, ports: portsOf(lease), protocol, generation };
+}
+
+export function mappingObject(state: State, mapping: Mapping): DesiredObject {
+  const { mappingId, environment, protocol, port, target, internalPort, generation } = mapping.record;
+  return {
+    kind: 'mapping', key: `mapping/${mappingId}`, version: state.sequence, mappingId, environment, protocol, port, target,
+    internalPort, generation, verify: mapping.verify,
+  };
+}
+
+export function releaseObject(state: State, mapping: Mapping): DesiredObject {
+  const { mappingId, protocol, port, target, internalPort, generation } = mapping.record;
+  return {
+    kind: 'release', key: `release/${mappingId}`, version: state.sequence, mappingId, protocol, port, target, internalPort,
+    generation, cutMs: cutMs(state, mapping.record.pool),
+  };
+}
+
+/** The route of a lease that is fencing, active or expired. */
+export function routeObject(state: State, lease: Lease): DesiredObject {
+  const { leaseId, protocol, generation, host } = lease.record;
+  const addresses = state.hosts.get(host)?.record.addresses ?? [];
+  return {
+    kind: 'route', key: `route/${leaseId}`, version: state.sequence, leaseId, ports: portsOf(lease), protocol, generation, host,
+    addresses: [addresses.find(isIPv4), addresses.find((address) => !isIPv4(address))].filter((address) => address !== undefined),
+    fence: lease.record.state === 'fencing', cutMs: cutMs(state, lease.record.pool),
+  };
+}
+
+export function withdrawalObject(state: State, lease: Lease): DesiredObject {
+  const { leaseId, protocol, generation } = lease.record;
+  return {
+    kind: 'withdrawal', key: `withdrawal/${leaseId}`, version: state.sequence, leaseId, ports: portsOf(lease), protocol, generation,
+    cutMs: cutMs(state, lease.record.pool),
+  };
+}
+
+function cutMs(state: State, pool: string): number {
+  return Math.max(state.pools.get(pool)?.spec.quarantineMs ?? 0, 60_000);
+}

@@ -1,0 +1,95 @@
+/**
+ * Desired state of the hosts: the objects, and the changes that a decision makes to them. Kept only from a host's hello on;
+ * before that there is nobody to tell, and the hello starts with a snapshot.
+ */
+import { StateDigest } from '../../shared/digest.js';
+import { leaseObject, mappingObject, releaseObject, routeObject, withdrawalObject } from './objects.js';
+import type { Host, State } from './state.js';
+import type { Delta, DesiredObject, Push } from './types.js';
+
+export function put(state: State, host: Host | undefined, object: DesiredObject): void {
+  if (host?.desired === undefined) return;
+  state.changed = true;
+  logChange(host, object.key, host.desired.get(object.key)?.version, object.version);
+  host.desired.set(object.key, object);
+  host.outbox.set(object.key, object);
+  state.told.add(host);
+}
+
+export function drop(state: State, host: Host | undefined, key: string): void {
+  const before = host?.desired?.get(key);
+  if (host?.desired === undefined || before === undefined) return;
+  state.changed = true;
+  host.desired.delete(key);
+  logChange(host, key, before.version, undefined);
+  host.outbox.set(key, undefined);
+  state.told.add(host);
+}
+
+/** Digest of what the host is to have accepted. */
+export function digestOf(host: Host): string {
+  for (const { key, before, after } of host.digestLog) {
+    if (before !== undefined) host.digest.remove(key, before);
+    if (after !== undefined) host.digest.add(key, after);
+  }
+  host.digestLog = [];
+  return host.digest.hex();
+}
+
+/** Hashing is left for the next heartbeat, so that an allocation does not pay for it; a silent host's log stays short. */
+function logChange(host: Host, key: string, before: number | undefined, after: number | undefined): void {
+  host.digestLog.push({ key, before, after });
+  if (host.digestLog.length > 4_096) digestOf(host);
+}
+
+/** The changes of this decision, one for each host that has some. `state.gateway.sequence` is that of the decision already. */
+export function takePushes(state: State): Push[] {
+  const pushes: Push[] = [];
+  for (const host of state.told) {
+    const upserts: DesiredObject[] = [];
+    const removals: string[] = [];
+    for (const [key, object] of host.outbox) {
+      if (object === undefined) removals.push(key);
+      else upserts.push(object);
+    }
+    const base = host.revision;
+    host.outbox = new Map();
+    host.revision = state.gateway.sequence;
+    const version = { epoch: state.gateway.epoch, session: host.record.session, revision: host.revision };
+    pushes.push({ host: host.record.host, session: host.record.session, delta: { version, base, upserts, removals } });
+  }
+  state.told.clear();
+  return pushes;
+}
+
+/** Builds all that the host is to bring about, and the snapshot that says so. The decision must be one that changes something. */
+export function snapshot(state: State, host: Host): Delta {
+  const desired = new Map<string, DesiredObject>();
+  const keep = (object: DesiredObject): void => void desired.set(object.key, object);
+  for (const lease of host.leases) if (lease.record.state === 'active' || lease.record.state === 'expired') keep(leaseObject(state, lease));
+  for (const mapping of host.mappings) {
+    if (mapping.record.state === 'releasing') keep(releaseObject(state, mapping));
+    else if (isToldOf(state, mapping)) keep(mappingObject(state, mapping));
+  }
+  if (state.gatewayAgent === host) {
+    for (const lease of state.leases.values()) {
+      keep(lease.record.state === 'withdrawing' ? withdrawalObject(state, lease) : routeObject(state, lease));
+    }
+  }
+  host.desired = desired;
+  host.digest = new StateDigest();
+  host.digestLog = [...desired.values()].map(({ key, version }) => ({ key, before: undefined, after: version }));
+  host.outbox = new Map();
+  state.told.delete(host);
+  host.revision = state.sequence;
+  state.changed = true;
+  const version = { epoch: state.gateway.epoch, session: host.record.session, revision: host.revision };
+  return { version, base: undefined, upserts: [...desired.values()], removals: [] };
+}
+
+/** A mapping is told to its host once the lease of its port is no longer being fenced. */
+function isToldOf(state: State, mapping: { record: { space: string; port: number; state: string } }): boolean {
+  if (mapping.record.state === 'quarantined') return false;
+  const lease = state.leaseAt(state.space(mapping.record.space), mapping.record.port);
+  return lease !== undefined && lease.record.state !== 'fencing' && lease.record.state !== 'withdrawing';
+}

@@ -1,0 +1,140 @@
+/** Pools: created, changed and removed while others serve. Overlaps and shrinks that hit live ports are refused with the ports. */
+import { overlaps, rangeText, type PortRange } from '../../shared/ports.js';
+import { FreePorts } from './freeports.js';
+import { addFree, withdraw } from './leases.js';
+import { makePool, makePoolSpace } from './poolspace.js';
+import type { Mapping, Pool, State } from './state.js';
+import { inRanges } from './state.js';
+import type { PoolSpec, Refusal, Reply } from './types.js';
+
+/** A seed is applied only when the pool is absent. */
+export function createPool(state: State, spec: PoolSpec, seed: boolean): Reply {
+  const known = state.pools.get(spec.pool);
+  if (known !== undefined && seed) return { kind: 'pool', pool: { ...known.spec } };
+  if (known !== undefined) return { kind: 'refused', reason: 'POOL_EXISTS', message: `gateway ${state.gateway.gateway} has a pool ${spec.pool}`, field: 'pool.pool', metadata: { pool: spec.pool } };
+  const refusal = checkRanges(state, spec);
+  if (refusal !== undefined) return refusal;
+  const pool = makePool(spec);
+  state.pools.set(spec.pool, pool);
+  if (state.shared) {
+    const space = state.space(state.gateway.gateway);
+    pool.spaces.set(space.name, makePoolSpace(state, pool, space));
+  }
+  state.dirty.pools.add(pool);
+  state.event('PoolCreated', { detail: `{"pool":"${spec.pool}"}` });
+  return { kind: 'pool', pool: { ...spec } };
+}
+
+export function updatePool(state: State, name: string, change: Partial<Omit<PoolSpec, 'pool'>>): Reply {
+  const pool = state.pools.get(name);
+  if (pool === undefined) return unknownPool(state, name);
+  const spec = { ...pool.spec, ...change };
+  const refusal = checkRanges(state, spec) ?? checkLive(state, pool, spec);
+  if (refusal !== undefined) return refusal;
+  const next = { ...makePool(spec), counts: pool.counts };
+  const strategyChanged = spec.strategy !== pool.spec.strategy;
+  Object.assign(pool, { spec: next.spec, reserved: next.reserved, reservedCount: next.reservedCount, total: next.total });
+  withdrawLeftover(state, pool);
+  rebuild(state, pool, strategyChanged);
+  state.dirty.pools.add(pool);
+  state.event('PoolUpdated', { detail: `{"pool":"${name}"}` });
+  state.progress = true;
+  return { kind: 'pool', pool: { ...spec } };
+}
+
+export function deletePool(state: State, name: string): Reply {
+  const pool = state.pools.get(name);
+  if (pool === undefined) return unknownPool(state, name);
+  const inUse = owners(state, pool, () => true);
+  if (inUse.length > 0) return refuseInUse(name, inUse);
+  for (const poolSpace of pool.spaces.values()) {
+    for (const holder of poolSpace.holders.values()) for (const lease of [...holder.leases]) withdraw(state, lease, lease.record);
+  }
+  state.pools.delete(name);
+  state.dirty.pools.delete(pool);
+  state.dirty.removedPools.push(name);
+  state.event('PoolDeleted', { detail: `{"pool":"${name}"}` });
+  return { kind: 'done' };
+}
+
+function checkRanges(state: State, spec: PoolSpec): Refusal | undefined {
+  for (const [position, range] of spec.ranges.entries()) {
+    const refuse = (other: PortRange, whose: string, pool: string): Refusal => {
+      const ports = rangeText({ first: Math.max(range.first, other.first), last: Math.min(range.last, other.last) });
+      return { kind: 'refused', reason: 'POOL_OVERLAP', message: `ports ${ports} belong to ${whose}`, field: `pool.ranges[${position}]`, metadata: { pool, ports } };
+    };
+    const twin = spec.ranges.find((other, at) => at < position && overlaps(range, other));
+    if (twin !== undefined) return refuse(twin, 'another range of the pool', spec.pool);
+    for (const { spec: other } of state.pools.values()) {
+      const hit = other.pool === spec.pool ? undefined : other.ranges.find((candidate) => overlaps(range, candidate));
+      if (hit !== undefined) return refuse(hit, `pool ${other.pool}`, other.pool);
+    }
+  }
+  const stray = spec.reserved.findIndex((range) => !inRanges(spec.ranges, range.first) || !inRanges(spec.ranges, range.last));
+  if (stray < 0) return undefined;
+  return { kind: 'refused', reason: 'INVALID_FIELD', message: `reserved ports ${rangeText(spec.reserved[stray] as PortRange)} are in no range of the pool`, field: `pool.reserved[${stray}]` };
+}
+
+/** Ports that an environment has may neither fall out of the ranges nor become reserved; a pool in use keeps its protocol. */
+function checkLive(state: State, pool: Pool, spec: PoolSpec): Refusal | undefined {
+  const isReserved = (port: number): boolean => inRanges(spec.reserved, port);
+  const hit = owners(state, pool, (mapping) => spec.protocol !== pool.spec.protocol || !inRanges(spec.ranges, mapping.record.port) || isReserved(mapping.record.port));
+  return hit.length === 0 ? undefined : refuseInUse(spec.pool, hit);
+}
+
+function owners(state: State, pool: Pool, matches: (mapping: Mapping) => boolean): Mapping[] {
+  const found: Mapping[] = [];
+  for (const mapping of state.mappings.values()) {
+    if (mapping.record.pool === pool.spec.pool && mapping.record.state !== 'quarantined' && matches(mapping)) found.push(mapping);
+  }
+  return found.sort((a, b) => a.record.port - b.record.port);
+}
+
+function refuseInUse(pool: string, mappings: Mapping[]): Refusal {
+  const ports = mappings.slice(0, 20).map(({ record }) => record.port).join(',');
+  return { kind: 'refused', reason: 'POOL_IN_USE', message: `environments have ports ${ports}${mappings.length > 20 ? ',…' : ''} of pool ${pool}`, field: 'pool', metadata: { pool, ports } };
+}
+
+function unknownPool(state: State, name: string): Refusal {
+  return { kind: 'refused', reason: 'POOL_UNKNOWN', message: `gateway ${state.gateway.gateway} has no pool ${name}`, field: 'pool', metadata: { pool: name, gateway: state.gateway.gateway } };
+}
+
+/** Takes back what hosts have leased outside of the ranges, or inside of what is reserved now. */
+function withdrawLeftover(state: State, pool: Pool): void {
+  const { spec, reserved } = pool;
+  for (const poolSpace of pool.spaces.values()) {
+    for (const holder of poolSpace.holders.values()) {
+      for (const lease of [...holder.leases]) {
+        const { first, last } = lease.record;
+        for (const run of runs(first, last, (port) => !inRanges(spec.ranges, port) || reserved.has(port))) {
+          const current = state.leaseAt(poolSpace.space, run.first);
+          if (current !== undefined) withdraw(state, current, run);
+        }
+      }
+    }
+  }
+}
+
+/** Blocks and free ports as the new ranges have them. */
+function rebuild(state: State, pool: Pool, strategyChanged: boolean): void {
+  for (const poolSpace of pool.spaces.values()) {
+    poolSpace.blocks = makePoolSpace(state, pool, poolSpace.space).blocks;
+    if (!strategyChanged) continue;
+    for (const holder of poolSpace.holders.values()) {
+      holder.free = new FreePorts(pool.spec.strategy, state.random);
+      for (const lease of holder.leases) if (lease.record.state !== 'fencing') addFree(state, lease);
+    }
+  }
+}
+
+function runs(first: number, last: number, matches: (port: number) => boolean): PortRange[] {
+  const found: PortRange[] = [];
+  for (let port = first; port <= last; port += 1) {
+    if (!matches(port)) continue;
+    const before = found.at(-1);
+    if (before !== undefined && before.last + 1 === port) found[found.length - 1] = { first: before.first, last: port };
+    else found.push({ first: port, last: port });
+  }
+  return found;
+}
+

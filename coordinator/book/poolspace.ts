@@ -1,0 +1,32 @@
+/** A pool, and a pool in one port space, as they stand when they are first needed. */
+import { Blocks } from './blocks.js';
+import { MinHeap } from './minheap.js';
+import { PortSet } from './portset.js';
+import type { Pool, PoolSpace, Space, State } from './state.js';
+import type { PoolSpec } from './types.js';
+
+export function makePool(spec: PoolSpec): Pool {
+  const reserved = new PortSet();
+  const ports = new PortSet();
+  for (const range of spec.ranges) ports.addRange(range.first, range.last);
+  for (const range of spec.reserved) reserved.addRange(range.first, range.last);
+  const counts = { leased: 0, allocated: 0, held: 0, quarantined: 0, releasing: 0 };
+  return { spec, reserved, reservedCount: reserved.size, total: ports.size, spaces: new Map(), counts };
+}
+
+/** Unleased are the ports of the pool that no lease covers, no mapping owns and nobody reserved. */
+export function makePoolSpace(state: State, pool: Pool, space: Space): PoolSpace {
+  const poolSpace: PoolSpace = { pool, space, blocks: new Blocks(), holders: new Map(), holds: new MinHeap(), resting: new MinHeap() };
+  const usable = (port: number): boolean => !pool.reserved.has(port) && !space.mapped.has(port) && state.leaseAt(space, port) === undefined;
+  for (const range of pool.spec.ranges) {
+    let start: number | undefined;
+    for (let port = range.first; port <= range.last + 1; port += 1) {
+      if (port <= range.last && usable(port)) start ??= port;
+      else if (start !== undefined) {
+        poolSpace.blocks.release(start, port - 1);
+        start = undefined;
+      }
+    }
+  }
+  return poolSpace;
+}

@@ -1,0 +1,78 @@
+/** ReleasePorts, and taking everything back from a lost host. */
+import { covers } from '../../shared/ports.js';
+import { withdraw } from './leases.js';
+import { giveUp, isInForce } from './mappings.js';
+import { gatewayReady, reclaim } from './shortage.js';
+import type { Host, Mapping, State } from './state.js';
+import type { ReleaseSelector, Reply } from './types.js';
+
+/** Absent is fine: the answer is then empty. A release that is under way is answered again. */
+export function release(state: State, selector: ReleaseSelector): Reply {
+  const chosen = select(state, selector);
+  for (const mapping of chosen) if (isInForce(mapping.record.state)) giveUp(state, mapping);
+  for (const mapping of chosen) fenceIfSilent(state, mapping);
+  return { kind: 'released', mappings: chosen.map((mapping) => ({ ...mapping.record })), boundMs: boundOf(state, chosen) };
+}
+
+/** On a silent host in a shared space the gateway ends a release: the port is split off and withdrawn. */
+export function fenceIfSilent(state: State, mapping: Mapping): void {
+  const host = state.hosts.get(mapping.record.host);
+  const silent = host === undefined || host.state === 'suspect' || host.state === 'lost';
+  if (silent && gatewayReady(state) && mapping.record.state === 'releasing') reclaim(state, mapping);
+}
+
+export function fenceReleasing(state: State, host: Host): void {
+  for (const mapping of [...host.mappings]) fenceIfSilent(state, mapping);
+}
+
+/** Everything that a lost host still has goes back behind the fence; its mappings are released. */
+export function reclaimHost(state: State, name: string): Reply {
+  const host = state.hosts.get(name);
+  if (host === undefined) return { kind: 'refused', reason: 'HOST_UNKNOWN', message: `there is no host ${name}`, field: 'host', metadata: { host: name } };
+  if (host.state !== 'lost') return { kind: 'refused', reason: 'HOST_NOT_LOST', message: `host ${name} is ${host.state}, not lost`, field: 'host', metadata: { host: name, state: host.state } };
+  if (state.shared && !gatewayReady(state)) {
+    return { kind: 'refused', reason: 'GATEWAY_NOT_READY', message: `the gateway agent of ${state.gateway.gateway} has not said hello`, metadata: { gateway: state.gateway.gateway }, retryAfterMs: state.timing.heartbeatMs };
+  }
+  let mappings = 0;
+  let ports = 0;
+  for (const mapping of [...host.mappings]) {
+    if (!isInForce(mapping.record.state)) continue;
+    giveUp(state, mapping);
+    mappings += 1;
+  }
+  if (state.shared) {
+    for (const lease of [...host.leases]) {
+      ports += lease.record.last - lease.record.first + 1;
+      withdraw(state, lease, lease.record);
+    }
+  }
+  return { kind: 'reclaimed', mappings, ports };
+}
+
+function select(state: State, selector: ReleaseSelector): Mapping[] {
+  const owned = (mapping: Mapping | undefined): Mapping[] => (mapping === undefined || mapping.record.state === 'quarantined' ? [] : [mapping]);
+  switch (selector.kind) {
+    case 'environment':
+      return [...(state.environments.get(selector.environment)?.mappings ?? [])].sort((a, b) => (a.record.mappingId < b.record.mappingId ? -1 : 1));
+    case 'mapping':
+      return owned(state.mappings.get(selector.mappingId));
+    case 'port': {
+      const mapping = state.spaces.get(selector.space)?.mappingAt.get(selector.port);
+      return mapping !== undefined && (covers(mapping.record.protocol, selector.protocol) || covers(selector.protocol, mapping.record.protocol)) ? owned(mapping) : [];
+    }
+  }
+}
+
+/** Within which time the releases end unless something else fails; undefined when only the host's return can end one. */
+function boundOf(state: State, mappings: readonly Mapping[]): number | undefined {
+  const { suspectMs, lostMs, heartbeatMs } = state.timing;
+  let bound: number | undefined = 0;
+  for (const mapping of mappings) {
+    if (mapping.record.state !== 'releasing') continue;
+    const liveness = state.hosts.get(mapping.record.host)?.state ?? 'lost';
+    const silent = liveness === 'suspect' || liveness === 'lost';
+    const own: number | undefined = silent ? (state.shared ? suspectMs : undefined) : (liveness === 'unknown' ? lostMs : suspectMs) + 2 * heartbeatMs;
+    bound = bound === undefined || own === undefined ? undefined : Math.max(bound, own);
+  }
+  return bound === 0 ? undefined : bound;
+}

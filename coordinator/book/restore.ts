@@ -1,0 +1,91 @@
+/** A book as the journal has it. Nothing is forgotten, nothing expires early: every quarantine starts again in full (S9, S12). */
+import { makeHost } from './hosts.js';
+import { addFree, holderOf, register, sizeOf } from './leases.js';
+import { index, startRest } from './mappings.js';
+import { makePool, makePoolSpace } from './poolspace.js';
+import { State, type Environment, type Mapping } from './state.js';
+import { scheduleForgetting } from './tick.js';
+import type { MappingRecord, StoredGateway, Timing } from './types.js';
+
+export type BookOptions = { timing: Timing; epoch: number; nowMs: number; random: () => number };
+
+export function restore(stored: StoredGateway, options: BookOptions): State {
+  const state = new State({ gateway: { ...stored.gateway, epoch: options.epoch }, timing: options.timing, nowMs: options.nowMs, random: options.random });
+  for (const spec of stored.pools) state.pools.set(spec.pool, makePool({ ...spec }));
+  for (const record of stored.hosts) state.hosts.set(record.host, makeHost({ ...record }, options.nowMs));
+  for (const host of state.hosts.values()) if (state.shared && host.record.roles.includes('gateway')) state.gatewayAgent = host;
+  for (const record of stored.environments) state.environments.set(record.environment, { record: { ...record }, mappings: new Set() });
+  const mappings = restoreMappings(state, stored.mappings);
+  restoreLeases(state, stored);
+  for (const record of stored.requests) {
+    const named = record.mappingIds.map((id) => mappings.get(id)).filter((mapping) => mapping !== undefined);
+    const request = { record: { ...record }, mappings: named };
+    state.requests.set(record.requestId, request);
+    scheduleForgetting(state, request);
+  }
+  for (const mapping of state.mappings.values()) restartTimers(state, mapping);
+  state.takeDirty();
+  state.changed = false;
+  return state;
+}
+
+function restoreMappings(state: State, records: readonly MappingRecord[]): Map<string, Mapping> {
+  const all = new Map<string, Mapping>();
+  for (const stored of records) {
+    const record = { ...stored };
+    const { lastUsed } = state.space(record.space);
+    if (record.releasedSequence > (lastUsed.get(record.port) ?? 0)) lastUsed.set(record.port, record.releasedSequence);
+    const environment = state.environments.get(record.environment) ?? departed(record);
+    const owns = record.state !== 'released';
+    const mapping = owns ? index(state, record, environment) : { record, environment, hostRevision: 0, applied: false, verify: false, verified: false };
+    if (record.state === 'quarantined') environment.mappings.delete(mapping);
+    all.set(record.mappingId, mapping);
+  }
+  return all;
+}
+
+/** The environment of a mapping whose environment is gone. */
+function departed(record: MappingRecord): Environment {
+  const { environment, tenant, host, createdAtMs } = record;
+  return { record: { environment, tenant, host, labels: {}, createdAtMs, revision: 0 }, mappings: new Set() };
+}
+
+/** Leases first, so that the blocks of each pool are made of what is left; then the free ports of each holder. */
+function restoreLeases(state: State, stored: StoredGateway): void {
+  const leases = stored.leases.map((record) => register(state, { ...record }, undefined));
+  for (const lease of leases) {
+    const pool = state.pools.get(lease.record.pool);
+    if (pool === undefined) continue;
+    const space = state.space(lease.record.space);
+    if (!pool.spaces.has(space.name)) pool.spaces.set(space.name, makePoolSpace(state, pool, space));
+  }
+  if (state.shared) {
+    const space = state.space(state.gateway.gateway);
+    for (const pool of state.pools.values()) if (!pool.spaces.has(space.name)) pool.spaces.set(space.name, makePoolSpace(state, pool, space));
+  }
+  for (const lease of leases) {
+    const poolSpace = state.pools.get(lease.record.pool)?.spaces.get(lease.record.space);
+    if (poolSpace === undefined) continue;
+    poolSpace.pool.counts.leased += sizeOf(lease);
+    if (lease.record.state === 'withdrawing') continue;
+    const holder = holderOf(state, poolSpace, lease.record.host);
+    lease.holder = holder;
+    holder.leases.add(lease);
+    holder.ports += sizeOf(lease);
+    state.hosts.get(lease.record.host)?.leases.add(lease);
+    if (lease.record.state === 'fencing') holder.fencing += sizeOf(lease);
+    else addFree(state, lease);
+    state.unrouted.add(lease);
+  }
+}
+
+function restartTimers(state: State, mapping: Mapping): void {
+  const { record } = mapping;
+  const pool = state.pools.get(record.pool);
+  if (record.state === 'quarantined') {
+    record.untilMs = state.nowMs + (pool?.spec.quarantineMs ?? 60_000);
+    startRest(state, mapping);
+  } else if (record.state === 'held') {
+    pool?.spaces.get(record.space)?.holds.push(record.untilMs, mapping);
+  }
+}

@@ -1,0 +1,181 @@
+/** What a pool does when a host needs ports and none is unleased: calls idle ones back, reclaims what silent hosts do not use. */
+import type { PortRange } from '../../shared/ports.js';
+import { giveUp } from './mappings.js';
+import { transfer, withdraw } from './leases.js';
+import type { Holder, Lease, Mapping, PoolSpace, State } from './state.js';
+import type { Refusal } from './types.js';
+
+/** Ports are on their way: decide again when the book says progress. Nothing: none can be had this way. */
+export type CallBack = 'underWay' | 'nothing';
+
+/** Moves idle ports of other hosts to `needy`, behind the fence: those of silent hosts first. */
+export function callBack(state: State, needy: Holder, size: number): CallBack {
+  if (!state.shared) return 'nothing';
+  if (needy.fencing > 0) return 'underWay';
+  const donor = donorFor(state, needy);
+  if (donor === undefined) return hasWithdrawing(state, needy.poolSpace) ? 'underWay' : 'nothing';
+  if (!gatewayReady(state)) return 'underWay';
+  const port = donor.free.any() as number;
+  const lease = state.leaseAt(donor.poolSpace.space, port) as Lease;
+  const lost = state.hosts.get(donor.host)?.state === 'lost';
+  const limit = Math.max(1, Math.min(size, lost ? donor.free.size : Math.ceil(donor.free.size / 2)));
+  transfer(state, lease, clip(donor.free.runAround(port, limit), lease), needy);
+  return 'underWay';
+}
+
+/** Takes one free port that another host has for `needy`. */
+export function callBackPort(state: State, needy: Holder, lease: Lease, port: number): CallBack {
+  const state_ = lease.record.state;
+  if (state_ === 'fencing' || state_ === 'withdrawing') return 'underWay';
+  if (!isDonor(state, lease.record.host) || lease.holder?.free.has(port) !== true) return 'nothing';
+  if (gatewayReady(state)) transfer(state, lease, { first: port, last: port }, needy);
+  return 'underWay';
+}
+
+/** Takes every wholly idle lease of the pool back, so that its blocks merge again. */
+export function callBackIdleLeases(state: State, poolSpace: PoolSpace): CallBack {
+  if (!state.shared) return 'nothing';
+  let found = hasWithdrawing(state, poolSpace);
+  if (!gatewayReady(state)) return found ? 'underWay' : 'nothing';
+  for (const holder of poolSpace.holders.values()) {
+    if (!isDonor(state, holder.host)) continue;
+    for (const lease of [...holder.leases]) {
+      if (!isIdle(state, lease)) continue;
+      withdraw(state, lease, lease.record);
+      found = true;
+    }
+  }
+  return found ? 'underWay' : 'nothing';
+}
+
+/** The lease is served, or expired, and nobody owns a port of it. */
+export function isIdle(state: State, lease: Lease): boolean {
+  const { record } = lease;
+  return (record.state === 'active' || record.state === 'expired') && state.space(record.space).mapped.countIn(record.first, record.last) === 0;
+}
+
+/**
+ * Starts to take a held number from a silent host: holds that are over first, then the oldest. The port rests before anybody gets it,
+ * so as many are taken as are wanted and not already on their way. Returns whether something was started.
+ */
+export function reclaimHeld(state: State, poolSpace: PoolSpace, wanted: number, onlyOver: boolean): boolean {
+  if (!gatewayReady(state)) return false;
+  const { counts } = poolSpace.pool;
+  let missing = wanted - counts.quarantined - counts.releasing;
+  let started = false;
+  while (missing > 0) {
+    const oldest = oldestHold(poolSpace);
+    if (oldest === undefined || (onlyOver && oldest.record.untilMs > state.nowMs)) break;
+    poolSpace.holds.pop();
+    reclaim(state, oldest);
+    started = true;
+    missing -= 1;
+  }
+  return started;
+}
+
+/** Gives up a mapping of a silent host behind the fence: its port is split off and withdrawn at the gateway. */
+export function reclaim(state: State, mapping: Mapping): void {
+  if (mapping.record.state !== 'releasing') giveUp(state, mapping);
+  const lease = state.leaseAt(state.space(mapping.record.space), mapping.record.port);
+  if (!state.shared || lease === undefined || lease.record.state === 'withdrawing') return;
+  withdraw(state, lease, { first: mapping.record.port, last: mapping.record.port });
+}
+
+/** Keeps a reserve of free ports: below the low-water mark, unused ranges of silent hosts and holds that are over are taken. */
+export function keepReserve(state: State, poolSpace: PoolSpace): void {
+  if (!state.shared || !gatewayReady(state)) return;
+  const lowWater = Math.ceil((poolSpace.pool.total - poolSpace.pool.reservedCount) * 0.05);
+  if (poolSpace.blocks.size >= lowWater) return;
+  let left = 64;
+  for (const holder of poolSpace.holders.values()) {
+    if (state.hosts.get(holder.host)?.state !== 'lost') continue;
+    while (left > 0 && holder.free.size > 0) {
+      const port = holder.free.any() as number;
+      const lease = state.leaseAt(poolSpace.space, port) as Lease;
+      withdraw(state, lease, clip(holder.free.runAround(port, holder.free.size), lease));
+      left -= 1;
+    }
+  }
+  reclaimHeld(state, poolSpace, lowWater - poolSpace.blocks.size, true);
+}
+
+/** The refusal of a pool that has no port now: its figures, when one may be free, whether another host would help. */
+export function exhausted(state: State, needy: Holder, wanted: number, field: string): Refusal {
+  const { poolSpace } = needy;
+  const { pool } = poolSpace;
+  if (wanted > 0) reclaimHeld(state, poolSpace, wanted, false);
+  const { counts, total, reservedCount } = pool;
+  const free = total - reservedCount - counts.allocated - counts.held - counts.quarantined;
+  const retryAfterMs = nextFreeMs(state, poolSpace);
+  return {
+    kind: 'refused', reason: 'POOL_EXHAUSTED', field,
+    message: `pool ${pool.spec.pool} has no free port for host ${needy.host}`,
+    metadata: {
+      pool: pool.spec.pool, host: needy.host, total: `${total}`, reserved: `${reservedCount}`, leased: `${counts.leased}`,
+      allocated: `${counts.allocated}`, held: `${counts.held}`, quarantined: `${counts.quarantined}`, free: `${free}`,
+      other_host_helps: `${!state.shared && free > 0}`,
+    },
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  };
+}
+
+/** For a dry run: a free port of another host that would be called back, other than those picked already. */
+export function idleElsewhere(state: State, needy: Holder, picked: readonly { port: number }[]): number | undefined {
+  if (!state.shared) return undefined;
+  for (const holder of needy.poolSpace.holders.values()) {
+    if (holder === needy || !isDonor(state, holder.host)) continue;
+    for (const port of holder.free.within(1, 65_535)) if (!picked.some((pick) => pick.port === port)) return port;
+  }
+  return undefined;
+}
+
+function nextFreeMs(state: State, poolSpace: PoolSpace): number | undefined {
+  for (let top = poolSpace.resting.peek(); top !== undefined; top = poolSpace.resting.peek()) {
+    if (top.value.record.state === 'quarantined') return Math.max(1, top.key - state.nowMs);
+    poolSpace.resting.pop();
+  }
+  return poolSpace.pool.counts.releasing > 0 ? poolSpace.pool.spec.quarantineMs : undefined;
+}
+
+function donorFor(state: State, needy: Holder): Holder | undefined {
+  let best: Holder | undefined;
+  for (const holder of needy.poolSpace.holders.values()) {
+    if (holder === needy || holder.free.size === 0 || !isDonor(state, holder.host)) continue;
+    if (state.hosts.get(holder.host)?.state === 'lost') return holder;
+    if (best === undefined || holder.free.size > best.free.size) best = holder;
+  }
+  return best;
+}
+
+/** A suspect or unknown host keeps what it has until its lease expires. */
+function isDonor(state: State, host: string): boolean {
+  const liveness = state.hosts.get(host)?.state;
+  return liveness === 'alive' || liveness === 'lost';
+}
+
+/** Nothing that needs a fence is started before the gateway's hello. */
+export function gatewayReady(state: State): boolean {
+  return state.gatewayAgent?.desired !== undefined;
+}
+
+function hasWithdrawing(state: State, poolSpace: PoolSpace): boolean {
+  for (const lease of state.withdrawing) {
+    if (lease.record.pool !== poolSpace.pool.spec.pool) continue;
+    if (poolSpace.space.mapped.countIn(lease.record.first, lease.record.last) < lease.record.last - lease.record.first + 1) return true;
+  }
+  return false;
+}
+
+function oldestHold(poolSpace: PoolSpace): Mapping | undefined {
+  for (let top = poolSpace.holds.peek(); top !== undefined; top = poolSpace.holds.peek()) {
+    if (top.value.record.state === 'held' && top.value.record.untilMs === top.key) return top.value;
+    poolSpace.holds.pop();
+  }
+  return undefined;
+}
+
+function clip(run: PortRange, lease: Lease): PortRange {
+  return { first: Math.max(run.first, lease.record.first), last: Math.min(run.last, lease.record.last) };
+}
+

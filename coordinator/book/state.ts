@@ -1,0 +1,259 @@
+/**
+ * What a book keeps in memory: records, the indexes over them, and what changed since the journal was last told.
+ * Only the functions of this folder change it; each change goes through the methods here, so that index, count and dirty mark
+ * never part. Rules of who may own a port: docs/architecture.md, "Blocks, leases, ports".
+ */
+import type { StateDigest } from '../../shared/digest.js';
+import type { Blocks } from './blocks.js';
+import type { FreePorts } from './freeports.js';
+import { MinHeap } from './minheap.js';
+import { PortSet } from './portset.js';
+import type {
+  AuditRecord, DesiredObject, EnvironmentRecord, EventRecord, GatewayRecord, HostLiveness, HostRecord, LeaseRecord, MappingRecord,
+  PoolSpec, RequestRecord, Timing,
+} from './types.js';
+
+/** A lease with what is known of its route. */
+export type Lease = {
+  record: LeaseRecord;
+  holder: Holder | undefined;
+  /** The gateway confirmed its route in this run (scope shared). */
+  routed: boolean;
+  /** Desired-state revision of the gateway at which its route was last changed. */
+  routeRevision: number;
+};
+
+/** A mapping with what its host said of it. */
+export type Mapping = {
+  record: MappingRecord;
+  environment: Environment;
+  /** Desired-state revision of the host at which it was last changed. */
+  hostRevision: number;
+  applied: boolean;
+  verify: boolean;
+  verified: boolean;
+};
+
+export type Environment = { record: EnvironmentRecord; mappings: Set<Mapping> };
+
+export type Request = { record: RequestRecord; mappings: Mapping[] };
+
+export type Host = {
+  record: HostRecord;
+  state: HostLiveness;
+  /** Last heartbeat, or the start of the book. */
+  heardAtMs: number;
+  heard: boolean;
+  mappings: Set<Mapping>;
+  leases: Set<Lease>;
+  driftRepairs: number;
+  /** Kept from its hello on: what it has been told, or is about to be. */
+  desired: Map<string, DesiredObject> | undefined;
+  /** Digest of `desired`, but for the changes in the log: they are worked in when a heartbeat asks. */
+  digest: StateDigest;
+  digestLog: { key: string; before: number | undefined; after: number | undefined }[];
+  revision: number;
+  appliedRevision: number;
+  /** Mappings that it has not applied yet. */
+  awaiting: Set<Mapping>;
+  /** Keys that its last report called a problem, with reason and message. */
+  problems: Map<string, string>;
+  behind: { heartbeats: number; lastAccepted: number };
+  /** Changes of this decision: undefined stands for a removal. */
+  outbox: Map<string, DesiredObject | undefined>;
+  /** Leased ports that a foreign process listens on: set aside, not given out. */
+  occupied: Set<number>;
+};
+
+/** What one host has of one pool in one space. */
+export type Holder = {
+  host: string;
+  poolSpace: PoolSpace;
+  free: FreePorts;
+  leases: Set<Lease>;
+  /** Ports of its leases, fencing ones included. */
+  ports: number;
+  /** Ports that are being fenced for it. */
+  fencing: number;
+};
+
+/** A pool in one port space. */
+export type PoolSpace = {
+  pool: Pool;
+  space: Space;
+  blocks: Blocks;
+  holders: Map<string, Holder>;
+  /** Held mappings by the end of their hold; entries that are no longer held are skipped. */
+  holds: MinHeap<Mapping>;
+  /** Mappings in quarantine, by its end; entries that are over are skipped. */
+  resting: MinHeap<Mapping>;
+};
+
+export type Counts = { leased: number; allocated: number; held: number; quarantined: number; releasing: number };
+
+export type Pool = { spec: PoolSpec; reserved: PortSet; reservedCount: number; total: number; spaces: Map<string, PoolSpace>; counts: Counts };
+
+export type Space = {
+  name: string;
+  /** Mappings that own their port, quarantined ones included. */
+  mappingAt: Map<number, Mapping>;
+  mapped: PortSet;
+  leaseStarts: PortSet;
+  leaseByStart: Map<number, Lease>;
+  /** Book sequence at which a port was last released. */
+  lastUsed: Map<number, number>;
+};
+
+export type Deadline = { kind: 'quarantine'; mapping: Mapping } | { kind: 'idleLease'; lease: Lease } | { kind: 'forgetRequest'; request: Request };
+
+type Dirty = {
+  pools: Set<Pool>; hosts: Set<Host>; leases: Set<Lease>; environments: Set<Environment>; mappings: Set<Mapping>; requests: Set<Request>;
+  removedPools: string[]; removedHosts: string[]; removedLeases: string[]; removedEnvironments: string[]; removedRequests: string[];
+  events: EventRecord[]; audits: AuditRecord[];
+};
+
+export type StateOptions = { gateway: GatewayRecord; timing: Timing; nowMs: number; random: () => number };
+
+export class State {
+  readonly gateway: GatewayRecord;
+  readonly timing: Timing;
+  readonly random: () => number;
+  readonly pools = new Map<string, Pool>();
+  readonly spaces = new Map<string, Space>();
+  readonly hosts = new Map<string, Host>();
+  readonly leases = new Map<string, Lease>();
+  readonly environments = new Map<string, Environment>();
+  readonly mappings = new Map<string, Mapping>();
+  readonly requests = new Map<string, Request>();
+  readonly deadlines = new MinHeap<Deadline>();
+  /** Leases whose route the gateway has not confirmed yet. */
+  readonly unrouted = new Set<Lease>();
+  readonly withdrawing = new Set<Lease>();
+  readonly startedAtMs: number;
+  /** The host with the gateway role, if one is known (scope shared). */
+  gatewayAgent: Host | undefined;
+  lastTickMs: number;
+  /** Time of the decision under way. */
+  nowMs: number;
+  dirty: Dirty = newDirty();
+
+  // Of the decision under way:
+  changed = false;
+  progress = false;
+  touched: string[] = [];
+  /** Hosts with something in their outbox. */
+  readonly told = new Set<Host>();
+  private serial = 0;
+
+  constructor(options: StateOptions) {
+    this.gateway = { ...options.gateway };
+    this.timing = options.timing;
+    this.random = options.random;
+    this.startedAtMs = options.nowMs;
+    this.lastTickMs = options.nowMs;
+    this.nowMs = options.nowMs;
+  }
+
+  get shared(): boolean {
+    return this.gateway.scope === 'shared';
+  }
+
+  /** The sequence that the decision under way will have, if it changes anything. */
+  get sequence(): number {
+    return this.gateway.sequence + 1;
+  }
+
+  begin(nowMs: number): void {
+    this.nowMs = nowMs;
+    this.changed = false;
+    this.progress = false;
+    this.touched = [];
+    this.serial = 0;
+  }
+
+  /** An id that sorts by age: sequence, ordinal of the gateway, serial number in the decision. 14 characters. */
+  newId(prefix: 'm' | 'l'): string {
+    const serial = this.serial;
+    this.serial += 1;
+    return prefix + this.sequence.toString(36).padStart(9, '0') + this.gateway.ordinal.toString(36).padStart(2, '0') + serial.toString(36).padStart(2, '0');
+  }
+
+  spaceOf(host: string): Space {
+    return this.space(this.shared ? this.gateway.gateway : `${this.gateway.gateway}/${host}`);
+  }
+
+  space(name: string): Space {
+    let space = this.spaces.get(name);
+    if (space === undefined) {
+      space = { name, mappingAt: new Map(), mapped: new PortSet(), leaseStarts: new PortSet(), leaseByStart: new Map(), lastUsed: new Map() };
+      this.spaces.set(name, space);
+    }
+    return space;
+  }
+
+  leaseAt(space: Space, port: number): Lease | undefined {
+    const start = space.leaseStarts.atOrBelow(port);
+    const lease = start === undefined ? undefined : space.leaseByStart.get(start);
+    return lease !== undefined && lease.record.last >= port ? lease : undefined;
+  }
+
+  poolAt(port: number): Pool | undefined {
+    for (const pool of this.pools.values()) if (inRanges(pool.spec.ranges, port)) return pool;
+    return undefined;
+  }
+
+  dirtyLease(lease: Lease): void {
+    this.changed = true;
+    this.dirty.leases.add(lease);
+  }
+
+  dirtyMapping(mapping: Mapping): void {
+    this.changed = true;
+    this.dirty.mappings.add(mapping);
+    this.dirtyEnvironment(mapping.environment);
+    this.touched.push(mapping.record.mappingId);
+  }
+
+  /** Marks an environment that exists; one that is gone stays gone. */
+  dirtyEnvironment(environment: Environment): void {
+    if (this.environments.get(environment.record.environment) !== environment) return;
+    environment.record.revision = this.sequence;
+    this.dirty.environments.add(environment);
+  }
+
+  dirtyHost(host: Host): void {
+    this.changed = true;
+    this.dirty.hosts.add(host);
+  }
+
+  event(kind: EventRecord['kind'], about: { host?: string; environment?: string; mappingId?: string; detail?: string }): void {
+    this.changed = true;
+    this.dirty.events.push({
+      sequence: this.sequence, atMs: this.nowMs, kind, host: about.host ?? '', environment: about.environment ?? '',
+      mappingId: about.mappingId ?? '', detail: about.detail ?? '{}',
+    });
+  }
+
+  audit(record: Omit<AuditRecord, 'sequence' | 'atMs'>): void {
+    this.changed = true;
+    this.dirty.audits.push({ sequence: this.sequence, atMs: this.nowMs, ...record });
+  }
+
+  takeDirty(): Dirty {
+    const dirty = this.dirty;
+    this.dirty = newDirty();
+    return dirty;
+  }
+}
+
+export function inRanges(ranges: readonly { first: number; last: number }[], port: number): boolean {
+  for (const range of ranges) if (port >= range.first && port <= range.last) return true;
+  return false;
+}
+
+function newDirty(): Dirty {
+  return {
+    pools: new Set(), hosts: new Set(), leases: new Set(), environments: new Set(), mappings: new Set(), requests: new Set(),
+    removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], events: [], audits: [],
+  };
+}

@@ -1,0 +1,81 @@
+/** What time alone brings about: late and lost heartbeats, the end of a quarantine, idle leases, requests that are forgotten. */
+import { expireLeases, withdraw } from './leases.js';
+import { freePort, vacate } from './mappings.js';
+import { fenceReleasing } from './release.js';
+import { gatewayReady, isIdle, keepReserve } from './shortage.js';
+import type { Deadline, Host, Request, State } from './state.js';
+
+export const REQUEST_KEPT_MS = 7 * 24 * 3_600_000;
+
+export function tick(state: State): void {
+  const late = state.nowMs - state.lastTickMs > 2 * state.timing.heartbeatMs;
+  state.lastTickMs = state.nowMs;
+  if (late) {
+    // The process stood still: heartbeats may wait in its sockets. Nobody is suspected before they were read (S9).
+    for (const host of state.hosts.values()) host.heardAtMs = state.nowMs;
+    return;
+  }
+  for (const host of state.hosts.values()) watch(state, host);
+  for (let due = state.deadlines.peek(); due !== undefined && due.key <= state.nowMs; due = state.deadlines.peek()) {
+    state.deadlines.pop();
+    meet(state, due.value);
+  }
+  for (const pool of state.pools.values()) for (const poolSpace of pool.spaces.values()) keepReserve(state, poolSpace);
+}
+
+/** Starts the 7 days after which a request is forgotten, once all its mappings are released. */
+export function scheduleForgetting(state: State, request: Request): void {
+  state.deadlines.push(Math.max(request.record.atMs, state.nowMs) + REQUEST_KEPT_MS, { kind: 'forgetRequest', request });
+}
+
+function watch(state: State, host: Host): void {
+  if (host.state === 'lost' || (host.record.session === 0 && host.leases.size === 0)) return;
+  const silentMs = state.nowMs - host.heardAtMs;
+  if (silentMs > state.timing.lostMs) lose(state, host);
+  else if (host.state === 'alive' && silentMs > state.timing.suspectMs) {
+    host.state = 'suspect';
+    state.event('HostSuspect', { host: host.record.host, detail: `{"silentMs":${Math.round(silentMs)}}` });
+    fenceReleasing(state, host);
+  }
+}
+
+function lose(state: State, host: Host): void {
+  host.state = 'lost';
+  host.record.lostAtMs = state.nowMs;
+  state.dirtyHost(host);
+  state.event('HostLost', { host: host.record.host });
+  expireLeases(state, host);
+  fenceReleasing(state, host);
+  state.progress = true;
+}
+
+function meet(state: State, deadline: Deadline): void {
+  switch (deadline.kind) {
+    case 'quarantine':
+      if (deadline.mapping.record.state !== 'quarantined') return;
+      vacate(state, deadline.mapping);
+      freePort(state, deadline.mapping.record);
+      return;
+    case 'idleLease': {
+      const { lease } = deadline;
+      const current = state.leases.get(lease.record.leaseId) === lease;
+      if (state.shared && current && isIdle(state, lease) && gatewayReady(state)) withdraw(state, lease, lease.record);
+      return;
+    }
+    case 'forgetRequest':
+      forget(state, deadline.request);
+      return;
+    default:
+      deadline satisfies never;
+  }
+}
+
+function forget(state: State, request: Request): void {
+  if (request.mappings.some((mapping) => mapping.record.state !== 'released')) return scheduleForgetting(state, request);
+  const newest = request.mappings.reduce((latest, mapping) => Math.max(latest, mapping.record.untilMs), request.record.atMs);
+  if (state.nowMs - newest < REQUEST_KEPT_MS) return void state.deadlines.push(newest + REQUEST_KEPT_MS, { kind: 'forgetRequest', request });
+  state.requests.delete(request.record.requestId);
+  state.dirty.requests.delete(request);
+  state.dirty.removedRequests.push(request.record.requestId);
+  state.changed = true;
+}

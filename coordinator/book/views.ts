@@ -1,0 +1,46 @@
+/** What others may see of the book: copies, in a fixed order. */
+import { rangeSize } from '../../shared/ports.js';
+import type { Host, Lease, Mapping, Pool, State } from './state.js';
+import type { EnvironmentView, HostView, LeaseView, MappingRecord, PoolFigures } from './types.js';
+
+const byId = (a: Mapping, b: Mapping): number => (a.record.mappingId < b.record.mappingId ? -1 : 1);
+
+/** The environment as it stands; one that is gone as its last mappings tell. */
+export function viewOf(state: State, name: string, mappings: readonly Mapping[]): EnvironmentView {
+  const environment = state.environments.get(name) ?? mappings[0]?.environment;
+  if (environment === undefined) throw new Error(`environment ${name} is not in the book`);
+  const current = environment.mappings.size === 1 ? [...environment.mappings] : [...environment.mappings].sort(byId);
+  return { environment: { ...environment.record }, mappings: current.map((mapping): MappingRecord => ({ ...mapping.record })) };
+}
+
+export function hostView(state: State, host: Host): HostView {
+  let leasedPorts = 0;
+  for (const lease of host.leases) leasedPorts += rangeSize(lease.record);
+  return {
+    record: { ...host.record }, state: host.state, heartbeatAgeMs: host.heard ? state.nowMs - host.heardAtMs : undefined,
+    mappings: host.mappings.size, leasedPorts, driftRepairs: host.driftRepairs,
+  };
+}
+
+export function leaseView(state: State, lease: Lease): LeaseView {
+  const space = state.space(lease.record.space);
+  let allocated = 0;
+  for (const port of space.mapped.within(lease.record.first, lease.record.last)) {
+    if (space.mappingAt.get(port)?.record.state !== 'quarantined') allocated += 1;
+  }
+  return { record: { ...lease.record }, allocated, routed: lease.routed };
+}
+
+/** In scope host the figures add up all hosts with the role host. */
+export function figuresOf(state: State, pool: Pool): PoolFigures {
+  let spaces = 1;
+  if (!state.shared) spaces = [...state.hosts.values()].filter((host) => host.record.roles.includes('host')).length;
+  const total = pool.total * spaces;
+  const reserved = pool.reservedCount * spaces;
+  const { leased, allocated, held, quarantined } = pool.counts;
+  const usable = total - reserved;
+  return {
+    total, reserved, leased, allocated, held, quarantined, free: usable - allocated - held - quarantined,
+    usagePercent: usable === 0 ? 0 : (100 * (allocated + held)) / usable,
+  };
+}
