@@ -23,6 +23,7 @@ module.exports = {
     forbid('the lease book knows ports, desired state and reasons only', '^coordinator/book/', '^(?:coordinator/(?!book/)|shared/(?!(?:ports|desired|reasons|digest|names|invalid)\\.ts$))'),
     forbid('the session machine has no effects', '^agent/session/machine\\.ts$', EFFECTS, { dependencyTypesNot: ['type-only'] }),
     forbid('planners have no effects', '/plan\\.ts$', EFFECTS, { dependencyTypesNot: ['type-only'] }),
+    forbid('what is pure takes pure parts of shared', '(?:^agent/session/machine|/plan)\\.ts$', '^shared/(?:tls|grpc|notify|log|config)\\.ts$', { dependencyTypesNot: ['type-only'] }),
     forbid('the journal knows the types of the book only', '^coordinator/journal/', '^coordinator/(?!journal/|book/types\\.ts$)'),
     forbid('services do not reach around the keeper', '^coordinator/rpc/', '^coordinator/journal/', { dependencyTypesNot: ['type-only'] }),
     forbid('drivers do not know the loop', '^agent/drivers/', '^agent/(?:session|reconcile)/', { dependencyTypesNot: ['type-only'] }),
