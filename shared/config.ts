@@ -124,6 +124,7 @@ function describe(issue: z.core.$ZodIssue, { schema, tree, origins, where, envPr
   }
   const value = path.reduce<unknown>((at, step) => (at as Tree | undefined)?.[step], tree);
   const origin = origins.get(key) ?? where;
+  if (value === undefined && issue.code === 'custom') return [`${key} (default): ${issue.message}`];
   if (value === undefined) return [`${key}: is missing: set it in ${where} or as ${envName(envPrefix, path)}`];
   return [`${key || 'the whole'} (${origin}): ${show(value, key)} ${issue.message}`];
 }

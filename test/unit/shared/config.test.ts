@@ -12,7 +12,8 @@ const schema = z.strictObject({
   workers: z.number().int().min(1).default(2),
   insecure: z.boolean().default(false),
   token: z.string().max(5).optional(),
-  timing: z.strictObject({ heartbeat: durationMs.default(5000), lostAfter: durationMs.default(120_000) }).prefault({}),
+  timing: z.strictObject({ heartbeat: durationMs.default(5000), lostAfter: durationMs.default(120_000) })
+    .refine((timing) => timing.heartbeat <= timing.lostAfter, { path: ['lostAfter'], error: 'is shorter than timing.heartbeat' }).prefault({}),
   pools: z.array(z.strictObject({ name: dnsLabelText, networks: z.array(cidrText).default([]) })).default([]),
 });
 
@@ -69,6 +70,10 @@ describe('config', () => {
     assert.match(problems[2] ?? '', /5 is not a duration: write for example/);
     assert.match(problems[3] ?? '', /"soon" is not a duration/);
     assert.match(problems[1] ?? '', /"many"/);
+  });
+
+  it('says so when a default does not go with what is set', () => {
+    assert.deepEqual(problemsOf({ yaml: 'host: a\ntiming: { heartbeat: 3m }' }), ['timing.lostAfter (default): is shorter than timing.heartbeat']);
   });
 
   it('says where a missing value can be set', () => {
