@@ -1,0 +1,85 @@
+// A process in a namespace whose connections last. Commands come as JSON lines, each gets one JSON line back.
+// Servers go on sending a tick every 20 ms to everybody who ever spoke to them; clients count what they receive.
+import { createServer, connect } from 'node:net';
+import { createSocket } from 'node:dgram';
+import { createInterface } from 'node:readline';
+
+const TICK_MS = 20;
+const clients = new Map();
+const counts = { sent: 0, accepted: 0 };
+
+function tickTo(send) {
+  const timer = setInterval(() => { counts.sent++; send(); }, TICK_MS);
+  return () => clearInterval(timer);
+}
+
+function serveTcp({ port, who, address }) {
+  const server = createServer((socket) => {
+    counts.accepted++;
+    const stop = tickTo(() => socket.write(`${who}\n`));
+    socket.on('error', () => undefined);
+    socket.on('close', stop);
+    socket.resume();
+  });
+  return new Promise((resolve, reject) => server.on('error', reject).listen(port, address, () => resolve('listening')));
+}
+
+function serveUdp({ port, who, address }) {
+  const socket = createSocket(address?.includes(':') ? 'udp6' : 'udp4');
+  const known = new Set();
+  socket.on('error', () => undefined);
+  socket.on('message', (_, peer) => {
+    const name = `${peer.address} ${peer.port}`;
+    if (known.has(name)) return;
+    known.add(name);
+    counts.accepted++;
+    tickTo(() => socket.send(`${who}\n`, peer.port, peer.address, () => undefined));
+  });
+  return new Promise((resolve, reject) => socket.on('error', reject).bind(port, address, () => resolve('listening')));
+}
+
+function openTcp({ name, port, address }) {
+  const state = { received: 0, from: '', end: '' };
+  clients.set(name, state);
+  const socket = connect(port, address);
+  state.socket = socket;
+  socket.on('data', (data) => { state.received += data.length; state.from = data.toString().trim().split('\n').at(-1); });
+  socket.on('error', (error) => { state.end = error.code; });
+  socket.on('close', () => { state.end ||= 'closed'; });
+  return 'opening';
+}
+
+// A client that goes on asking, from one source port.
+function openUdp({ name, port, address }) {
+  const state = { received: 0, from: '', end: '' };
+  clients.set(name, state);
+  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+  socket.on('message', (data) => { state.received += data.length; state.from = data.toString().trim(); });
+  socket.on('error', () => undefined);
+  const ask = () => socket.send('hello', port, address, () => undefined);
+  ask();
+  tickTo(ask);
+  return 'opening';
+}
+
+function look({ name }) {
+  const { received, from, end } = clients.get(name);
+  return { received, from, end };
+}
+
+function speak({ name }) {
+  clients.get(name).socket.write('x');
+  return 'spoken';
+}
+
+const commands = { serveTcp, serveUdp, openTcp, openUdp, look, speak, counts: () => counts };
+
+createInterface({ input: process.stdin }).on('line', async (line) => {
+  const { id, command, ...fields } = JSON.parse(line);
+  try {
+    const answer = await commands[command](fields);
+    process.stdout.write(`${JSON.stringify({ id, answer })}\n`);
+  } catch (error) {
+    process.stdout.write(`${JSON.stringify({ id, error: error.message })}\n`);
+  }
+}).on('close', () => process.exit());

@@ -1,0 +1,78 @@
+/** A process in a namespace whose servers and connections last; see talker.mjs. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { eventually } from '../../support/wait.js';
+
+export type Seen = { received: number; from: string; end: string };
+type Transport = 'tcp' | 'udp';
+type Answer = { id: number; answer?: unknown; error?: string };
+
+export class Talker {
+  readonly #child: ChildProcess;
+  readonly #waiting = new Map<number, (answer: Answer) => void>();
+  #asked = 0;
+
+  constructor(namespace: string) {
+    const program = join(import.meta.dirname, 'talker.mjs');
+    this.#child = spawn('nsenter', [`--net=/run/netns/${namespace}`, process.execPath, program], { stdio: ['pipe', 'pipe', 'inherit'] });
+    createInterface({ input: this.#child.stdout as NodeJS.ReadableStream }).on('line', line => {
+      const answer = JSON.parse(line) as Answer;
+      this.#waiting.get(answer.id)?.(answer);
+      this.#waiting.delete(answer.id);
+    });
+  }
+
+  get pid(): number {
+    return this.#child.pid as number;
+  }
+
+  async serve(transport: Transport, port: number, who: string, address?: string): Promise<void> {
+    await this.#tell({ command: transport === 'tcp' ? 'serveTcp' : 'serveUdp', port, who, address });
+  }
+
+  /** Opens a connection that stays open, and waits until the server was heard. Returns who that is. */
+  async open(name: string, transport: Transport, address: string, port: number): Promise<string> {
+    await this.#tell({ command: transport === 'tcp' ? 'openTcp' : 'openUdp', name, address, port });
+    const seen = await eventually(`${name} hears the server`, async () => {
+      const now = await this.look(name);
+      return now.received > 0 || now.end !== '' ? now : undefined;
+    }, { withinMs: 3_000 });
+    return seen.end === '' ? seen.from : seen.end;
+  }
+
+  async look(name: string): Promise<Seen> {
+    return await this.#tell({ command: 'look', name }) as Seen;
+  }
+
+  async speak(name: string): Promise<void> {
+    await this.#tell({ command: 'speak', name });
+  }
+
+  async sent(): Promise<number> {
+    return (await this.#tell({ command: 'counts' }) as { sent: number }).sent;
+  }
+
+  /** Waits until the connection has carried something after this call. */
+  async hearsMore(name: string): Promise<void> {
+    const { received } = await this.look(name);
+    await eventually(`${name} goes on hearing the server`, async () => (await this.look(name)).received > received, { withinMs: 3_000 });
+  }
+
+  async close(): Promise<void> {
+    const ended = once(this.#child, 'close');
+    this.#child.stdin?.end();
+    await ended;
+  }
+
+  async #tell(request: Record<string, unknown>): Promise<unknown> {
+    const id = ++this.#asked;
+    const { answer, error } = await new Promise<Answer>(resolve => {
+      this.#waiting.set(id, resolve);
+      this.#child.stdin?.write(`${JSON.stringify({ ...request, id })}\n`);
+    });
+    if (error !== undefined) throw new Error(error);
+    return answer;
+  }
+}
