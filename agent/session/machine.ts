@@ -8,7 +8,7 @@
  */
 import { beat, onHeartbeatAnswered, onHeartbeatFailed } from './heart.js';
 import { closeStream, openStream, reopen, streamOf, unchanged } from './phases.js';
-import { sendReport } from './reports.js';
+import { reportDueMs, sendReport } from './reports.js';
 import type { Event, LinkState, Now, Phase, Settings, Step } from './words.js';
 import { onDeltasWritten, onDesiredState, onDiskFailed, onWelcome, onWelcomeWritten, retryDisk } from './writing.js';
 
@@ -21,9 +21,10 @@ export function start(settings: Settings): LinkState {
 }
 
 /** When the next `tick` is due; Infinity: none is. */
-export function nextWakeMs({ phase, heart }: LinkState): number {
+export function nextWakeMs(state: LinkState): number {
+  const { phase, heart } = state;
   const heartMs = heart === undefined || heart.inFlight ? Infinity : heart.nextAtMs;
-  return Math.min(phaseWakeMs(phase), heartMs);
+  return Math.min(phaseWakeMs(phase), heartMs, reportDueMs(state));
 }
 
 function phaseWakeMs(phase: Phase): number {
@@ -60,7 +61,8 @@ export function step(state: LinkState, event: Event, now: Now): Step {
 function onTick(state: LinkState, now: Now): Step {
   const beaten = beat(state, now);
   const moved = onPhaseDue(beaten.state, now);
-  return { state: moved.state, effects: [...beaten.effects, ...moved.effects] };
+  const reported = sendReport(moved.state, now);
+  return { state: reported.state, effects: [...beaten.effects, ...moved.effects, ...reported.effects] };
 }
 
 function onPhaseDue(state: LinkState, now: Now): Step {

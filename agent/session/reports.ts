@@ -2,13 +2,15 @@
 import { unchanged } from './phases.js';
 import type { Effect, LinkState, Now, Step } from './words.js';
 
-/** Sends the last outcome unless this stream carried the same a short while ago. */
+/** When the last outcome is to be sent over this stream; Infinity: never. */
+export function reportDueMs({ phase, outcome, sentReport: sent, settings }: LinkState): number {
+  if (phase.kind !== 'established' || outcome === undefined) return Infinity;
+  return sent?.stream === phase.stream && sent.outcome === outcome ? sent.atMs + settings.repeatReportMs : -Infinity;
+}
+
 export function sendReport(state: LinkState, { nowMs }: Now): Step {
-  const { phase, outcome, sentReport: sent, settings } = state;
-  if (phase.kind !== 'established' || outcome === undefined) return unchanged(state);
-  const text = JSON.stringify(outcome);
-  const isKnown = sent?.stream === phase.stream && sent.text === text && nowMs - sent.atMs < settings.repeatReportMs;
-  if (isKnown) return unchanged(state);
+  const { phase, outcome } = state;
+  if (phase.kind !== 'established' || outcome === undefined || nowMs < reportDueMs(state)) return unchanged(state);
   const effect: Effect = { kind: 'sendReport', stream: phase.stream, report: { session: phase.session, ...outcome } };
-  return { state: { ...state, sentReport: { stream: phase.stream, text, atMs: nowMs } }, effects: [effect] };
+  return { state: { ...state, sentReport: { stream: phase.stream, outcome, atMs: nowMs } }, effects: [effect] };
 }

@@ -67,7 +67,7 @@ export type LinkState = {
   phase: Phase;
   heart: Heart | undefined;
   outcome: Outcome | undefined;
-  sentReport: { stream: number; text: string; atMs: number } | undefined;
+  sentReport: { stream: number; outcome: Outcome; atMs: number } | undefined;
   /** Reason of the last refusal that was logged, until the next welcome. */
   refusedFor: string | undefined;
 };
