@@ -1,0 +1,363 @@
+/**
+ * One gateway's book, made durable. Commands are decided at once in memory; while a commit runs, further decisions gather and share
+ * the next one. Promises:
+ * - nothing of a decision leaves before its book sequence is committed: replies, refusals, reads, desired state (S5);
+ * - outputs leave in the order in which they were decided;
+ * - a decision that the journal refuses is undone alone; when a commit fails otherwise, everything in flight is told UNAVAILABLE and
+ *   the book is built again from what is stored;
+ * - while nothing can be committed, reads of committed state go on.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { nextDelayMs } from '../../shared/backoff.js';
+import type { Clock } from '../../shared/clock.js';
+import type { Log } from '../../shared/log.js';
+import type { Book } from '../book/book.js';
+import type { Command, Refusal, Reply, Scope, StoredGateway, Timing } from '../book/types.js';
+import { ConstraintViolated, SequenceConflict, type Journal } from '../journal/journal.js';
+import { readJob, refuseJob, type CommandJob, type Decided, type Job, type ReadJob } from './job.js';
+import { Parked } from './parked.js';
+import { commitBarrier, loadStored } from './recovery.js';
+import { journalUnavailable, notMade, Refused } from './refused.js';
+import { Sessions, staleSession } from './sessions.js';
+import { MappingWatchers, type Seen, type Watch } from './watchers.js';
+
+export type KeeperOptions = {
+  journal: Journal;
+  timing: Timing;
+  clock: Clock;
+  random: () => number;
+  log: Log;
+  /** Builds a book from what is stored. */
+  restore: (stored: StoredGateway) => Book;
+  /** Told when commits begin to fail, and when they work again. */
+  onHealth: (serving: boolean) => void;
+};
+
+/** How a command is asked; `waitMs` bounds how often a command that is told to wait is decided again. */
+export type Ask = { command: Command; waitMs?: number; done: (reply: Reply) => void };
+
+type State = 'serving' | 'rebuilding' | 'down' | 'closed';
+
+const MAX_IN_FLIGHT = 50_000;
+const NOTHING_SEEN: readonly Seen[] = [];
+
+export class Keeper {
+  readonly gateway: string;
+  readonly sessions = new Sessions();
+  readonly #options: KeeperOptions;
+  readonly #log: Log;
+  readonly #watchers = new MappingWatchers();
+  readonly #parked = new Parked();
+  readonly #stop = new AbortController();
+  #book: Book;
+  #committed: number;
+  #state: State = 'serving';
+  /** Asked, not decided yet: only while the book is being rebuilt, or one command commits alone. */
+  #jobs: Job[] = [];
+  /** Decided, not yet given to the journal. */
+  #batch: Decided[] = [];
+  #defect: { job: CommandJob; error: unknown } | undefined;
+  #progress = false;
+  #awake = false;
+  readonly #ticker: NodeJS.Timeout;
+  /** While commits fail: the last committed state, as far as it can be read. */
+  #view: Promise<Book> | undefined;
+  #tickPending = false;
+  #lastTickMs: number;
+  #idle: (() => void)[] = [];
+
+  /** Serves `book`, whose state is committed. */
+  constructor(book: Book, options: KeeperOptions) {
+    this.gateway = book.gateway.gateway;
+    this.#options = options;
+    this.#log = options.log.child({ gateway: this.gateway });
+    this.#book = book;
+    this.#committed = book.sequence;
+    this.#lastTickMs = options.clock.nowMs();
+    this.#ticker = setInterval(() => this.#tick(), options.timing.heartbeatMs / 2);
+  }
+
+  get scope(): Scope {
+    return this.#book.gateway.scope;
+  }
+
+  get serving(): boolean {
+    return this.#state === 'serving' || this.#state === 'rebuilding';
+  }
+
+  /** When the book was last asked to let time pass, or would have been if anything could be committed. */
+  get lastTickMs(): number {
+    return this.#lastTickMs;
+  }
+
+  /** State that may not be committed yet: only for decisions that answer nobody before `settled`. */
+  get undecided(): Book {
+    return this.#book;
+  }
+
+  /** `done` is called once, when the decision is durable. */
+  ask({ command, waitMs = 0, done }: Ask): void {
+    const nowMs = this.#options.clock.nowMs();
+    const job: CommandJob = { kind: 'command', command, done, waitUntilMs: nowMs + waitMs, alone: false, patientUntilMs: 0 };
+    if (this.#state === 'down') return done(journalUnavailable('the last commit failed; the journal is being opened again'));
+    if (this.#state === 'closed') return done(STOPPING);
+    if (this.#batch.length + this.#jobs.length >= MAX_IN_FLIGHT) return done(journalUnavailable(`${MAX_IN_FLIGHT} commands wait for the journal`));
+    this.#accept(job);
+  }
+
+  submit(command: Command, waitMs = 0): Promise<Reply> {
+    return new Promise((resolve) => { this.ask({ command, waitMs, done: resolve }); });
+  }
+
+  /** What `look` sees, given out when it is durable. `look` copies what it returns. Throws Refused when nothing can be read. */
+  read<T>(look: (book: Book) => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const job = readJob(look, resolve, (refusal) => { reject(new Refused(refusal)); });
+      if (this.#state === 'closed') job.refuse(STOPPING);
+      else if (this.#state === 'down') this.#readCommitted(job);
+      else this.#accept(job);
+    });
+  }
+
+  /** Tells `watch` the mappings as they are, and at every change. Returns what ends it. */
+  watch(mappingIds: readonly string[], watch: Watch): () => void {
+    const stop = this.#watchers.add(mappingIds, watch);
+    this.read((book) => mappingIds.map((id) => see(book, id))).then(
+      (all) => { for (const seen of all) watch.onSeen(seen); },
+      (error: unknown) => { watch.onLost(error instanceof Refused ? error.refusal : notMade(String(error))); },
+    );
+    return stop;
+  }
+
+  /** Answers what is in flight, as far as it can be made durable, and ends every session. */
+  async close(): Promise<void> {
+    if (this.#state === 'closed') return;
+    clearInterval(this.#ticker);
+    for (const job of this.#parked.takeAll()) job.done(STOPPING);
+    if (this.#awake && this.#state !== 'down') await new Promise<void>((resolve) => { this.#idle.push(resolve); });
+    this.#state = 'closed';
+    this.#stop.abort();
+    this.#watchers.lose(STOPPING);
+    this.sessions.closeAll(STOPPING);
+  }
+
+  #accept(job: Job): void {
+    if (this.#jobs.length > 0 || this.#state !== 'serving') this.#jobs.push(job);
+    else this.#decide(job);
+    this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#awake) return;
+    this.#awake = true;
+    setImmediate(() => { void this.#drive(); });
+  }
+
+  async #drive(): Promise<void> {
+    while (this.#state !== 'down' && (this.#batch.length > 0 || this.#jobs.length > 0)) {
+      this.#decideJobs();
+      if (this.#defect === undefined) await this.#commit();
+      else {
+        this.#takeDefect(this.#defect);
+        await this.#rebuild([]);
+      }
+    }
+    this.#awake = false;
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #decideJobs(): void {
+    while (this.#state === 'serving' && this.#defect === undefined) {
+      const job = this.#jobs[0];
+      const isAlone = job?.kind === 'command' && job.alone;
+      if (job === undefined || (isAlone && this.#batch.length > 0)) return;
+      this.#jobs.shift();
+      this.#decide(job);
+      if (isAlone) return;
+    }
+  }
+
+  #decide(job: Job): void {
+    if (job.kind === 'read') this.#decideRead(job);
+    else this.#decideCommand(job);
+    while (this.#progress && this.#parked.size > 0 && this.#defect === undefined) {
+      this.#progress = false;
+      const waiting = this.#parked.takeAll();
+      for (const parked of waiting) this.#decideAgain(parked);
+    }
+    this.#progress = false;
+  }
+
+  #decideRead(job: ReadJob): void {
+    try {
+      this.#batch.push({ job, answer: job.look(this.#book) });
+    } catch (error) {
+      this.#log.error({ err: error }, 'a read failed');
+      job.refuse(notMade('the read failed'));
+    }
+  }
+
+  #decideAgain(job: CommandJob): void {
+    if (this.#defect !== undefined || job.alone) this.#jobs.push(job);
+    else this.#decideCommand(job);
+  }
+
+  #decideCommand(job: CommandJob): void {
+    const nowMs = this.#options.clock.nowMs();
+    try {
+      const { reply, pushes, touchedMappings, progress } = this.#book.decide(job.command, nowMs);
+      this.#progress ||= progress;
+      const seen = this.#watchers.empty ? NOTHING_SEEN : this.#seen(touchedMappings);
+      this.#batch.push({ job, reply: this.#hasToWait(job, reply, nowMs) ? undefined : reply, pushes, seen });
+    } catch (error) {
+      this.#defect = { job, error };
+      this.#state = 'rebuilding';
+    }
+  }
+
+  #seen(touched: readonly string[]): readonly Seen[] {
+    return touched.filter((id) => this.#watchers.has(id)).map((id) => see(this.#book, id));
+  }
+
+  #hasToWait(job: CommandJob, reply: Reply, nowMs: number): boolean {
+    const isWaiting = reply.kind === 'waiting';
+    const isPatient = reply.kind === 'refused' && reply.reason === 'HOST_NOT_READY' && job.patientUntilMs > nowMs;
+    if (!isWaiting && !isPatient) return false;
+    const untilMs = isPatient ? job.patientUntilMs : job.waitUntilMs;
+    this.#parked.park(job, { forMs: Math.max(0, untilMs - nowMs), atEnd: isPatient ? reply : NOT_FENCED });
+    return true;
+  }
+
+  async #commit(): Promise<void> {
+    const batch = this.#batch;
+    this.#batch = [];
+    const changes = this.#book.takeChanges();
+    if (changes !== undefined) {
+      try {
+        await this.#options.journal.append(this.gateway, this.#committed, changes);
+        this.#committed = changes.gateway.sequence;
+      } catch (error) {
+        if (error instanceof ConstraintViolated) await this.#rebuild(this.#takeRefused(batch, error));
+        else this.#fail(batch, error);
+        return;
+      }
+    }
+    for (const decided of batch) this.#release(decided);
+  }
+
+  #release(decided: Decided): void {
+    if ('answer' in decided) return decided.answer();
+    const { job, reply, pushes, seen } = decided;
+    if (reply !== undefined) job.done(reply);
+    for (const push of pushes) this.sessions.push(push);
+    for (const one of seen) this.#watchers.notify(one);
+  }
+
+  /** The batch that the journal refused: a command that was alone in it is the offender, else each commits alone. */
+  #takeRefused(batch: readonly Decided[], error: ConstraintViolated): Job[] {
+    const commands = batch.map(({ job }) => job).filter((job) => job.kind === 'command');
+    this.#log.error({ err: error, commands: commands.map(({ command }) => command.kind) }, 'the journal refused a batch of decisions');
+    const [first, ...others] = commands;
+    if (first !== undefined && others.length === 0) {
+      first.done(notMade('the journal refused the decision'));
+      return batch.map(({ job }) => job).filter((job) => job !== first);
+    }
+    for (const job of commands) job.alone = true;
+    return batch.map(({ job }) => job);
+  }
+
+  /** The command that the book could not decide is refused; all that shared its memory is decided again. */
+  #takeDefect({ job, error }: { job: CommandJob; error: unknown }): void {
+    this.#defect = undefined;
+    this.#log.error({ err: error, command: job.command.kind }, 'the book could not decide a command');
+    job.done(notMade('the command could not be decided'));
+  }
+
+  /** Throws the book away, builds it from what is stored, and decides `again` and all that was not committed once more. */
+  async #rebuild(again: readonly Job[]): Promise<void> {
+    this.#state = 'rebuilding';
+    const jobs = [...again, ...this.#batch.map(({ job }) => job)];
+    this.#batch = [];
+    this.sessions.closeAll(staleSession('the book was built again from the journal'));
+    try {
+      this.#serve(this.#options.restore(await loadStored(this.#options.journal, this.gateway)));
+    } catch (error) {
+      this.#jobs = [...jobs, ...this.#jobs];
+      return this.#fail([], error);
+    }
+    const patientUntilMs = this.#options.clock.nowMs() + this.#options.timing.suspectMs;
+    for (const job of jobs) if (job.kind === 'command') job.patientUntilMs = patientUntilMs;
+    this.#jobs = [...jobs, ...this.#jobs];
+  }
+
+  /** The outcome of a commit is not known: everything in flight is told so, and nothing is decided until a barrier is committed. */
+  #fail(batch: readonly Decided[], error: unknown): void {
+    this.#log.error({ err: error, inFlight: batch.length + this.#batch.length + this.#jobs.length }, 'a commit failed');
+    this.#state = 'down';
+    this.#defect = undefined;
+    this.#options.onHealth(false);
+    const refusal = journalUnavailable('the commit failed, or its outcome is not known');
+    const jobs = [...batch.map(({ job }) => job), ...this.#batch.map(({ job }) => job), ...this.#jobs, ...this.#parked.takeAll()];
+    this.#batch = [];
+    this.#jobs = [];
+    for (const job of jobs) refuseJob(job, refusal);
+    this.#watchers.lose(refusal);
+    this.sessions.closeAll(refusal);
+    void this.#recover();
+  }
+
+  async #recover(): Promise<void> {
+    const { journal, restore, random, onHealth } = this.#options;
+    let stored: StoredGateway | undefined;
+    for (let attempt = 0; this.#state === 'down'; attempt++) {
+      try {
+        const reading = stored === undefined ? loadStored(journal, this.gateway) : Promise.resolve(stored);
+        if (stored === undefined) this.#view = reading.then(restore);
+        stored = await reading;
+        await this.#view;
+        this.#serve(restore(await commitBarrier(journal, stored, { newEpoch: false })));
+        this.#log.info({ attempt }, 'commits work again');
+        return onHealth(true);
+      } catch (error) {
+        if (error instanceof SequenceConflict) stored = undefined;
+        this.#log.warn({ err: error, attempt }, 'the journal cannot commit yet');
+        await delay(nextDelayMs({ attempt, baseMs: 100, maxMs: 5000, random }), undefined, { signal: this.#stop.signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  #readCommitted(job: ReadJob): void {
+    const view = this.#view ?? Promise.reject(new Error('nothing could be read'));
+    view.then(
+      (book) => { job.look(book)(); },
+    ).catch((error: unknown) => {
+      job.refuse(journalUnavailable(`what is committed cannot be read: ${String(error)}`));
+    });
+  }
+
+  #serve(book: Book): void {
+    this.#book = book;
+    this.#committed = book.sequence;
+    this.#view = undefined;
+    this.#state = 'serving';
+  }
+
+  #tick(): void {
+    this.#lastTickMs = this.#options.clock.nowMs();
+    if (this.#tickPending || this.#state === 'down') return;
+    this.#tickPending = true;
+    this.ask({ command: { kind: 'tick' }, done: () => { this.#tickPending = false; } });
+  }
+}
+
+const STOPPING = journalUnavailable('the coordinator is stopping');
+
+const NOT_FENCED: Refusal = {
+  kind: 'refused', reason: 'GATEWAY_NOT_READY', retryAfterMs: 1000,
+  message: 'the ports were held by another host, and the gateway has not confirmed in time that it is cut off',
+};
+
+function see(book: Book, mappingId: string): Seen {
+  const mapping = book.mapping(mappingId);
+  return { mappingId, mapping: mapping && { ...mapping }, verified: mapping !== undefined && book.isVerified(mappingId) };
+}

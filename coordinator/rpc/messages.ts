@@ -1,0 +1,174 @@
+/** Records of the book as messages of the contract. */
+import { HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type Lease, type Pool } from '../../shared/gen/portlease/v1/operations.js';
+import { MappingState as WireState } from '../../shared/gen/portlease/v1/common.js';
+import { Role as WireRole } from '../../shared/gen/portlease/v1/agents.js';
+import type { Environment, Mapping } from '../../shared/gen/portlease/v1/ports.js';
+import { msToDuration, msToTimestamp, protocolToWire, rangeToWire, targetToWire } from '../../shared/wire.js';
+import type { Book } from '../book/book.js';
+import type {
+  EnvironmentView, GatewayRecord, HostLiveness, HostRecord, HostView, LeaseState, LeaseView, MappingRecord, MappingState, PoolFigures, PoolSpec,
+} from '../book/types.js';
+
+const STATES: Record<MappingState, WireState> = {
+  pending: WireState.MAPPING_STATE_PENDING,
+  live: WireState.MAPPING_STATE_LIVE,
+  blocked: WireState.MAPPING_STATE_BLOCKED,
+  held: WireState.MAPPING_STATE_HELD,
+  releasing: WireState.MAPPING_STATE_RELEASING,
+  quarantined: WireState.MAPPING_STATE_RELEASED,
+  released: WireState.MAPPING_STATE_RELEASED,
+};
+
+export function mappingStateToWire(state: MappingState): WireState {
+  return STATES[state];
+}
+
+/** What messages take from the book besides the records themselves. */
+export type Naming = { gateway: GatewayRecord; publicHostOf: (host: string) => string };
+
+/** Read at the moment of the answer: names of gateway and hosts do not change under a mapping. */
+export function namingOf(book: Book): Naming {
+  const { gateway } = book;
+  if (gateway.scope === 'shared') return { gateway, publicHostOf: () => gateway.publicHost };
+  return { gateway, publicHostOf: (host) => publicHostOf(book.host(host)?.record) };
+}
+
+function publicHostOf(host: HostRecord | undefined): string {
+  return host === undefined ? '' : host.publicHost || (host.addresses[0] ?? '');
+}
+
+export function mappingToWire(mapping: MappingRecord, { gateway, publicHostOf: nameOf }: Naming): Mapping {
+  return {
+    mappingId: mapping.mappingId,
+    environment: mapping.environment,
+    tenant: mapping.tenant,
+    name: mapping.name,
+    index: mapping.index,
+    gateway: gateway.gateway,
+    space: mapping.space,
+    pool: mapping.pool,
+    protocol: protocolToWire(mapping.protocol),
+    publicHost: nameOf(mapping.host),
+    publicPort: mapping.port,
+    host: mapping.host,
+    target: targetToWire(mapping.target),
+    internalPort: mapping.internalPort,
+    state: STATES[mapping.state],
+    reason: mapping.reason,
+    generation: mapping.generation,
+    createdAt: msToTimestamp(mapping.createdAtMs),
+    heldUntil: mapping.state === 'held' ? msToTimestamp(mapping.untilMs) : undefined,
+  };
+}
+
+export function environmentToWire({ environment, mappings }: EnvironmentView, naming: Naming): Environment {
+  const present = mappings.filter(({ state }) => state !== 'quarantined' && state !== 'released');
+  return {
+    environment: environment.environment,
+    tenant: environment.tenant,
+    gateway: naming.gateway.gateway,
+    host: environment.host,
+    labels: environment.labels,
+    revision: environment.revision,
+    mappings: present.map((mapping) => mappingToWire(mapping, naming)),
+    createdAt: msToTimestamp(environment.createdAtMs),
+  };
+}
+
+const HOST_STATES: Record<HostLiveness, WireHostState> = {
+  unknown: WireHostState.HOST_STATE_UNKNOWN,
+  alive: WireHostState.HOST_STATE_ALIVE,
+  suspect: WireHostState.HOST_STATE_SUSPECT,
+  lost: WireHostState.HOST_STATE_LOST,
+};
+
+export function hostToWire({ record, state, heartbeatAgeMs, mappings, leasedPorts, driftRepairs }: HostView, gateway: string): Host {
+  return {
+    host: record.host,
+    gateway,
+    roles: record.roles.map((role) => (role === 'host' ? WireRole.ROLE_HOST : WireRole.ROLE_GATEWAY)),
+    failureDomain: record.failureDomain,
+    publicHost: record.publicHost,
+    state: HOST_STATES[state],
+    addresses: [...record.addresses],
+    session: record.session,
+    agentVersion: record.agentVersion,
+    heartbeatAge: heartbeatAgeMs === undefined ? undefined : msToDuration(heartbeatAgeMs),
+    mappings,
+    leasedPorts,
+    driftRepairs,
+    replaceable: record.replaceable,
+  };
+}
+
+export function gatewayToWire(book: Book): Gateway {
+  const { gateway } = book;
+  const agent = book.host(book.gatewayAgent() ?? '');
+  return {
+    gateway: gateway.gateway,
+    scope: gateway.scope === 'shared' ? GatewayScope.GATEWAY_SCOPE_SHARED : GatewayScope.GATEWAY_SCOPE_HOST,
+    publicHost: gateway.publicHost,
+    revision: book.sequence,
+    agentHost: agent?.record.host ?? '',
+    agentState: agent === undefined ? WireHostState.HOST_STATE_UNSPECIFIED : HOST_STATES[agent.state],
+  };
+}
+
+const STRATEGIES: Record<PoolSpec['strategy'], Strategy> = {
+  sequential: Strategy.STRATEGY_SEQUENTIAL,
+  random: Strategy.STRATEGY_RANDOM,
+  leastRecentlyUsed: Strategy.STRATEGY_LEAST_RECENTLY_USED,
+};
+
+export function poolToWire(spec: PoolSpec, { gateway, figures }: { gateway: string; figures: PoolFigures | undefined }): Pool {
+  return {
+    pool: spec.pool,
+    gateway,
+    description: spec.description,
+    serviceType: spec.serviceType,
+    aliases: [...spec.aliases],
+    ranges: spec.ranges.map(rangeToWire),
+    protocol: protocolToWire(spec.protocol),
+    defaultInternalPort: spec.defaultInternalPort,
+    strategy: STRATEGIES[spec.strategy],
+    reserved: spec.reserved.map(rangeToWire),
+    quarantine: msToDuration(spec.quarantineMs),
+    hold: msToDuration(spec.holdMs),
+    idleLimit: msToDuration(spec.idleLimitMs),
+    idleAction: spec.idleAction === 'release' ? IdleAction.IDLE_ACTION_RELEASE : IdleAction.IDLE_ACTION_REPORT,
+    connectionTimeout: spec.connectionTimeoutMs === 0 ? undefined : msToDuration(spec.connectionTimeoutMs),
+    domainTemplate: spec.domainTemplate,
+    figures: figures && { ...figures },
+  };
+}
+
+export function poolsToWire(book: Book): Pool[] {
+  const { gateway } = book.gateway;
+  return book.poolSpecs().map((spec) => poolToWire(spec, { gateway, figures: book.poolFigures(spec.pool) }));
+}
+
+const LEASE_STATES: Record<LeaseState, WireLeaseState> = {
+  fencing: WireLeaseState.LEASE_STATE_FENCING,
+  active: WireLeaseState.LEASE_STATE_ACTIVE,
+  expired: WireLeaseState.LEASE_STATE_EXPIRED,
+  withdrawing: WireLeaseState.LEASE_STATE_WITHDRAWING,
+};
+
+export function leaseToWire({ record, allocated, routed }: LeaseView, gateway: string): Lease {
+  return {
+    leaseId: record.leaseId,
+    gateway,
+    space: record.space,
+    pool: record.pool,
+    host: record.host,
+    ports: { first: record.first, last: record.last },
+    protocol: protocolToWire(record.protocol),
+    state: LEASE_STATES[record.state],
+    epoch: record.epoch,
+    generation: record.generation,
+    allocated,
+    routed,
+    grantedAt: msToTimestamp(record.grantedAtMs),
+    expiredAt: record.expiredAtMs === 0 ? undefined : msToTimestamp(record.expiredAtMs),
+  };
+}

@@ -1,0 +1,154 @@
+/** OperationsService: what operators call. */
+import type { OperationsServiceServer } from '../../shared/gen/portlease/v1/operations.js';
+import { overlaps, type PortRange } from '../../shared/ports.js';
+import type { Book } from '../book/book.js';
+import type { Command, Reply } from '../book/types.js';
+import type { Keeper } from '../keeper/keeper.js';
+import { Refused } from '../keeper/refused.js';
+import { mutating, orRefuse, reading, type Attempt, type Services } from './calls.js';
+import { Checks } from './checks.js';
+import { listLeases } from './lists.js';
+import { gatewayToWire, hostToWire, poolsToWire, poolToWire } from './messages.js';
+import { parseGateway, parseHost, parseHostAndReason, parsePool, parsePoolUpdate } from './parse-operations.js';
+import { unknownHost } from './unknown.js';
+import { statusAnswer, type StatusSource } from './status.js';
+
+export type OperationsOptions = Services & StatusSource & {
+  /** Ports that portlease itself listens on: no pool may have them. */
+  ownPorts: readonly number[];
+};
+
+export function operationsService(options: OperationsOptions): OperationsServiceServer {
+  return { ...queries(options), ...gatewayChanges(options), ...poolChanges(options), ...hostChanges(options) };
+}
+
+type Part<Names extends keyof OperationsServiceServer> = Pick<OperationsServiceServer, Names>;
+
+const OPERATE = 'operate';
+const attempt = (action: string) => (): Attempt => ({ action });
+
+function queries(options: OperationsOptions): Part<'getStatus' | 'listGateways' | 'listPools' | 'listHosts' | 'listLeases'> {
+  const { gateways } = options;
+  const chosen = (gateway: string): Keeper[] => (gateway === '' ? gateways.all() : [gateways.need(gateway)]);
+  const collect = async <T>(keepers: Keeper[], look: (book: Book) => T[]): Promise<T[]> =>
+    (await Promise.all(keepers.map((keeper) => keeper.read(look)))).flat();
+  return {
+    getStatus: reading(options, 'read', () => statusAnswer(options)),
+    listGateways: reading(options, 'read', async () => ({ gateways: await collect(gateways.all(), (book) => [gatewayToWire(book)]) })),
+    listPools: reading(options, 'read', async (request) => {
+      checkFilters({ gateway: request.gateway });
+      return { pools: await collect(chosen(request.gateway), poolsToWire) };
+    }),
+    listHosts: reading(options, 'read', async (request) => {
+      checkFilters({ gateway: request.gateway, host: request.host });
+      const fits = (host: string): boolean => request.host === '' || host === request.host;
+      return {
+        hosts: await collect(chosen(request.gateway), (book) =>
+          book.hosts().filter(({ record }) => fits(record.host)).map((view) => hostToWire(view, book.gateway.gateway))),
+      };
+    }),
+    listLeases: reading(options, 'read', (request) => listLeases(gateways, request)),
+  };
+}
+
+function checkFilters(filters: Readonly<Record<string, string>>): void {
+  const checks = new Checks();
+  for (const [field, value] of Object.entries(filters)) checks.optionalLabel(value, field);
+  checks.done();
+}
+
+function gatewayChanges(options: OperationsOptions): Part<'createGateway' | 'deleteGateway'> {
+  const { gateways } = options;
+  return {
+    createGateway: mutating(options, { right: OPERATE, attempt: attempt('CreateGateway') }, async ({ request }, { actor }) => {
+      const keeper = await gateways.create({ ...parseGateway(request.gateway), actor });
+      return { gateway: await keeper.read(gatewayToWire) };
+    }),
+    deleteGateway: mutating(options, { right: OPERATE, attempt: attempt('DeleteGateway') }, async ({ request }, { actor }) => {
+      const checks = new Checks();
+      checks.label(request.gateway, 'gateway');
+      checks.done();
+      await gateways.delete(request.gateway, actor);
+      return {};
+    }),
+  };
+}
+
+function poolChanges(options: OperationsOptions): Part<'createPool' | 'updatePool' | 'deletePool'> {
+  const { gateways, ownPorts } = options;
+  const answer = async (keeper: Keeper, command: Command) => {
+    const { pool } = orRefuse(await keeper.submit(command), 'pool');
+    const figures = await keeper.read((book) => book.poolFigures(pool.pool));
+    return { pool: poolToWire(pool, { gateway: keeper.gateway, figures }) };
+  };
+  return {
+    createPool: mutating(options, { right: OPERATE, attempt: attempt('CreatePool') }, async ({ request }, { actor }) => {
+      const { gateway, spec } = parsePool(request.pool);
+      refuseOwnPorts(spec.ranges, { ownPorts, pool: spec.pool });
+      return answer(gateways.need(gateway, 'pool.gateway'), { kind: 'createPool', actor, pool: spec, seed: false });
+    }),
+    updatePool: mutating(options, { right: OPERATE, attempt: attempt('UpdatePool') }, async ({ request }, { actor }) => {
+      const { gateway, pool, change } = parsePoolUpdate(request);
+      refuseOwnPorts(change.ranges ?? [], { ownPorts, pool });
+      return answer(gateways.need(gateway, 'pool.gateway'), { kind: 'updatePool', actor, pool, change });
+    }),
+    deletePool: mutating(options, { right: OPERATE, attempt: attempt('DeletePool') }, async ({ request }, { actor }) => {
+      const checks = new Checks();
+      checks.label(request.gateway, 'gateway');
+      checks.label(request.pool, 'pool');
+      checks.done();
+      orRefuse(await gateways.need(request.gateway).submit({ kind: 'deletePool', actor, pool: request.pool }), 'done');
+      return {};
+    }),
+  };
+}
+
+/** Throws Refused when a range has a port that portlease itself listens on. */
+export function refuseOwnPorts(ranges: readonly PortRange[], { ownPorts, pool }: { ownPorts: readonly number[]; pool: string }): void {
+  const taken = ownPorts.filter((port) => ranges.some((range) => overlaps(range, { first: port, last: port })));
+  if (taken.length === 0) return;
+  throw new Refused({
+    kind: 'refused', reason: 'POOL_OVERLAP', field: 'pool.ranges', metadata: { pool, ports: taken.join(','), owner: 'portlease' },
+    message: `pool ${pool} would have port ${taken.join(', ')}, which portlease itself listens on`,
+  });
+}
+
+function hostChanges(options: OperationsOptions): Part<'createHost' | 'replaceHost' | 'reclaimHost'> {
+  const { gateways } = options;
+  const hostNow = async (keeper: Keeper, reply: Reply) => {
+    const { host: { host } } = orRefuse(reply, 'host');
+    const view = await keeper.read((book) => book.host(host));
+    return { host: view && hostToWire(view, keeper.gateway) };
+  };
+  const keeperOf = async (host: string): Promise<Keeper> => {
+    const keeper = gateways.ofHost(host);
+    if (keeper !== undefined) return keeper;
+    await gateways.settled();
+    throw unknownHost(host);
+  };
+  return {
+    createHost: mutating(options, { right: OPERATE, attempt: attempt('CreateHost') }, async ({ request }, { actor }) => {
+      const { gateway, ...host } = parseHost(request.host);
+      const keeper = gateways.need(gateway, 'host.gateway');
+      const home = gateways.homeOf(host.host);
+      if (home !== undefined && home !== keeper) {
+        throw new Refused({
+          kind: 'refused', reason: 'HOST_EXISTS', message: `gateway ${home.gateway} has a host ${host.host}`, field: 'host.host',
+          metadata: { host: host.host, gateway: home.gateway },
+        });
+      }
+      return hostNow(keeper, await keeper.submit({ kind: 'createHost', actor, ...host }));
+    }),
+    replaceHost: mutating(options, { right: OPERATE, attempt: attempt('ReplaceHost') }, async ({ request }, { actor }) => {
+      const about = parseHostAndReason(request);
+      const keeper = await keeperOf(about.host);
+      return hostNow(keeper, await keeper.submit({ kind: 'replaceHost', actor, ...about }));
+    }),
+    reclaimHost: mutating(options, { right: OPERATE, attempt: attempt('ReclaimHost') }, async ({ request }, { actor }) => {
+      const about = parseHostAndReason(request);
+      const keeper = await keeperOf(about.host);
+      const { mappings, ports } = orRefuse(await keeper.submit({ kind: 'reclaimHost', actor, ...about }), 'reclaimed');
+      return { mappings, ports };
+    }),
+  };
+}
