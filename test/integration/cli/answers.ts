@@ -1,0 +1,49 @@
+/** What a coordinator with one gateway, one pool and one environment would say. */
+import { Role } from '../../../shared/gen/portlease/v1/agents.js';
+import { MappingState, Protocol } from '../../../shared/gen/portlease/v1/common.js';
+import {
+  Gateway, GatewayScope, Host, HostState, IdleAction, Lease, LeaseState, Pool, Strategy, GetStatusResponse,
+} from '../../../shared/gen/portlease/v1/operations.js';
+import { Environment, Mapping } from '../../../shared/gen/portlease/v1/ports.js';
+
+export const GATEWAY: Gateway = {
+  gateway: 'gw-1', scope: GatewayScope.GATEWAY_SCOPE_SHARED, publicHost: '203.0.113.1', revision: 1_234, agentHost: 'gw-host', agentState: HostState.HOST_STATE_ALIVE,
+};
+
+export const POOL: Pool = Pool.fromPartial({
+  pool: 'ssh', gateway: 'gw-1', serviceType: 'ssh', aliases: ['shell'], ranges: [{ first: 30_000, last: 30_099 }, { first: 40_000, last: 40_000 }],
+  protocol: Protocol.PROTOCOL_TCP, strategy: Strategy.STRATEGY_RANDOM, idleAction: IdleAction.IDLE_ACTION_REPORT, quarantine: { seconds: 1, nanos: 500_000_000 },
+  figures: { total: 101, reserved: 0, leased: 32, allocated: 20, held: 5, quarantined: 1, free: 75, usagePercent: 24.75 },
+});
+
+export const HOST: Host = Host.fromPartial({
+  host: 'host-a', gateway: 'gw-1', roles: [Role.ROLE_HOST, Role.ROLE_GATEWAY], state: HostState.HOST_STATE_ALIVE, addresses: ['10.77.0.11'], session: 3,
+  agentVersion: '0.1.0', heartbeatAge: { seconds: 2, nanos: 0 }, mappings: 2, leasedPorts: 32,
+});
+
+export const LEASE: Lease = Lease.fromPartial({
+  leaseId: 'l-1', gateway: 'gw-1', space: 'gw-1', pool: 'ssh', host: 'host-a', ports: { first: 30_000, last: 30_015 }, protocol: Protocol.PROTOCOL_TCP,
+  state: LeaseState.LEASE_STATE_ACTIVE, epoch: 2, generation: 77, allocated: 1, routed: true, grantedAt: { seconds: 1_700_000_000, nanos: 0 },
+});
+
+export function mapping(part: Partial<Mapping> = {}): Mapping {
+  return {
+    mappingId: 'm-1', environment: 'env-1', tenant: 'acme', name: 'ssh', index: 0, gateway: 'gw-1', space: 'gw-1', pool: 'ssh', protocol: Protocol.PROTOCOL_TCP,
+    publicHost: '203.0.113.1', publicPort: 30_007, host: 'host-a', target: { kind: { $case: 'address', value: '10.88.1.2' } }, internalPort: 22,
+    state: MappingState.MAPPING_STATE_LIVE, reason: '', generation: 78, createdAt: { seconds: 1_700_000_000, nanos: 0 }, heldUntil: undefined, ...part,
+  };
+}
+
+export function environment(part: Partial<Environment> = {}): Environment {
+  return {
+    environment: 'env-1', tenant: 'acme', gateway: 'gw-1', host: 'host-a', labels: { team: 'ml' }, revision: 1_230,
+    mappings: [mapping()], createdAt: { seconds: 1_700_000_000, nanos: 0 }, ...part,
+  };
+}
+
+export function statusAnswer(part: Partial<GetStatusResponse> = {}): GetStatusResponse {
+  return {
+    version: '0.1.0', uptime: { seconds: 7_500, nanos: 0 }, journal: 'ok', gateways: [GATEWAY], pools: [POOL],
+    hostsAlive: 2, hostsSuspect: 0, hostsLost: 0, hostsUnknown: 0, environments: 1, mappings: 1, ...part,
+  };
+}
