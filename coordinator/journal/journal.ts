@@ -1,0 +1,72 @@
+/**
+ * The journal: makes the changes of a lease book durable before anything of them leaves the coordinator (S5).
+ * Properties that callers may rely on:
+ * - An append is wholly there or wholly absent, and when its promise resolves it survives SIGKILL and power cut.
+ * - Sequences are compared in the same transaction: of two writers with the same expectation at most one succeeds.
+ * - Every call is answered; nothing is retried behind the caller's back except appends that were certainly not written.
+ * - Readers never see what is not committed.
+ */
+import type { AuditRecord, Changes, EventRecord, GatewayRecord, StoredGateway } from '../book/types.js';
+
+export interface Journal {
+  gateways(): Promise<GatewayRecord[]>;
+
+  /** What a book starts from, as of one commit; undefined when there is no such gateway. */
+  load(gateway: string): Promise<StoredGateway | undefined>;
+
+  /** Writes `changes` if the gateway is at `expectedSequence`, and leaves it at `changes.gateway.sequence`. Takes what it needs
+   *  before it returns: the caller may change the records afterwards.
+   *  @throws SequenceConflict, ConstraintViolated, OutcomeUnknown, JournalClosed */
+  append(gateway: string, expectedSequence: number, changes: Changes): Promise<void>;
+
+  /** @throws ConstraintViolated when the name or the ordinal is taken */
+  createGateway(record: GatewayRecord): Promise<void>;
+
+  /** Removes the gateway and all that is stored of it, audit records excepted. An absent one is no error.
+   *  @throws ConstraintViolated while pools, hosts, leases or unreleased mappings belong to it */
+  deleteGateway(gateway: string): Promise<void>;
+
+  /** An append without rows: proves that this writer works and is the only one. What an earlier append with an unknown outcome
+   *  left behind is settled by the load() that follows. Errors as append(). */
+  barrier(gateway: string, expectedSequence: number, record: GatewayRecord): Promise<void>;
+
+  /** Audit records in the order in which they were committed, of one gateway or of all. */
+  listAudits(page: PageOf): Promise<StoredAudit[]>;
+  listEvents(page: PageOf): Promise<StoredEvent[]>;
+
+  /** Deletes events, audit records and superseded mappings that nothing needs any more; answers how many rows. */
+  purge(before: PurgeBefore): Promise<number>;
+
+  /** 'ok', or the text of the failure that has not been overcome yet. */
+  status(): string;
+
+  /** Finishes what is being written, answers what waits with JournalClosed, lets go of the lock. */
+  close(): Promise<void>;
+}
+
+/** Up to `limit` rows with an id above `afterId` (0: from the first one). */
+export type PageOf = { gateway: string | undefined; afterId: number; limit: number };
+
+export type PurgeBefore = { eventsAtMs: number; auditsAtMs: number };
+
+export type StoredEvent = EventRecord & { id: number; gateway: string };
+export type StoredAudit = AuditRecord & { id: number; gateway: string };
+
+/** The gateway is not at the expected sequence, or does not exist: someone else wrote. Nothing of the append was written. */
+export class SequenceConflict extends Error {
+  override readonly name = 'SequenceConflict';
+}
+
+/** The append breaks a rule of the database: a defect of the book. Nothing of it was written; others were not harmed. */
+export class ConstraintViolated extends Error {
+  override readonly name = 'ConstraintViolated';
+}
+
+/** The append may be there or not: only load() tells, after a barrier. */
+export class OutcomeUnknown extends Error {
+  override readonly name = 'OutcomeUnknown';
+}
+
+export class JournalClosed extends Error {
+  override readonly name = 'JournalClosed';
+}

@@ -1,0 +1,126 @@
+/** How records become rows, as arrays of values in the order of `columns`, and back. */
+import type { AuditRecord, EnvironmentRecord, EventRecord, GatewayRecord, HostRecord, LeaseRecord, MappingRecord, PoolSpec, PortRange,
+  RequestRecord, Role } from '../../book/types.js';
+
+/** A row as JSON carries it. Booleans are 0 and 1, lists and maps are JSON text. */
+export type Row = (string | number)[];
+
+export type Table<Record> = {
+  name: string;
+  columns: readonly string[];
+  encode(gateway: string, record: Record): Row;
+};
+
+/** A table that a book is loaded from. */
+export type LoadedTable<Record> = Table<Record> & { key: string; decode(row: Row): Record };
+
+export const GATEWAY: LoadedTable<GatewayRecord> = {
+  name: 'gateway',
+  key: 'gateway',
+  columns: ['gateway', 'ordinal', 'scope', 'public_host', 'epoch', 'sequence'],
+  encode: (_, r) => [r.gateway, r.ordinal, r.scope, r.publicHost, r.epoch, r.sequence],
+  decode: (row) => {
+    const [gateway, ordinal, scope, publicHost, epoch, sequence] = row as [string, number, GatewayRecord['scope'], string, number, number];
+    return { gateway, ordinal, scope, publicHost, epoch, sequence };
+  },
+};
+
+export const POOL: LoadedTable<PoolSpec> = {
+  name: 'pool',
+  key: 'pool',
+  columns: ['gateway', 'pool', 'description', 'service_type', 'aliases', 'ranges', 'protocol', 'default_internal_port', 'strategy', 'reserved',
+    'quarantine_ms', 'hold_ms', 'idle_limit_ms', 'idle_action', 'connection_timeout_ms', 'domain_template'],
+  encode: (gateway, r) => [gateway, r.pool, r.description, r.serviceType, json(r.aliases), json(r.ranges), r.protocol, r.defaultInternalPort,
+    r.strategy, json(r.reserved), r.quarantineMs, r.holdMs, r.idleLimitMs, r.idleAction, r.connectionTimeoutMs, r.domainTemplate],
+  decode: (row) => {
+    const [, pool, description, serviceType, aliases, ranges, protocol, defaultInternalPort, strategy, reserved, quarantineMs, holdMs,
+      idleLimitMs, idleAction, connectionTimeoutMs, domainTemplate] = row as [string, string, string, string, string, string,
+      PoolSpec['protocol'], number, PoolSpec['strategy'], string, number, number, number, PoolSpec['idleAction'], number, string];
+    return { pool, description, serviceType, aliases: JSON.parse(aliases) as string[], ranges: JSON.parse(ranges) as PortRange[], protocol, defaultInternalPort, strategy,
+      reserved: JSON.parse(reserved) as PortRange[], quarantineMs, holdMs, idleLimitMs, idleAction, connectionTimeoutMs, domainTemplate };
+  },
+};
+
+export const HOST: LoadedTable<HostRecord> = {
+  name: 'host',
+  key: 'host',
+  columns: ['gateway', 'host', 'roles', 'failure_domain', 'public_host', 'addresses', 'session', 'confirmed_session', 'boot_id', 'agent_version', 'replaceable',
+    'lost_at_ms'],
+  encode: (gateway, r) => [gateway, r.host, json(r.roles), r.failureDomain, r.publicHost, json(r.addresses), r.session, r.confirmedSession,
+    r.bootId, r.agentVersion, r.replaceable ? 1 : 0, r.lostAtMs],
+  decode: (row) => {
+    const [, host, roles, failureDomain, publicHost, addresses, session, confirmedSession, bootId, agentVersion, replaceable, lostAtMs] = row as
+      [string, string, string, string, string, string, number, number, string, string, number, number];
+    return { host, roles: JSON.parse(roles) as Role[], failureDomain, publicHost, addresses: JSON.parse(addresses) as string[], session, confirmedSession, bootId, agentVersion,
+      replaceable: replaceable === 1, lostAtMs };
+  },
+};
+
+export const LEASE: LoadedTable<LeaseRecord> = {
+  name: 'lease',
+  key: 'lease_id',
+  columns: ['lease_id', 'gateway', 'space', 'pool', 'host', 'first', 'last', 'protocol', 'state', 'epoch', 'generation', 'granted_at_ms',
+    'expired_at_ms'],
+  encode: (gateway, r) => [r.leaseId, gateway, r.space, r.pool, r.host, r.first, r.last, r.protocol, r.state, r.epoch, r.generation,
+    r.grantedAtMs, r.expiredAtMs],
+  decode: (row) => {
+    const [leaseId, , space, pool, host, first, last, protocol, state, epoch, generation, grantedAtMs, expiredAtMs] = row as [string, string,
+      string, string, string, number, number, LeaseRecord['protocol'], LeaseRecord['state'], number, number, number, number];
+    return { leaseId, space, pool, host, first, last, protocol, state, epoch, generation, grantedAtMs, expiredAtMs };
+  },
+};
+
+export const ENVIRONMENT: LoadedTable<EnvironmentRecord> = {
+  name: 'environment',
+  key: 'environment',
+  columns: ['environment', 'gateway', 'tenant', 'host', 'labels', 'created_at_ms', 'revision'],
+  encode: (gateway, r) => [r.environment, gateway, r.tenant, r.host, json(r.labels), r.createdAtMs, r.revision],
+  decode: (row) => {
+    const [environment, , tenant, host, labels, createdAtMs, revision] = row as [string, string, string, string, string, number, number];
+    return { environment, tenant, host, labels: JSON.parse(labels) as EnvironmentRecord['labels'], createdAtMs, revision };
+  },
+};
+
+export const MAPPING: LoadedTable<MappingRecord> = {
+  name: 'mapping',
+  key: 'mapping_id',
+  columns: ['mapping_id', 'gateway', 'environment', 'tenant', 'name', 'idx', 'space', 'pool', 'host', 'port', 'protocol', 'target_kind',
+    'target_address', 'internal_port', 'state', 'reason', 'epoch', 'generation', 'created_at_ms', 'until_ms', 'released_sequence'],
+  encode: (gateway, r) => [r.mappingId, gateway, r.environment, r.tenant, r.name, r.index, r.space, r.pool, r.host, r.port, r.protocol,
+    r.target.kind, r.target.address, r.internalPort, r.state, r.reason, r.epoch, r.generation, r.createdAtMs, r.untilMs, r.releasedSequence],
+  decode: (row) => {
+    const [mappingId, , environment, tenant, name, index, space, pool, host, port, protocol, kind, address, internalPort, state, reason,
+      epoch, generation, createdAtMs, untilMs, releasedSequence] = row as [string, string, string, string, string, number, string, string,
+      string, number, MappingRecord['protocol'], MappingRecord['target']['kind'], string, number, MappingRecord['state'], string, number,
+      number, number, number, number];
+    return { mappingId, environment, tenant, name, index, space, pool, host, port, protocol, target: { kind, address }, internalPort, state,
+      reason, epoch, generation, createdAtMs, untilMs, releasedSequence };
+  },
+};
+
+export const REQUEST: LoadedTable<RequestRecord> = {
+  name: 'request',
+  key: 'request_id',
+  columns: ['gateway', 'request_id', 'body_hash', 'environment', 'mapping_ids', 'at_ms'],
+  encode: (gateway, r) => [gateway, r.requestId, r.bodyHash, r.environment, json(r.mappingIds), r.atMs],
+  decode: (row) => {
+    const [, requestId, bodyHash, environment, mappingIds, atMs] = row as [string, string, string, string, string, number];
+    return { requestId, bodyHash, environment, mappingIds: JSON.parse(mappingIds) as string[], atMs };
+  },
+};
+
+export const EVENT: Table<EventRecord> = {
+  name: 'event',
+  columns: ['gateway', 'sequence', 'at_ms', 'kind', 'host', 'environment', 'mapping_id', 'detail'],
+  encode: (gateway, r) => [gateway, r.sequence, r.atMs, r.kind, r.host, r.environment, r.mappingId, r.detail],
+};
+
+export const AUDIT: Table<AuditRecord> = {
+  name: 'audit',
+  columns: ['gateway', 'sequence', 'at_ms', 'actor', 'action', 'outcome', 'environment', 'request_id', 'detail'],
+  encode: (gateway, r) => [gateway, r.sequence, r.atMs, r.actor, r.action, r.outcome, r.environment, r.requestId, r.detail],
+};
+
+function json(value: unknown): string {
+  return JSON.stringify(value);
+}

@@ -1,0 +1,60 @@
+/** Records for tests of the journal, each whole and plausible; a test names only what it is about. */
+import type { Changes, EnvironmentRecord, GatewayRecord, HostRecord, LeaseRecord, MappingRecord, PoolSpec, RequestRecord,
+} from '../../../coordinator/book/types.js';
+
+export const AT_MS = 1_790_000_000_000;
+
+export function gatewayRecord(of: Partial<GatewayRecord> = {}): GatewayRecord {
+  return { gateway: 'gw', ordinal: 1, scope: 'shared', publicHost: 'gw.example.com', epoch: 1, sequence: 0, ...of };
+}
+
+/** Changes that bring `gateway` to `sequence`. */
+export function changes(sequence: number, of: Partial<Changes> = {}, gateway = gatewayRecord()): Changes {
+  return { gateway: { ...gateway, sequence }, removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [],
+    removedRequests: [], pools: [], hosts: [], leases: [], environments: [], mappings: [], requests: [], events: [], audits: [], ...of };
+}
+
+export function mapping(of: Partial<MappingRecord> = {}): MappingRecord {
+  return { mappingId: 'm1', environment: 'env-1', tenant: 'acme', name: 'ssh', index: 0, space: 'gw', pool: 'ssh', host: 'host-a',
+    port: 30_000, protocol: 'tcp', target: { kind: 'address', address: '10.1.2.3' }, internalPort: 22, state: 'live', reason: '', epoch: 1,
+    generation: 1, createdAtMs: AT_MS, untilMs: 0, releasedSequence: 0, ...of };
+}
+
+export function lease(of: Partial<LeaseRecord> = {}): LeaseRecord {
+  return { leaseId: 'l1', space: 'gw', pool: 'ssh', host: 'host-a', first: 30_000, last: 30_015, protocol: 'tcp', state: 'active', epoch: 1,
+    generation: 1, grantedAtMs: AT_MS, expiredAtMs: 0, ...of };
+}
+
+export function environment(of: Partial<EnvironmentRecord> = {}): EnvironmentRecord {
+  return { environment: 'env-1', tenant: 'acme', host: 'host-a', labels: { team: 'ml' }, createdAtMs: AT_MS, revision: 1, ...of };
+}
+
+export function request(of: Partial<RequestRecord> = {}): RequestRecord {
+  return { requestId: 'r1', bodyHash: '5d41402abc4b2a76', environment: 'env-1', mappingIds: ['m1'], atMs: AT_MS, ...of };
+}
+
+export function pool(of: Partial<PoolSpec> = {}): PoolSpec {
+  return { pool: 'ssh', description: "the operators' shells", serviceType: 'ssh', aliases: ['shell', 'sftp'], ranges: [{ first: 30_000, last: 39_999 }],
+    protocol: 'tcp', defaultInternalPort: 22, strategy: 'leastRecentlyUsed', reserved: [{ first: 30_005, last: 30_006 }], quarantineMs: 60_000,
+    holdMs: 86_400_000, idleLimitMs: 86_400_000, idleAction: 'report', connectionTimeoutMs: 0, domainTemplate: '{env}.example.com', ...of };
+}
+
+export function host(of: Partial<HostRecord> = {}): HostRecord {
+  return { host: 'host-a', roles: ['host'], failureDomain: 'rack-1', publicHost: '', addresses: ['192.0.2.1', '2001:db8::1'], session: 3,
+    confirmedSession: 2, bootId: 'b00t', agentVersion: '0.1.0', replaceable: false, lostAtMs: 0, ...of };
+}
+
+/** What an allocation of one port writes: the n-th one of `gateway`. */
+export function allocation(n: number, gateway = gatewayRecord()): Changes {
+  const mappingId = `${gateway.ordinal}-${n.toString(36).padStart(10, '0')}`;
+  const name = `env-${gateway.ordinal}-${n}`;
+  return changes(n, {
+    environments: [environment({ environment: name, revision: n })],
+    mappings: [mapping({ mappingId, environment: name, space: `${gateway.gateway}/${Math.floor(n / 60_000)}`, port: 1_000 + (n % 60_000),
+      state: 'pending', reason: 'waits for the host', generation: n })],
+    requests: [request({ requestId: `request-${n}`, environment: name, mappingIds: [mappingId] })],
+    events: [{ sequence: n, atMs: AT_MS + n, kind: 'PortAllocated', host: 'host-a', environment: name, mappingId, detail: '{"port":30000}' }],
+    audits: [{ sequence: n, atMs: AT_MS + n, actor: 'uid:0', action: 'AllocatePorts', outcome: 'ok', environment: name,
+      requestId: `request-${n}`, detail: '{}' }],
+  }, gateway);
+}
