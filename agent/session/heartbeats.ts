@@ -1,10 +1,10 @@
 /** Heartbeat calls, on a connection that carries nothing else: a large snapshot never delays one. */
-import type { AgentServiceClient, HeartbeatRequest, HeartbeatResponse } from '../../shared/gen/portlease/v1/agents.js';
-import { connect, type Coordinator } from './channel.js';
+import type { HeartbeatRequest, HeartbeatResponse } from '../../shared/gen/portlease/v1/agents.js';
+import { Connection, type Coordinator } from './channel.js';
 
 export class HeartbeatCaller {
   readonly #coordinator: Coordinator;
-  #client: AgentServiceClient | undefined;
+  #connection: Connection | undefined;
 
   constructor(coordinator: Coordinator) {
     this.#coordinator = coordinator;
@@ -14,12 +14,12 @@ export class HeartbeatCaller {
    *  and that may be set in between. */
   call(request: HeartbeatRequest, deadlineMs: number): Promise<HeartbeatResponse> {
     return new Promise((resolve, reject) => {
-      this.#client ??= connect(this.#coordinator);
+      this.#connection ??= new Connection(this.#coordinator);
       const timer = setTimeout(() => {
         reject(new Error(`no answer within ${deadlineMs} ms`));
         call.cancel();
       }, deadlineMs);
-      const call = this.#client.heartbeat(request, (error, response) => {
+      const call = this.#connection.client.heartbeat(request, (error, response) => {
         clearTimeout(timer);
         if (error === null) resolve(response);
         else reject(error);
@@ -29,7 +29,7 @@ export class HeartbeatCaller {
 
   /** The next call makes a new connection; calls in flight fail. */
   close(): void {
-    this.#client?.close();
-    this.#client = undefined;
+    this.#connection?.close();
+    this.#connection = undefined;
   }
 }

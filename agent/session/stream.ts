@@ -1,7 +1,7 @@
 /** One Session call on a connection of its own. */
 import { connectivityState, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js';
-import type { AgentServiceClient, SessionRequest, SessionResponse } from '../../shared/gen/portlease/v1/agents.js';
-import { connect, type Coordinator } from './channel.js';
+import type { SessionRequest, SessionResponse } from '../../shared/gen/portlease/v1/agents.js';
+import { Connection, type Coordinator } from './channel.js';
 import { endOf } from './refusal.js';
 import type { StreamEnd } from './words.js';
 
@@ -15,7 +15,7 @@ export type StreamListener = {
 
 export class SessionStream {
   readonly #listener: StreamListener;
-  readonly #client: AgentServiceClient;
+  readonly #connection: Connection;
   readonly #call: ClientDuplexStream<SessionRequest, SessionResponse>;
   #isClosed = false;
   #isFull = false;
@@ -24,8 +24,8 @@ export class SessionStream {
 
   constructor(coordinator: Coordinator, listener: StreamListener) {
     this.#listener = listener;
-    this.#client = connect(coordinator);
-    this.#call = this.#client.session();
+    this.#connection = new Connection(coordinator);
+    this.#call = this.#connection.client.session();
     this.#call.on('data', (response: SessionResponse) => { if (!this.#isClosed) listener.message(response); });
     this.#call.on('error', (error: ServiceError) => this.#end(endOf(error)));
     this.#call.on('end', () => this.#end({ message: 'the coordinator ended the stream' }));
@@ -45,7 +45,7 @@ export class SessionStream {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#call.cancel();
-    this.#client.close();
+    this.#connection.close();
   }
 
   #drain(): void {
@@ -62,7 +62,7 @@ export class SessionStream {
   }
 
   #watch(): void {
-    const channel = this.#client.getChannel();
+    const channel = this.#connection.client.getChannel();
     const look = (): void => {
       if (this.#isClosed) return;
       const state = channel.getConnectivityState(true);
