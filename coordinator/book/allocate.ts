@@ -2,7 +2,8 @@
 import { covers } from '../../shared/ports.js';
 import { Draft, type Pick } from './draft.js';
 import { grant } from './leases.js';
-import { about, index, isInForce, tellHost, vacate } from './mappings.js';
+import { about, index, tellHost, vacate } from './mappings.js';
+import { isInForce } from './states.js';
 import type { Environment, Host, Mapping, Pool, State } from './state.js';
 import type { AllocateCommand, EnvironmentView, MappingRecord, Refusal, Reply, WantSpec } from './types.js';
 import { viewOf } from './views.js';

@@ -23,12 +23,16 @@ export class Draft {
   readonly returning: Mapping[] = [];
   /** Ports given to a free list by this draft's grants. */
   private readonly taken: { holder: Holder; port: number }[] = [];
+  /** New leases may be granted to the host. */
+  private readonly mayGrow: boolean;
 
   constructor(
     private readonly state: State,
     private readonly host: Host,
     private readonly command: AllocateCommand,
-  ) {}
+  ) {
+    this.mayGrow = command.dryRun || isSettled(host);
+  }
 
   /** Finds the ports of a want from `from` on (those before it the environment has); undefined: found. */
   take(want: WantSpec, pool: Pool, from: number, field: string): Outcome {
@@ -88,6 +92,7 @@ export class Draft {
     if (first === undefined && this.grow(holder, Math.ceil(Math.log2(want.count)), want.count)) first = holder.free.takeRun(want.count);
     if (first === undefined) {
       this.rollback();
+      if (!this.mayGrow && !this.command.dryRun) return { kind: 'waiting' };
       if (!this.command.dryRun && callBackIdleLeases(this.state, holder.poolSpace) === 'underWay') return { kind: 'waiting' };
       return {
         kind: 'refused', reason: 'NO_CONTIGUOUS_RUN', field, metadata: { pool: holder.poolSpace.pool.spec.pool, count: `${want.count}` },
@@ -126,6 +131,7 @@ export class Draft {
     }
     if (!holder.free.has(port)) {
       if (!inRanges(poolSpace.pool.spec.ranges, port) || !poolSpace.blocks.has(port)) return undefined;
+      if (!this.mayGrow) return undefined;
       if (!this.state.shared) this.growWhole(holder);
       else if (poolSpace.blocks.takeRange(port, port)) this.granted(holder, { first: port, last: port });
     }
@@ -147,6 +153,7 @@ export class Draft {
     if (owner !== undefined) return this.whyTaken(owner, metadata, refuse);
     const lease = this.state.leaseAt(space, port);
     this.rollback();
+    if (!this.mayGrow && !this.command.dryRun) return { kind: 'waiting' };
     if (lease !== undefined && !this.command.dryRun && callBackPort(this.state, holder, lease, port) === 'underWay') return { kind: 'waiting' };
     return { kind: 'refused', reason: 'PORT_TAKEN', message: `port ${port} is leased to a host that does not answer`, field, metadata };
   }
@@ -164,6 +171,7 @@ export class Draft {
 
   private shortage(holder: Holder, wanted: number, field: string): Outcome {
     this.rollback();
+    if (!this.mayGrow && !this.command.dryRun) return { kind: 'waiting' };
     if (!this.command.dryRun && callBack(this.state, holder, Math.max(wanted, growthOf(holder))) === 'underWay') return { kind: 'waiting' };
     return exhausted(this.state, holder, this.command.dryRun ? 0 : wanted, field);
   }
@@ -171,6 +179,7 @@ export class Draft {
   /** A block for the host: twice what it has, as large as can be had, at least 2^order ports (or a run of `run`). */
   private grow(holder: Holder, order: number, run = 1): boolean {
     const { blocks } = holder.poolSpace;
+    if (!this.mayGrow) return false;
     if (!this.state.shared) return this.growWhole(holder);
     const scarce = blocks.size * 8 < holder.poolSpace.pool.total;
     const wanted = Math.max(order, scarce ? 0 : Math.ceil(Math.log2(growthOf(holder))));
@@ -207,6 +216,11 @@ export class Draft {
     for (let port = ports.first; port <= ports.last; port += 1) holder.free.add(port, lastUsed.get(port) ?? 0);
     this.grants.push({ holder, ports });
   }
+}
+
+/** The host has applied all that was taken from it: nothing old is served there under a number that it may get again. */
+export function isSettled(host: Host): boolean {
+  return host.appliedRevision >= host.mustApply;
 }
 
 /** Ports in the next block of a host: as many as it has, so that what it has doubles. */

@@ -1,7 +1,8 @@
 /** Hosts and their sessions: hello, heartbeat, report, and what an operator says of them. */
 import { StateDigest } from '../../shared/digest.js';
 import { activate, finishWithdrawal, renewLeases, route, routed } from './leases.js';
-import { freePort, isInForce, rest, setState, settle } from './mappings.js';
+import { freePort, rest, setState, settle } from './mappings.js';
+import { isInForce } from './states.js';
 import { digestOf, snapshot } from './outbox.js';
 import { fenceReleasing } from './release.js';
 import type { Host, Mapping, State } from './state.js';
@@ -10,7 +11,7 @@ import type { Command, Confirmation, HeartbeatCommand, HelloCommand, HostRecord,
 export function makeHost(record: HostRecord, nowMs: number): Host {
   return {
     record, state: record.lostAtMs > 0 ? 'lost' : 'unknown', heardAtMs: nowMs, heard: false, mappings: new Set(), leases: new Set(), driftRepairs: 0,
-    desired: undefined, digest: new StateDigest(), digestLog: [], revision: 0, appliedRevision: 0, awaiting: new Set(), problems: new Map(), behind: { heartbeats: 0, lastAccepted: 0 },
+    desired: undefined, digest: new StateDigest(), digestLog: [], revision: 0, appliedRevision: 0, mustApply: 0, awaiting: new Set(), problems: new Map(), behind: { heartbeats: 0, lastAccepted: 0 },
     outbox: new Map(), occupied: new Set(),
   };
 }
@@ -79,6 +80,7 @@ export function report(state: State, command: ReportCommand): Reply {
   const problems = new Map(command.problems.map((problem) => [problem.key, `${problem.reason}: ${problem.message}`]));
   const { applied } = command;
   if (applied.epoch === state.gateway.epoch && applied.session === host.record.session) {
+    if (host.appliedRevision < host.mustApply && applied.revision >= host.mustApply) state.progress = true;
     host.appliedRevision = Math.max(host.appliedRevision, applied.revision);
     settleMappings(state, host, problems);
     if (state.gatewayAgent === host) settleRoutes(state, host, problems);
@@ -129,6 +131,7 @@ function welcomeBack(state: State, host: Host, rebooted: boolean): void {
   host.heard = true;
   host.problems = new Map();
   host.appliedRevision = 0;
+  host.mustApply = state.sequence;
   host.behind = { heartbeats: 0, lastAccepted: 0 };
   if (wasLost) renewLeases(state, host);
   for (const mapping of host.mappings) {
@@ -186,7 +189,8 @@ function confirm(state: State, host: Host, confirmation: Confirmation): void {
     if (mapping?.record.host !== host.record.host || mapping.record.state !== 'releasing') return;
     if (mapping.record.generation !== confirmation.generation || mapping.record.port !== confirmation.ports.first) return;
     const lease = state.leaseAt(state.space(mapping.record.space), mapping.record.port);
-    if (lease?.record.state !== 'withdrawing') rest(state, mapping);
+    // While the range is being fenced, somebody else may still serve it: only the gateway can end that.
+    if (lease?.record.state !== 'withdrawing' && lease?.record.state !== 'fencing') rest(state, mapping);
     return;
   }
   const lease = state.leases.get(id);

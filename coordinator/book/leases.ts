@@ -4,7 +4,8 @@
  */
 import type { PortRange } from '../../shared/ports.js';
 import { FreePorts } from './freeports.js';
-import { isInForce, poolSpaceOf, rest, setState, settle, tellHost, about } from './mappings.js';
+import { poolSpaceOf, rest, setState, settle, tellHost, tellRelease, about } from './mappings.js';
+import { isInForce } from './states.js';
 import { leaseObject, routeObject, withdrawalObject } from './objects.js';
 import { drop, put } from './outbox.js';
 import type { Holder, Host, Lease, Mapping, PoolSpace, Space, State } from './state.js';
@@ -49,6 +50,7 @@ export function withdraw(state: State, lease: Lease, ports: PortRange): void {
   state.event('LeaseReclaimed', { ...aboutLease(lease), detail: rangeDetail(lease.record, ports) });
   const gone = register(state, recordOf(state, { ...lease.record, host }, ports, 'withdrawing'), undefined);
   state.dirtyLease(gone);
+  for (const mapping of mappingsIn(state.space(gone.record.space), gone)) drop(state, state.hosts.get(host), `release/${mapping.record.mappingId}`);
   if (poolSpace !== undefined) poolSpace.pool.counts.leased += sizeOf(gone);
   if (state.shared) put(state, state.gatewayAgent, withdrawalObject(state, gone));
   else finishWithdrawal(state, gone);
@@ -82,6 +84,7 @@ export function activate(state: State, lease: Lease): void {
   put(state, host, leaseObject(state, lease));
   put(state, state.gatewayAgent, routeObject(state, lease));
   for (const mapping of mappingsIn(state.space(lease.record.space), lease)) {
+    if (mapping.record.state === 'releasing') tellRelease(state, mapping);
     if (!isInForce(mapping.record.state)) continue;
     if (lost) hold(state, mapping);
     else setState(state, mapping, 'pending', 'NOT_CONFIRMED_BY_HOST');
@@ -196,6 +199,7 @@ function splitOff(state: State, lease: Lease, ports: PortRange): void {
   unregister(state, lease);
   if (holder !== undefined) holder.poolSpace.pool.counts.leased -= sizeOf(lease);
   drop(state, host, `lease/${record.leaseId}`);
+  if (host !== undefined && record.state !== 'fencing') host.mustApply = state.sequence;
   drop(state, state.gatewayAgent, `route/${record.leaseId}`);
   const kept = [{ first: record.first, last: ports.first - 1 }, { first: ports.last + 1, last: record.last }];
   for (const part of kept) {

@@ -10,11 +10,6 @@ const COUNTED: Record<MappingState, readonly Counted[]> = {
   quarantined: ['quarantined'], released: [],
 };
 
-/** Serves its environment, or will when its host is back. */
-export function isInForce(state: MappingState): boolean {
-  return state === 'pending' || state === 'live' || state === 'blocked' || state === 'held';
-}
-
 /** Puts a mapping into every index; the port must have no owner. Does not mark it dirty and tells nobody. */
 export function index(state: State, record: MappingRecord, environment: Environment): Mapping {
   const mapping: Mapping = { record, environment, hostRevision: 0, applied: false, verify: false, verified: false };
@@ -64,7 +59,13 @@ export function giveUp(state: State, mapping: Mapping): void {
   setState(state, mapping, 'releasing', 'RELEASE_NOT_CONFIRMED');
   host?.awaiting.delete(mapping);
   drop(state, host, `mapping/${mapping.record.mappingId}`);
-  put(state, host, releaseObject(state, mapping));
+  tellRelease(state, mapping);
+}
+
+/** Asks the host to end it; while its lease is being fenced, that is left to the end of the fence. */
+export function tellRelease(state: State, mapping: Mapping): void {
+  if (state.leaseAt(state.space(mapping.record.space), mapping.record.port)?.record.state === 'fencing') return;
+  put(state, state.hosts.get(mapping.record.host), releaseObject(state, mapping));
 }
 
 /** The release is confirmed: the port rests from now on (S12). */

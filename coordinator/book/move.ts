@@ -1,8 +1,9 @@
 /** MoveEnvironment: the same numbers on another host. In a shared space that is a re-pointed route, behind the fence. */
 import { readyHost } from './allocate.js';
-import { spaceIn } from './draft.js';
+import { isSettled, spaceIn } from './draft.js';
 import { grant, holderOf, transfer } from './leases.js';
-import { about, giveUp, index, isInForce, setState, tellHost } from './mappings.js';
+import { about, giveUp, index, setState, tellHost } from './mappings.js';
+import { isInForce } from './states.js';
 import { drop } from './outbox.js';
 import { fenceIfSilent } from './release.js';
 import { gatewayReady } from './shortage.js';
@@ -23,7 +24,7 @@ export function move(state: State, command: MoveCommand): Reply {
   const staying = mappings.filter((mapping) => mapping.record.host === command.host);
   const leaving = mappings.filter((mapping) => mapping.record.host !== command.host);
   if (state.shared) {
-    if (leaving.length > 0 && !gatewayReady(state)) return { kind: 'waiting' };
+    if (leaving.length > 0 && (!gatewayReady(state) || !isSettled(host))) return { kind: 'waiting' };
     if (leaving.some((mapping) => leaseOf(state, mapping)?.record.state === 'withdrawing')) return { kind: 'waiting' };
   } else {
     const refusal = takenThere(state, host, leaving);

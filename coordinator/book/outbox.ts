@@ -3,6 +3,7 @@
  * before that there is nobody to tell, and the hello starts with a snapshot.
  */
 import { StateDigest } from '../../shared/digest.js';
+import { isInForce } from './states.js';
 import { leaseObject, mappingObject, releaseObject, routeObject, withdrawalObject } from './objects.js';
 import type { Host, State } from './state.js';
 import type { Delta, DesiredObject, Push } from './types.js';
@@ -68,8 +69,10 @@ export function snapshot(state: State, host: Host): Delta {
   const keep = (object: DesiredObject): void => void desired.set(object.key, object);
   for (const lease of host.leases) if (lease.record.state === 'active' || lease.record.state === 'expired') keep(leaseObject(state, lease));
   for (const mapping of host.mappings) {
+    const lease = state.leaseAt(state.space(mapping.record.space), mapping.record.port)?.record.state;
+    if (lease !== 'active' && lease !== 'expired') continue;
     if (mapping.record.state === 'releasing') keep(releaseObject(state, mapping));
-    else if (isToldOf(state, mapping)) keep(mappingObject(state, mapping));
+    else if (isInForce(mapping.record.state)) keep(mappingObject(state, mapping));
   }
   if (state.gatewayAgent === host) {
     for (const lease of state.leases.values()) {
@@ -85,11 +88,4 @@ export function snapshot(state: State, host: Host): Delta {
   state.changed = true;
   const version = { epoch: state.gateway.epoch, session: host.record.session, revision: host.revision };
   return { version, base: undefined, upserts: [...desired.values()], removals: [] };
-}
-
-/** A mapping is told to its host once the lease of its port is no longer being fenced. */
-function isToldOf(state: State, mapping: { record: { space: string; port: number; state: string } }): boolean {
-  if (mapping.record.state === 'quarantined') return false;
-  const lease = state.leaseAt(state.space(mapping.record.space), mapping.record.port);
-  return lease !== undefined && lease.record.state !== 'fencing' && lease.record.state !== 'withdrawing';
 }

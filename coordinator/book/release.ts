@@ -1,7 +1,8 @@
 /** ReleasePorts, and taking everything back from a lost host. */
 import { covers } from '../../shared/ports.js';
 import { withdraw } from './leases.js';
-import { giveUp, isInForce } from './mappings.js';
+import { giveUp } from './mappings.js';
+import { isInForce } from './states.js';
 import { gatewayReady, reclaim } from './shortage.js';
 import type { Host, Mapping, State } from './state.js';
 import type { ReleaseSelector, Reply } from './types.js';

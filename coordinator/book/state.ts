@@ -54,6 +54,8 @@ export type Host = {
   digestLog: { key: string; before: number | undefined; after: number | undefined }[];
   revision: number;
   appliedRevision: number;
+  /** It gets no new lease before it applied this revision: until then its kernel may still serve what was taken from it. */
+  mustApply: number;
   /** Mappings that it has not applied yet. */
   awaiting: Set<Mapping>;
   /** Keys that its last report called a problem, with reason and message. */

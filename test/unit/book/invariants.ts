@@ -1,0 +1,100 @@
+/** What must hold of a book between any two decisions. Throws with the first rule that is broken. */
+import assert from 'node:assert/strict';
+import type { Holder, Pool, PoolSpace, Space, State } from '../../../coordinator/book/state.js';
+import { snapshot } from '../../../coordinator/book/outbox.js';
+import type { DesiredObject } from '../../../coordinator/book/types.js';
+
+export function checkInvariants(state: State): void {
+  for (const space of state.spaces.values()) checkSpace(state, space);
+  for (const pool of state.pools.values()) checkPool(state, pool);
+  checkDesired(state);
+}
+
+function checkSpace(state: State, space: Space): void {
+  let end = 0;
+  for (const start of space.leaseStarts.within(0, 65_535)) {
+    const lease = space.leaseByStart.get(start);
+    assert.ok(lease !== undefined, `lease start ${start} without lease`);
+    assert.ok(start > end, `S2: leases overlap at ${start} in ${space.name}`);
+    end = lease.record.last;
+    assert.equal(state.leases.get(lease.record.leaseId), lease);
+  }
+  assert.equal(space.mapped.size, space.mappingAt.size);
+  for (const [port, mapping] of space.mappingAt) {
+    assert.ok(space.mapped.has(port));
+    assert.equal(mapping.record.port, port);
+    assert.notEqual(mapping.record.state, 'released', `released mapping owns ${port}`);
+    const lease = state.leaseAt(space, port);
+    const { state: is } = mapping.record;
+    if (is === 'pending' || is === 'live' || is === 'blocked' || is === 'held') {
+      assert.ok(lease !== undefined, `mapping in state ${is} at ${port} without lease`);
+      assert.equal(lease.record.host, mapping.record.host, `S1: port ${port} is leased to another host than its mapping's`);
+      assert.notEqual(lease.record.state, 'withdrawing', `mapping in state ${is} at ${port} on a lease that is withdrawn`);
+    }
+  }
+}
+
+function checkPool(state: State, pool: Pool): void {
+  const counts = { leased: 0, allocated: 0, held: 0, quarantined: 0, releasing: 0 };
+  for (const mapping of state.mappings.values()) {
+    if (mapping.record.pool !== pool.spec.pool) continue;
+    const is = mapping.record.state;
+    if (is === 'held') counts.held += 1;
+    else if (is === 'quarantined') counts.quarantined += 1;
+    else counts.allocated += 1;
+    if (is === 'releasing') counts.releasing += 1;
+  }
+  for (const lease of state.leases.values()) if (lease.record.pool === pool.spec.pool) counts.leased += lease.record.last - lease.record.first + 1;
+  assert.deepEqual(pool.counts, counts, `counts of pool ${pool.spec.pool}`);
+  for (const poolSpace of pool.spaces.values()) checkPoolSpace(state, pool, poolSpace);
+}
+
+function checkPoolSpace(state: State, pool: Pool, poolSpace: PoolSpace): void {
+  for (const holder of poolSpace.holders.values()) checkHolder(holder);
+  for (const range of pool.spec.ranges) {
+    for (let port = range.first; port <= range.last; port += 1) {
+      const lease = state.leaseAt(poolSpace.space, port);
+      const owned = poolSpace.space.mapped.has(port);
+      const unleased = lease === undefined && !owned && !pool.reserved.has(port);
+      assert.equal(poolSpace.blocks.has(port), unleased, `block of port ${port} of ${pool.spec.pool}`);
+      const served = lease?.record.state === 'active' || lease?.record.state === 'expired';
+      const setAside = lease !== undefined && state.hosts.get(lease.record.host)?.occupied.has(port) === true;
+      const free = served && !owned && !pool.reserved.has(port) && !setAside;
+      for (const holder of poolSpace.holders.values()) {
+        assert.equal(holder.free.has(port), free && lease?.record.host === holder.host, `free port ${port} of ${holder.host}`);
+      }
+    }
+  }
+}
+
+function checkHolder(holder: Holder): void {
+  let ports = 0;
+  let fencing = 0;
+  for (const lease of holder.leases) {
+    const size = lease.record.last - lease.record.first + 1;
+    ports += size;
+    if (lease.record.state === 'fencing') fencing += size;
+    assert.equal(lease.record.host, holder.host);
+  }
+  assert.deepEqual({ ports: holder.ports, fencing: holder.fencing }, { ports, fencing }, `ports of ${holder.host}`);
+}
+
+/** What a host was told step by step is what a snapshot would say. */
+function checkDesired(state: State): void {
+  for (const host of state.hosts.values()) {
+    if (host.desired === undefined) continue;
+    const kept = { desired: host.desired, revision: host.revision, outbox: host.outbox, digest: host.digest, digestLog: host.digestLog, changed: state.changed };
+    const fresh = new Map(snapshot(state, host).upserts.map((object) => [object.key, object]));
+    host.desired = kept.desired;
+    host.revision = kept.revision;
+    host.outbox = kept.outbox;
+    host.digest = kept.digest;
+    host.digestLog = kept.digestLog;
+    state.changed = kept.changed;
+    assert.deepEqual(plain(host.desired), plain(fresh), `desired state of ${host.record.host}`);
+  }
+}
+
+function plain(objects: Map<string, DesiredObject>): unknown[] {
+  return [...objects.values()].map((object) => ({ ...object, version: 0 })).sort((a, b) => (a.key < b.key ? -1 : 1));
+}

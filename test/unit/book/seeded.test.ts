@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { checkInvariants } from './invariants.js';
+import { FakeAgent, poolSpec, sharedWorld, want, World } from './world.js';
+
+/** Who a client reaches through a port: the host that the gateway's kernel routes it to, if that serves a mapping there. */
+function reached(world: World, port: number): string | undefined {
+  const gateway = world.agents.get('gw-1') as FakeAgent;
+  for (const object of gateway.kernel.values()) {
+    if (object.kind !== 'route' || port < object.ports.first || port > object.ports.last) continue;
+    const host = [...world.agents.values()].find((agent) => object.addresses.includes(agent.address));
+    for (const served of host?.kernel.values() ?? []) if (served.kind === 'mapping' && served.port === port) return served.environment;
+  }
+  return undefined;
+}
+
+function step(world: World, environments: number, hosts: string[]): string {
+  const pick = <T>(items: readonly T[]): T => items[Math.floor(world.random() * items.length)] as T;
+  const environment = `env-${Math.floor(world.random() * environments)}`;
+  const host = pick(hosts);
+  const agent = world.agents.get(host) as FakeAgent;
+  const dice = world.random();
+  if (dice < 0.3) {
+    const count = world.random() < 0.2 ? 3 : 1;
+    const choice = world.random() < 0.2 ? { kind: 'exact' as const, port: 30_000 + Math.floor(world.random() * 34) } : { kind: 'any' as const };
+    const reply = world.decide(world.allocateCommand(environment, host, [want({ count, choice, contiguous: world.random() < 0.3 })]));
+    if (reply.kind === 'refused' && reply.reason === 'POOL_EXHAUSTED') checkNothingFree(world, count);
+    return `allocate ${environment} on ${host}: ${reply.kind}`;
+  }
+  if (dice < 0.45) return `release ${environment}: ${world.decide({ kind: 'release', actor: 'o', selector: { kind: 'environment', environment } }).kind}`;
+  if (dice < 0.55) return `move ${environment} to ${host}: ${world.decide({ kind: 'move', actor: 'o', environment, host, targets: [], verify: false }).kind}`;
+  if (dice < 0.75) return agent.online ? `report ${host}: ${world.report(agent).kind}` : 'nothing';
+  if (dice < 0.8) {
+    const gateway = world.agents.get('gw-1');
+    return gateway?.online === true ? `report gateway: ${world.report(gateway).kind}` : 'nothing';
+  }
+  if (dice < 0.84) return `${host} ${(agent.online = !agent.online) ? 'online' : 'offline'}`;
+  if (dice < 0.85) {
+    world.restart();
+    for (const each of world.agents.values()) if (each.online) world.hello(each);
+    return 'restart';
+  }
+  if (dice < 0.86) return `reclaim ${host}: ${world.decide({ kind: 'reclaimHost', actor: 'o', host, reason: 'test' }).kind}`;
+  world.pass(Math.floor(world.random() * 2_500));
+  return 'time';
+}
+
+/** A pool never refuses while a port is free, or idle on a host that answers. */
+function checkNothingFree(world: World, wanted: number): void {
+  if (!world.book.inside.shared) return;
+  for (const poolSpace of world.book.inside.pools.get('ssh')?.spaces.values() ?? []) {
+    let free = poolSpace.blocks.size;
+    for (const holder of poolSpace.holders.values()) if (world.book.inside.hosts.get(holder.host)?.state === 'alive') free += holder.free.size;
+    assert.ok(free < wanted, `refused with ${free} free ports`);
+  }
+}
+
+/** Everybody is back, everything is released, time passes: nothing may be left over. */
+function wrapUp(world: World): void {
+  for (const agent of world.agents.values()) {
+    agent.online = agent.roles.length > 0;
+    if (agent.online) world.hello(agent);
+  }
+  world.settle();
+  for (let n = 0; n < 12; n += 1) world.decide({ kind: 'release', actor: 'o', selector: { kind: 'environment', environment: `env-${n}` } });
+  world.settle();
+  for (let n = 0; n < 12; n += 1) {
+    world.pass(1_000);
+    world.settle();
+  }
+  checkInvariants(world.book.inside);
+  assert.equal(world.book.counts().mappings, 0, 'nothing holds a port');
+  assert.equal(world.book.counts().environments, 0);
+  for (const poolSpace of world.book.inside.pools.get('ssh')?.spaces.values() ?? []) if (world.book.inside.shared) assert.equal(poolSpace.blocks.size, 32, 'all blocks are back');
+}
+
+function run(world: World, steps: number, hosts: string[], seed: number): void {
+  const trace: string[] = [];
+  try {
+    for (let n = 0; n < steps; n += 1) {
+      trace.push(step(world, 12, hosts));
+      checkInvariants(world.book.inside);
+      for (let port = 30_000; port < 30_032; port += 1) {
+        const owner = world.book.inside.spaces.get('gw')?.mappingAt.get(port)?.record;
+        const who = reached(world, port);
+        assert.ok(who === undefined || owner?.environment === who, `S1: port ${port} of ${owner?.environment} (${owner?.state}) reaches ${who}`);
+      }
+    }
+    wrapUp(world);
+  } catch (error) {
+    throw new Error(`seed ${seed}, step ${trace.length}: ${(error as Error).message}\n${trace.slice(-25).join('\n')}`, { cause: error });
+  }
+}
+
+const SEEDS = 60;
+
+describe('seeded runs of book and sessions', () => {
+  it('keeps every invariant in a shared space while hosts come and go (S1, S2, S3)', () => {
+    for (let seed = 1; seed <= SEEDS; seed += 1) run(sharedWorld({}, seed), 300, ['a', 'b'], seed);
+  });
+
+  it('keeps every invariant in scope host (S2)', () => {
+    for (let seed = 1; seed <= SEEDS / 2; seed += 1) {
+      const world = new World('host', seed);
+      world.addAgent(new FakeAgent('a', ['host'], '10.77.0.11'));
+      world.addAgent(new FakeAgent('b', ['host'], '10.77.0.12'));
+      world.agents.set('gw-1', new FakeAgent('gw-1', [], ''));
+      (world.agents.get('gw-1') as FakeAgent).online = false;
+      world.decide({ kind: 'createPool', actor: 'o', pool: poolSpec({ strategy: 'random' }), seed: false });
+      run(world, 300, ['a', 'b'], seed);
+    }
+  });
+});
