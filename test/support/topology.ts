@@ -4,6 +4,9 @@ import { ALL_HOSTS, planOf, type HostName, type Node, type Plan } from './layout
 import { namespacePrefix, removeLeftovers, removeNamespaces, runIn } from './netns.js';
 import { run, type Finished, type RunOptions } from './run.js';
 
+/** Both ends of a link get different indices: the kernel takes a whole second to bring up a pair with equal ones. */
+const FIRST_INDEX = 100;
+
 let count = 0;
 
 export class Topology {
@@ -52,15 +55,14 @@ export class Topology {
   }
 
   async #make(plan: Plan): Promise<void> {
-    const end = ({ node, device }: { node: Node; device: string }) => ({ device, namespace: this.namespace(node) });
-    const links = plan.links.map(({ ends: [a, b] }) => [end(a), end(b)] as const);
+    const end = ({ node, device }: { node: Node; device: string }, index: number) => `${device} index ${index} netns ${this.namespace(node)}`;
     const batch = [
       ...plan.nodes.map((node) => `netns add ${this.namespace(node)}`),
-      ...links.map(([a, b]) => `link add ${a.device} netns ${a.namespace} type veth peer name ${b.device} netns ${b.namespace}`),
+      ...plan.links.map(({ ends: [a, b] }, i) => `link add ${end(a, 2 * i + FIRST_INDEX)} type veth peer name ${end(b, 2 * i + 1 + FIRST_INDEX)}`),
     ];
     await run(['ip', '-batch', '-'], { input: `${batch.join('\n')}\n` });
     await Promise.all([...plan.setup].map(([node, lines]) => run(['ip', '-n', this.namespace(node), '-batch', '-'], { input: `${lines.join('\n')}\n` })));
-    await Promise.all(plan.forwarding.flatMap((node) => [this.#forward(node), ...this.#foreignRules(node)]));
+    await Promise.all(plan.forwarding.flatMap((node) => [this.#forward(node), this.addForeignRules(node)]));
   }
 
   async #forward(node: Node): Promise<void> {
@@ -68,17 +70,17 @@ export class Topology {
   }
 
   /** A NAT rule that has nothing to do with portlease: without one, removing the last rule of a table resets flows by itself. */
-  #foreignRules(node: Node): Promise<Finished>[] {
-    return (['iptables-restore', 'ip6tables-restore'] as const).map((tool) => this.run(node, [tool, '--noflush'], { input: FOREIGN_RULES[tool] }));
+  async addForeignRules(node: Node): Promise<void> {
+    await Promise.all(FOREIGN_RULES.map(({ tool, rules }) => this.run(node, [tool, '--noflush'], { input: rules })));
   }
 }
 
 export const FOREIGN_COMMENT = 'belongs-to-somebody-else';
 
-const FOREIGN_RULES = {
-  'iptables-restore': foreignRules('198.51.100.7', '198.51.100.8:9'),
-  'ip6tables-restore': foreignRules('2001:db8:ff::7', '[2001:db8:ff::8]:9'),
-};
+const FOREIGN_RULES = [
+  { tool: 'iptables-restore', rules: foreignRules('198.51.100.7', '198.51.100.8:9') },
+  { tool: 'ip6tables-restore', rules: foreignRules('2001:db8:ff::7', '[2001:db8:ff::8]:9') },
+];
 
 function foreignRules(address: string, target: string): string {
   const mark = `-m comment --comment ${FOREIGN_COMMENT}`;

@@ -43,10 +43,12 @@ function onLines(socket, take) {
 function newTcp(target) {
   const base = { sentAtMs: Date.now(), ...target, kind: 'new', connection: ++connections };
   const socket = connect({ host: target.address, port: target.port, noDelay: true });
+  let isDone = false;
   const done = (fields) => {
+    if (isDone) return;
+    isDone = true;
     clearTimeout(timer);
-    if (!socket.destroyed || !base.done) record(base, fields);
-    base.done = undefined;
+    record(base, fields);
     socket.removeAllListeners();
     socket.on('error', () => undefined);
     socket.destroy();
