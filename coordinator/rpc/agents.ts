@@ -5,6 +5,7 @@ import { heartbeatFromWire } from '../../shared/wire.js';
 import type { Timing } from '../book/types.js';
 import type { Admission } from './admission.js';
 import type { Services } from './calls.js';
+import { readable } from './definitions.js';
 import { refusalStatus, statusOf } from './errors.js';
 import { requireHost } from './identity.js';
 import { serveSession } from './session.js';
@@ -24,7 +25,7 @@ export function agentService(options: AgentsOptions): AgentServiceServer {
     session: (call) => { serveSession(options, call); },
     heartbeat: (call, callback) => {
       try {
-        const { host, session, acceptedRevision, digest } = heartbeatFromWire(call.request);
+        const { host, session, acceptedRevision, digest } = heartbeatFromWire(readable(call.request));
         requireHost(identify(call), host);
         const keeper = gateways.ofHost(host);
         if (keeper === undefined) throw unknownHost(host);

@@ -7,6 +7,7 @@ import { InvalidField } from '../../shared/invalid.js';
 import type { Refusal, Reply } from '../book/types.js';
 import type { Gateways } from '../keeper/gateways.js';
 import { notMade, Refused } from '../keeper/refused.js';
+import { readable } from './definitions.js';
 import { InvalidRequest, statusOf } from './errors.js';
 import { require, type Caller, type Identify, type Right } from './identity.js';
 
@@ -19,7 +20,7 @@ export function reading<Request, Response>({ identify, log }: Services, right: R
   return (call, callback) => {
     run(async () => {
       require(identify(call), right);
-      return answer(call.request);
+      return answer(readable(call.request));
     }, callback, log);
   };
 }
@@ -43,6 +44,7 @@ export function mutating<Request, Response>(
         const caller = services.identify(call);
         actor = caller.actor;
         require(caller, right);
+        readable(call.request);
         return await answer(call, caller);
       } catch (error) {
         await noteRefusal(services, { error, actor, ...attempt(call.request) });

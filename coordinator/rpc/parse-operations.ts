@@ -9,7 +9,7 @@ import { MAX_PORT, type PortRange } from '../../shared/ports.js';
 import { durationToMs, protocolFromWire, rangeFromWire } from '../../shared/wire.js';
 import type { IdleAction, PoolSpec, Protocol, Role, Scope, Strategy } from '../book/types.js';
 import { Checks } from './checks.js';
-import { POOL_DEFAULTS } from './pool-defaults.js';
+import { POOL_DEFAULTS } from '../pool-defaults.js';
 
 const MAX_RANGES = 64;
 const MAX_RESERVED = 256;

@@ -11,6 +11,7 @@ import type { Keeper } from '../keeper/keeper.js';
 import { Refused } from '../keeper/refused.js';
 import { mutating, noteRefusal, orRefuse, reading, type Call, type Services } from './calls.js';
 import { waitOf } from './deadline.js';
+import { readable } from './definitions.js';
 import { refusalStatus, statusOf } from './errors.js';
 import { require } from './identity.js';
 import { listEnvironments, listMappings } from './lists.js';
@@ -58,7 +59,7 @@ function allocate(services: Services, call: Call<AllocatePortsRequest>, callback
     const caller = services.identify(call);
     actor = caller.actor;
     require(caller, 'schedule');
-    const { command, wait } = parseAllocate(call.request, actor);
+    const { command, wait } = parseAllocate(readable(call.request), actor);
     const { host, environment, requestId, dryRun } = command;
     const keeper = services.gateways.ofHost(host);
     if (keeper === undefined) throw unknownHost(host);

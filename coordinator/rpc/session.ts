@@ -9,6 +9,7 @@ import { Refused } from '../keeper/refused.js';
 import { staleSession, type SessionSink } from '../keeper/sessions.js';
 import type { AgentsOptions } from './agents.js';
 import { RefusedByBook } from './calls.js';
+import { readable } from './definitions.js';
 import { statusOf } from './errors.js';
 import { requireHost } from './identity.js';
 import { Outbox } from './outbox.js';
@@ -50,9 +51,10 @@ class SessionStream {
     stream.on('error', () => { this.#end(); });
   }
 
-  #receive({ message }: SessionRequest): void {
+  #receive(request: SessionRequest): void {
     if (this.#state === 'ended') return;
     try {
+      const { message } = readable(request);
       if (message?.$case === 'hello' && this.#state === 'new') this.#greet(message.value);
       else if (message?.$case === 'report' && this.#state === 'open') this.#report(message.value);
       else throw new InvalidField('message', `is ${message?.$case ?? 'missing'}: a stream begins with one hello, and reports follow its welcome`);

@@ -1,0 +1,110 @@
+/** The coordinator's config: /etc/portlease/coordinator.yaml, overridden by PORTLEASE_COORDINATOR_… variables, overridden by --set. */
+import { parseArgs } from 'node:util';
+import { z } from 'zod';
+import { durationMs, endpointText, filePathText, loadConfig, tlsFiles } from '../shared/config.js';
+import { LOG_LEVELS } from '../shared/log.js';
+import { listenPolicy } from '../shared/tls.js';
+import type { Timing } from './book/types.js';
+import { gatewaySeed, overlapsOf } from './config/pools.js';
+
+export const DEFAULT_CONFIG_PATH = '/etc/portlease/coordinator.yaml';
+
+const ENV_PREFIX = 'PORTLEASE_COORDINATOR_';
+const MAX_SOCKET_PATH = 100;
+
+function between(minMs: number, maxMs: number) {
+  return durationMs.refine((ms) => ms >= minMs && ms <= maxMs, { error: `is not between ${minMs} and ${maxMs} ms` });
+}
+
+const timing = z.strictObject({
+  /** H: how often agents send a heartbeat. */
+  heartbeat: between(50, 600_000).prefault('5s'),
+  /** D: how long a heartbeat may take. */
+  deadline: between(50, 600_000).prefault('3s'),
+  /** J: without a heartbeat for so long a host gets no new ports. */
+  suspect: between(50, 3_600_000).prefault('15s'),
+  /** T: without a heartbeat for so long its leases expire. */
+  lost: between(50, 86_400_000).prefault('120s'),
+}).transform(({ heartbeat, deadline, suspect, lost }): Timing => ({ heartbeatMs: heartbeat, deadlineMs: deadline, suspectMs: suspect, lostMs: lost }))
+  .superRefine(({ heartbeatMs, deadlineMs, suspectMs, lostMs }, context) => {
+    const say = (key: string, message: string): void => { context.addIssue({ code: 'custom', path: [key], message, input: key }); };
+    const soonest = heartbeatMs + 2 * deadlineMs;
+    if (soonest > suspectMs) say('suspect', `is ${suspectMs} ms: timing.heartbeat + 2 × timing.deadline = ${soonest} ms is the least`);
+    if (suspectMs >= lostMs) say('lost', `is ${lostMs} ms: it has to be longer than timing.suspect = ${suspectMs} ms`);
+  });
+
+const schema = z.strictObject({
+  listen: z.strictObject({
+    grpc: endpointText.refine((endpoint) => endpoint.kind === 'tcp', { error: 'is a unix socket: that is listen.unix' }).prefault('127.0.0.1:7410'),
+    /** For operators on this machine: only root and the daemon's user can connect. */
+    unix: filePathText.refine((path) => path.length <= MAX_SOCKET_PATH, { error: `has more than ${MAX_SOCKET_PATH} characters` }).prefault('/run/portlease/coordinator.sock'),
+  }).prefault({}),
+  database: z.strictObject({ path: filePathText.prefault('/var/lib/portlease/coordinator.db') }).prefault({}),
+  timing: timing.prefault({}),
+  /** known: hosts are created by an operator. any: by their first hello as well. */
+  admit: z.enum(['known', 'any'], { error: 'is not known or any' }).prefault('known'),
+  tls: tlsFiles.optional(),
+  /** Allows plaintext beyond loopback. */
+  insecure: z.boolean({ error: 'is not true or false' }).prefault(false),
+  log: z.strictObject({ level: z.enum(LOG_LEVELS, { error: `is not one of ${LOG_LEVELS.join(', ')}` }).prefault('info') }).prefault({}),
+  gateways: z.array(gatewaySeed).prefault([]),
+}).superRefine(({ listen, tls, insecure, gateways }, context) => {
+  const say = (path: PropertyKey[], message: string): void => { context.addIssue({ code: 'custom', path, message, input: path }); };
+  const verdict = listenPolicy({ endpoint: listen.grpc, tls: tls !== undefined, insecure });
+  if (verdict.kind === 'refused') say(['listen', 'grpc'], `: ${verdict.message}`);
+  for (const [i, { gateway, pools }] of gateways.entries()) {
+    if (gateways.findIndex((other) => other.gateway === gateway) < i) say(['gateways', i, 'gateway'], 'is the name of another gateway');
+    for (const message of overlapsOf(pools, ownPortsOf(listen))) say(['gateways', i, 'pools'], message);
+    for (const [at, { pool }] of pools.entries()) {
+      if (pools.findIndex((other) => other.pool === pool) < at) say(['gateways', i, 'pools'], `two pools are called ${pool}`);
+    }
+  }
+});
+
+export type CoordinatorConfig = z.output<typeof schema>;
+
+/** Ports that no pool may have. */
+export function ownPortsOf({ grpc }: CoordinatorConfig['listen']): number[] {
+  return grpc.kind === 'tcp' && grpc.port !== 0 ? [grpc.port] : [];
+}
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** Throws ConfigError, which names the key of each problem. */
+export function loadCoordinatorConfig({ configPath, set }: Pick<Arguments, 'configPath' | 'set'>, env: Env): CoordinatorConfig {
+  const named = configPath ?? env[`${ENV_PREFIX}CONFIG`];
+  const file = { path: named ?? DEFAULT_CONFIG_PATH, optional: named === undefined };
+  return loadConfig({ schema, file, env, flags: set, envPrefix: ENV_PREFIX });
+}
+
+export type Arguments = {
+  command: 'run' | 'check' | 'version' | 'help';
+  configPath: string | undefined;
+  /** By key path. */
+  set: Record<string, string>;
+};
+
+export const USAGE = `usage: portlease-coordinator [--config FILE] [--set KEY=VALUE]... [--check | --version | --help]
+  --config FILE     config, else ${ENV_PREFIX}CONFIG, else ${DEFAULT_CONFIG_PATH}
+  --set KEY=VALUE   overrides one key: --set timing.heartbeat=1s
+  --check           checks the config, says what is wrong, and exits with 0 or 78
+`;
+
+/** Throws TypeError when they are not understood. */
+export function parseArguments(argv: readonly string[]): Arguments {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      config: { type: 'string' }, set: { type: 'string', multiple: true, default: [] },
+      check: { type: 'boolean' }, version: { type: 'boolean' }, help: { type: 'boolean' },
+    },
+  });
+  const command = values.help === true ? 'help' : values.version === true ? 'version' : values.check === true ? 'check' : 'run';
+  return { command, configPath: values.config, set: Object.fromEntries(values.set.map(keyAndValue)) };
+}
+
+function keyAndValue(text: string): [string, string] {
+  const at = text.indexOf('=');
+  if (at < 1) throw new TypeError(`--set ${text}: is not KEY=VALUE`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}

@@ -1,0 +1,96 @@
+/** The gRPC servers: one on TCP, one on the unix socket; the same services, another way to tell who calls. */
+import { rmSync } from 'node:fs';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { HealthImplementation, type ServingStatus } from 'grpc-health-check';
+import { AgentServiceService } from '../../shared/gen/portlease/v1/agents.js';
+import { OperationsServiceService } from '../../shared/gen/portlease/v1/operations.js';
+import { PortServiceService } from '../../shared/gen/portlease/v1/ports.js';
+import { endpointAddress, SERVER_OPTIONS, unixAddress, type Endpoint } from '../../shared/grpc.js';
+import { serverCredentials, type TlsMaterial } from '../../shared/tls.js';
+import { agentService, type AgentsOptions } from './agents.js';
+import { checked } from './definitions.js';
+import { identifyBy, type Transport } from './identity.js';
+import { operationsService, type OperationsOptions } from './operations.js';
+import { portService } from './ports.js';
+import { addReflection } from './reflection.js';
+import { closeToOthers, prepareSocket } from './unix-socket.js';
+
+export type ServerOptions = Omit<AgentsOptions & OperationsOptions, 'identify'> & {
+  listen: { grpc: Endpoint; unix: string };
+  tls: TlsMaterial | undefined;
+  /** For reflection: a serialized FileDescriptorSet; undefined: no reflection. */
+  descriptors: Uint8Array | undefined;
+};
+
+export type RunningServer = {
+  /** Port of the TCP listener. */
+  port: number;
+  setServing: (serving: boolean) => void;
+  /** Lets calls finish for at most `graceMs`, then cuts them. */
+  close: (graceMs: number) => Promise<void>;
+};
+
+const SERVICES = ['', 'portlease.v1.PortService', 'portlease.v1.AgentService', 'portlease.v1.OperationsService'];
+/** A hello of a gateway names every route that it holds. */
+const MAX_AGENT_BYTES = 16 * 1024 * 1024;
+const MAX_CALLER_BYTES = 4 * 1024 * 1024;
+
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { listen, tls } = options;
+  const health = new HealthImplementation(statusMap('SERVING'));
+  const tcp = buildServer(options, tls === undefined ? 'plaintext' : 'tls', health);
+  const unix = buildServer(options, 'unix', health);
+  const servers = [tcp, unix];
+  try {
+    await prepareSocket(listen.unix);
+    await bind(unix, unixAddress(listen.unix), ServerCredentials.createInsecure());
+    closeToOthers(listen.unix);
+    const port = await bind(tcp, endpointAddress(listen.grpc), serverCredentials(tls));
+    return {
+      port,
+      setServing: (serving) => { for (const service of SERVICES) health.setStatus(service, serving ? 'SERVING' : 'NOT_SERVING'); },
+      close: async (graceMs) => {
+        await Promise.all(servers.map((server) => shutdown(server, graceMs)));
+        rmSync(listen.unix, { force: true });
+      },
+    };
+  } catch (error) {
+    for (const server of servers) server.forceShutdown();
+    throw error;
+  }
+}
+
+function statusMap(status: ServingStatus): Record<string, ServingStatus> {
+  return Object.fromEntries(SERVICES.map((service) => [service, status]));
+}
+
+function buildServer(options: ServerOptions, transport: Transport, health: HealthImplementation): Server {
+  const server = new Server({ ...SERVER_OPTIONS, 'grpc.max_receive_message_length': MAX_AGENT_BYTES });
+  const services = { ...options, identify: identifyBy(transport) };
+  server.addService(checked(PortServiceService, MAX_CALLER_BYTES), portService(services));
+  server.addService(checked(OperationsServiceService, MAX_CALLER_BYTES), operationsService(services));
+  server.addService(checked(AgentServiceService, MAX_AGENT_BYTES), agentService(services));
+  health.addToServer(server);
+  if (options.descriptors !== undefined) addReflection(server, options.descriptors);
+  return server;
+}
+
+function bind(server: Server, address: string, credentials: ServerCredentials): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, credentials, (error, port) => {
+      if (error === null) resolve(port);
+      else reject(new Error(`listen: ${address} cannot be served: ${error.message}`, { cause: error }));
+    });
+  });
+}
+
+/** tryShutdown can hang (grpc-node 1458): it is given a bound. */
+async function shutdown(server: Server, graceMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  await new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, graceMs);
+    server.tryShutdown(() => { resolve(); });
+  });
+  clearTimeout(timer);
+  server.forceShutdown();
+}
