@@ -1,7 +1,7 @@
 /** What a cut ends, and what it leaves alone. Pure. */
 import type { PortRange, Transport } from '../../../shared/ports.js';
 import type { Deletion } from './conntrack.js';
-import { isTranslated, type ConntrackEntry } from './entry.js';
+import type { ConntrackEntry, Tuple } from './entry.js';
 
 /** Where a public port leads. `port` undefined: the number of the public port. */
 export type Endpoint = { readonly address: string; readonly port: number | undefined };
@@ -21,11 +21,13 @@ export type LeadsTo = (transport: Transport, port: number) => readonly Endpoint[
 /** An address and port whose new packets are dropped. */
 export type Source = { address: string; transport: Transport; ports: PortRange; dropMs: number };
 
-/** Why an entry has to go: it came in through a public port, or it was re-created by the old target's own packets. */
+/** Why an entry has to go: it came in through a public port, or it was re-created by the packets of the server it led to. */
 export type Doomed = { entry: ConntrackEntry; cuts: readonly Cut[]; direction: 'inward' | 'revived' };
 
 export class CutIndex {
   private readonly byPort = new Map<string, Cut[]>();
+  /** How the servers of doomed entries would re-create them, whoever they are. */
+  private readonly reversed = new Map<string, readonly Cut[]>();
 
   constructor(readonly cuts: readonly Cut[], private readonly addresses: ReadonlySet<string>, private readonly leadsTo: LeadsTo) {
     for (const cut of cuts) for (let port = cut.ports.first; port <= cut.ports.last; port++) this.add(cut, port);
@@ -50,18 +52,29 @@ export class CutIndex {
     if (cuts === undefined) return undefined;
     const end = { address: reply.source, port: reply.sourcePort };
     const stays = this.leadsTo(transport, original.destinationPort).some(to => isSame(to, end, original.destinationPort));
-    return stays ? undefined : { entry, cuts, direction: 'inward' };
+    if (stays) return undefined;
+    this.reversed.set(tupleKey(transport, reply), cuts);
+    return { entry, cuts, direction: 'inward' };
   }
 
-  /** The old target went on sending, and source NAT gave its packets the public port again. */
+  /**
+   * The old server went on sending; source NAT may have given its packets the public port again. Other connections that this
+   * host opened from a port of a cut are left alone.
+   */
   private revived(entry: ConntrackEntry): Doomed | undefined {
     const { transport, original, reply } = entry;
     if (!this.addresses.has(reply.destination)) return undefined;
     const start = { address: original.source, port: original.sourcePort };
+    const mirrored = this.reversed.get(tupleKey(transport, original));
+    if (mirrored !== undefined) return { entry, cuts: mirrored, direction: 'revived' };
     const cuts = this.byPort.get(`${transport}:${reply.destinationPort}`)
       ?.filter(({ from }) => from.some(old => isSame(old, start, reply.destinationPort)));
     return cuts === undefined || cuts.length === 0 ? undefined : { entry, cuts, direction: 'revived' };
   }
+}
+
+function tupleKey(transport: Transport, { source, sourcePort, destination, destinationPort }: Tuple): string {
+  return `${transport} ${source} ${sourcePort} ${destination} ${destinationPort}`;
 }
 
 /** True when `endpoint` is what was seen, for a connection to `publicPort`. */
@@ -81,8 +94,7 @@ export function sourcesOf(cuts: readonly Cut[], doomed: readonly Doomed[]): Sour
     for (const { address, port } of from) add({ address, transport, ports: port === undefined ? ports : { first: port, last: port }, dropMs });
   }
   for (const { entry, cuts: ended, direction } of doomed) {
-    // An untranslated one ends at this host itself, and a revived one at a target that is known.
-    if (direction === 'revived' || !isTranslated(entry)) continue;
+    if (direction === 'revived') continue;
     const { source, sourcePort } = entry.reply;
     add({ address: source, transport: entry.transport, ports: { first: sourcePort, last: sourcePort }, dropMs: Math.max(...ended.map(({ dropMs }) => dropMs)) });
   }
@@ -94,10 +106,10 @@ export function deletionsOf(doomed: readonly Doomed[], leadsTo: LeadsTo): Deleti
   const deletions = new Map<string, Deletion>();
   for (const { entry, direction } of doomed) {
     const { transport, original } = entry;
-    const { source, sourcePort, destination, destinationPort } = original;
+    const { destination, destinationPort } = original;
     const isWhole = direction === 'inward' && leadsTo(transport, destinationPort).length === 0;
     if (isWhole) deletions.set(`${transport} ${destination} ${destinationPort}`, { kind: 'port', transport, address: destination, port: destinationPort });
-    else deletions.set(`${transport} ${source} ${sourcePort} ${destination} ${destinationPort}`, { kind: 'entry', entry });
+    else deletions.set(tupleKey(transport, original), { kind: 'entry', entry });
   }
   return [...deletions.values()];
 }

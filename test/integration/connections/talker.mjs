@@ -72,7 +72,16 @@ function speak({ name }) {
   return 'spoken';
 }
 
-const commands = { serveTcp, serveUdp, openTcp, openUdp, look, speak, counts: () => counts };
+// Whether a TCP connection is accepted in time.
+function reach({ address, port, deadlineMs }) {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host: address, timeout: deadlineMs });
+    const end = (reached) => { socket.destroy(); resolve(reached); };
+    socket.on('connect', () => end(true)).on('error', () => end(false)).on('timeout', () => end(false));
+  });
+}
+
+const commands = { reach, serveTcp, serveUdp, openTcp, openUdp, look, speak, counts: () => counts };
 
 createInterface({ input: process.stdin }).on('line', async (line) => {
   const { id, command, ...fields } = JSON.parse(line);

@@ -50,6 +50,10 @@ export class Talker {
     await this.#tell({ command: 'speak', name });
   }
 
+  async reaches(address: string, port: number, deadlineMs: number): Promise<boolean> {
+    return await this.#tell({ command: 'reach', address, port, deadlineMs }) as boolean;
+  }
+
   async sent(): Promise<number> {
     return (await this.#tell({ command: 'counts' }) as { sent: number }).sent;
   }

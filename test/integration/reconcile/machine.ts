@@ -41,13 +41,14 @@ export class Machine {
   async startLoop(): Promise<void> {
     const log = createLogger({ name: 'test', level: 'silent' });
     const run = this.bench.onHost;
-    const listenersOf = this.talker('host').pid;
+    const host = this.talker('host');
     this.#loop = new ReconcileLoop({
       drivers: {
         rules: new RulesDriver({ run }),
         connections: new ConnectionsDriver({ run, log, addresses: [ADDRESS.host.v4, ADDRESS.host.v6], isLocal: address => LOCAL.includes(address as never) }),
         reservedPorts: await ReservedPorts.open({ statePath: this.#path('ours'), bootId: 'boot', kernelPath: this.#path('reserved') }),
-        listeners: () => readListeners(`/proc/${listenersOf}/net`),
+        listeners: () => readListeners(`/proc/${host.pid}/net`),
+        reaches: (address, port, deadlineMs) => host.reaches(address, port, deadlineMs),
       },
       facts: {
         addresses: [ADDRESS.host.v4, ADDRESS.host.v6], roles: this.roles, snat: false,
@@ -59,8 +60,10 @@ export class Machine {
     if (this.#revision > 0) this.#loop.setDesired(this.#version(), this.#objects);
   }
 
-  stopLoop(): Promise<void> {
-    return this.#loop?.close() ?? Promise.resolve();
+  async stopLoop(): Promise<void> {
+    await this.#loop?.close();
+    this.#loop = undefined;
+    this.outcomes.length = 0;
   }
 
   talker(place: Place): Talker {
@@ -71,10 +74,15 @@ export class Machine {
 
   /** Asks for these objects and waits until the rules stand. */
   async want(...objects: DesiredObject[]): Promise<RoundOutcome> {
-    this.#objects = new Map(objects.map(object => [object.key, object]));
-    this.#revision++;
+    this.accept(...objects);
     this.#loop?.setDesired(this.#version(), this.#objects);
     return this.outcome('the rules stand', ({ applied }) => applied.revision === this.#revision);
+  }
+
+  /** What the loop is told when it starts. */
+  accept(...objects: DesiredObject[]): void {
+    this.#objects = new Map(objects.map(object => [object.key, object]));
+    this.#revision++;
   }
 
   /** Waits until the release, withdrawal or route is confirmed. */
