@@ -1,4 +1,5 @@
 /** Rules and sets of this machine: looks at what the kernel has, and brings it to what is wanted. */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { RunChild } from '../child.js';
 import { readFailure, RulesError } from './errors.js';
 import { emptyFamily, parseSave, type ObservedFamily } from './parse.js';
@@ -28,6 +29,8 @@ const TOOLS: Record<Family, { save: string; restore: string }> = {
 };
 const NOTHING: RulesSpec = { addresses: [], leased: [], forwards: [], snat: false };
 const DEADLINE_MS = 20_000;
+const DESTROY_ATTEMPTS = 20;
+const DESTROY_PAUSE_MS = 50;
 
 export class RulesDriver {
   readonly #run: RunChild;
@@ -65,7 +68,7 @@ export class RulesDriver {
       this.#clean.clear();
       const state = await this.#look(FAMILIES, NOTHING);
       await this.#execute(planAll(NOTHING, state, undefined));
-      await this.#restoreSets(Array.from(state.sets.keys(), name => `destroy ${name}`));
+      for (const name of state.sets.keys()) await this.#destroySet(name);
     });
   }
 
@@ -128,6 +131,18 @@ export class RulesDriver {
 
   async #restoreRules(family: Family, script: string): Promise<void> {
     if (script !== '') await this.#tool(TOOLS[family].restore, ['--noflush', '--wait'], script);
+  }
+
+  /** The kernel lets go of a set a moment after the rules that asked it are gone. */
+  async #destroySet(name: string): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#restoreSets([`destroy ${name}`]);
+      } catch (error) {
+        if (!(error instanceof RulesError) || error.problem !== 'setInUse' || attempt === DESTROY_ATTEMPTS) throw error;
+        await pause(DESTROY_PAUSE_MS);
+      }
+    }
   }
 
   async #restoreSets(lines: readonly string[]): Promise<void> {

@@ -2,7 +2,7 @@
 import { ChildFailed } from '../child.js';
 
 export type RulesProblem =
-  | 'toolMissing' | 'notPermitted' | 'timedOut' | 'setMissing' | 'setOfOtherType' | 'setFull' | 'chainMissing' | 'moduleMissing'
+  | 'toolMissing' | 'notPermitted' | 'timedOut' | 'setMissing' | 'setOfOtherType' | 'setFull' | 'setInUse' | 'chainMissing' | 'moduleMissing'
   | 'tableUnreadable' | 'rejected';
 
 export class RulesError extends Error {
@@ -23,6 +23,7 @@ const READINGS: readonly Reading[] = [
     message: (_, [, name]) => `the ipset ${name ?? 'that was named'} does not exist` },
   { problem: 'setOfOtherType', says: /set with the same name already exists/,
     message: () => 'there is an ipset of this name and another type: destroy it, the agent makes it anew' },
+  { problem: 'setInUse', says: /it is in use by a kernel component/, message: () => 'rules that are not portlease\'s use the ipset' },
   { problem: 'setFull', says: /Hash is full/, message: () => 'the ipset is full' },
   { problem: 'moduleMissing', says: /set type not supported|Couldn't load (?:match|target) .?([\w-]+)|Extension (\w+) revision \d+ not supported|missing kernel module|Could not fetch rule set generation id: (?!Permission)/,
     message: ({ file, stderr }, [, one, two]) => `${file}: the kernel or the tools lack ${one ?? two ?? 'a module'}: ${stderr.trim().split('\n')[0]}` },

@@ -21,9 +21,6 @@ export const ACCEPT = 'PORTLEASE-ACCEPT';
 export const GUARD = 'PORTLEASE-GUARD';
 export const CUT = 'PORTLEASE-CUT';
 
-/** Chains that only their address, or nothing, chooses: jumps to them from a hook are portlease's own. */
-export const ENTRIES: readonly string[] = [ROOT, POST, FORWARD, GUARD, CUT];
-
 export function isOwnChain(name: string): boolean {
   return name.startsWith(ROOT);
 }

@@ -1,5 +1,5 @@
 /** What iptables-save says, as far as it concerns portlease. Pure; one pass over the text. */
-import { ENTRIES, isOwnChain, ROOT, TABLES, type Table } from './layout.js';
+import { isOwnChain, ROOT, TABLES, type Table } from './layout.js';
 import type { Jump } from './render.js';
 import { RulesError } from './errors.js';
 
@@ -20,7 +20,7 @@ export type ObservedFamily = Record<Table, ObservedTable> & {
 const HOOKS = new Set(['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING', 'DOCKER-USER']);
 const TARGET = /(?:^|\s)(?:-j|-g|--jump|--goto) (\S+)/;
 /** A jump of ours names a lease address at most, or the conntrack states that the renderer names. */
-const OWN_FORM = /^(?:-d [0-9a-f.:]+(?:\/(?:32|128))? )?(?:-m conntrack (?:--ctstate NEW|! --ctstate [A-Z,]+) )?-j (\S+)$/;
+const OWN_FORM = /^(?:-d [0-9a-f.:]+(?:\/(?:32|128))? )?(?:-m conntrack (?:--ctstate NEW|! --ctstate [A-Z,]+) )?-j \S+$/;
 
 export function emptyFamily(): ObservedFamily {
   const table = (): ObservedTable => ({ chains: new Map(), jumps: [], strays: [] });
@@ -68,7 +68,7 @@ function takeRule(table: ObservedTable, line: string): void {
     const rule = line.slice(end + 1);
     const target = TARGET.exec(rule)?.[1];
     if (target === undefined || !isOwnChain(target)) return;
-    const own = HOOKS.has(chain) && ENTRIES.includes(OWN_FORM.exec(rule)?.[1] ?? '');
+    const own = HOOKS.has(chain) && OWN_FORM.test(rule);
     (own ? table.jumps : table.strays).push({ chain, rule });
   }
 }

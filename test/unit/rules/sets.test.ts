@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { count, difference, union } from '../../../agent/drivers/rules/ranges.js';
+import { parseSets, planSets, renderSets, type ObservedSet } from '../../../agent/drivers/rules/sets.js';
+import { forward, spec } from './specs.js';
+
+const lines = (...text: string[]): string => `${text.join('\n')}\n`;
+const CREATED = [
+  'create portlease-guard-tcp bitmap:port range 0-65535', 'create portlease-guard-udp bitmap:port range 0-65535',
+  'create portlease-cut4 hash:ip,port family inet maxelem 1048576 timeout 60', 'create portlease-target4 hash:ip family inet maxelem 1048576',
+];
+
+describe('sets of the rules', () => {
+  const wanted = renderSets(spec({ forwards: [forward({ hairpin: true }), forward({ port: 30_002, to: '10.0.0.3' })] }));
+
+  it('are made when they are missing, and filled', () => {
+    assert.deepEqual(planSets(wanted, new Map()), {
+      creations: CREATED, changed: 4 + 512 + 1,
+      changes: ['add portlease-guard-tcp 30000-30255', 'add portlease-guard-udp 30000-30255', 'add portlease-target4 10.0.0.2'],
+    });
+  });
+
+  it('get only what they lack, and lose only what they should not have', () => {
+    const found = parseSets(lines(
+      'create portlease-guard-tcp bitmap:port range 0-65535', ...Array.from({ length: 250 }, (_, i) => `add portlease-guard-tcp ${30_000 + i}`), 'add portlease-guard-tcp 40000',
+      'create foreign hash:ip family inet hashsize 1024', 'add foreign 10.0.0.9',
+      'create portlease-guard-udp bitmap:port range 0-65535', ...Array.from({ length: 256 }, (_, i) => `add portlease-guard-udp ${30_000 + i}`),
+      'create portlease-cut4 hash:ip,port family inet hashsize 1024 maxelem 1048576 timeout 60 bucketsize 12 initval 0x1', 'add portlease-cut4 10.0.0.2,tcp:80 timeout 59',
+      'create portlease-target4 hash:ip family inet hashsize 1024', 'add portlease-target4 10.0.0.2', 'add portlease-target4 10.0.0.7'));
+    assert.deepEqual([...found.keys()], ['portlease-guard-tcp', 'portlease-guard-udp', 'portlease-cut4', 'portlease-target4']);
+    assert.deepEqual(planSets(wanted, found), {
+      creations: [], changed: 8, changes: ['add portlease-guard-tcp 30250-30255', 'del portlease-guard-tcp 40000', 'del portlease-target4 10.0.0.7'],
+    });
+  });
+
+  it('of the wrong type are made anew', () => {
+    const found = new Map<string, ObservedSet>([...renderSets(spec()), ['portlease-guard-tcp', { type: 'hash:ip', members: { kind: 'others' } }]]);
+    assert.deepEqual(planSets(renderSets(spec()), found), {
+      creations: ['destroy portlease-guard-tcp', 'create portlease-guard-tcp bitmap:port range 0-65535'], changed: 257, changes: ['add portlease-guard-tcp 30000-30255'],
+    });
+  });
+
+  it('are not wanted without a lease address, and of a family only with one of its addresses', () => {
+    assert.equal(renderSets({ ...spec(), addresses: [] }).size, 0);
+    assert.deepEqual([...renderSets({ ...spec(), addresses: ['fd00::1'] }).keys()], ['portlease-guard-tcp', 'portlease-guard-udp', 'portlease-cut6', 'portlease-target6']);
+  });
+});
+
+describe('ranges of ports', () => {
+  const anyRanges = fc.array(fc.tuple(fc.integer({ min: 1, max: 400 }), fc.nat({ max: 30 })).map(([first, more]) => ({ first, last: first + more })), { maxLength: 20 });
+  const ports = (ranges: readonly { first: number; last: number }[]): Set<number> =>
+    new Set(ranges.flatMap(({ first, last }) => Array.from({ length: last - first + 1 }, (_, i) => first + i)));
+
+  it('join to the ports that are in any of them', () => {
+    fc.assert(fc.property(anyRanges, ranges => {
+      const joined = union(ranges);
+      assert.deepEqual([...ports(joined)], [...ports(ranges)].sort((a, b) => a - b));
+      assert.ok(joined.every(({ first }, i) => i === 0 || first > (joined[i - 1]?.last ?? 0) + 1));
+      const many = Array.from({ length: 300 }, () => ranges).flat();
+      assert.deepEqual(union(many), joined);
+    }));
+  });
+
+  it('are told apart by the ports that are in one only', () => {
+    fc.assert(fc.property(anyRanges, anyRanges, (a, b) => {
+      const [one, two] = [union(a), union(b)];
+      const rest = difference(one, two);
+      assert.deepEqual([...ports(rest)], [...ports(one)].filter(port => !ports(two).has(port)));
+      assert.equal(count(rest), ports(rest).size);
+    }));
+  });
+});
