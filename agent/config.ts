@@ -1,10 +1,11 @@
 /** The agent's config: /etc/portlease/agent.yaml, overridden by PORTLEASE_AGENT_… variables, overridden by --set. */
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { cidrText, dnsLabelText, durationMs, endpointText, ipAddressText, loadConfig } from '../shared/config.js';
+import { cidrText, dnsLabelText, durationMs, endpointText, filePathText, ipAddressText, loadConfig, tlsFiles } from '../shared/config.js';
 import { LOG_LEVELS } from '../shared/log.js';
 import { isTargetAddress } from '../shared/names.js';
 import { listenPolicy } from '../shared/tls.js';
+import { BOOT_ID_PATH } from './drivers/settings/boot.js';
 
 export const DEFAULT_CONFIG_PATH = '/etc/portlease/agent.yaml';
 
@@ -15,8 +16,6 @@ const MAX_ADDRESSES = 16;
 
 /** Containers and private networks. What every host refuses (loopback, link-local, …) is refused within them as well. */
 const TARGET_NETWORKS = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7'];
-
-const path = z.string().regex(/^\/[^\0\n]*$/, { error: 'is not an absolute path' });
 
 const leaseAddress = ipAddressText.refine(isTargetAddress, { error: 'is loopback, link-local, multicast or unspecified: name the address where public ports arrive' });
 
@@ -43,12 +42,12 @@ const timing = z.strictObject({
   { path: ['reconnectMax'], error: 'is shorter than timing.reconnectMin' });
 
 const paths = z.strictObject({
-  state: path.prefault('/var/lib/portlease'),
-  run: path.prefault('/run/portlease'),
-  /** The writer's lock: the agent is started under flock on it. */
-  lock: path.prefault('/run/portlease/agent.lock'),
-  bootId: path.prefault('/proc/sys/kernel/random/boot_id'),
-});
+  state: filePathText.prefault('/var/lib/portlease'),
+  run: filePathText.prefault('/run/portlease'),
+  /** The writer's lock: the agent is started under flock on it. Left out: agent.lock in paths.run. */
+  lock: filePathText.optional(),
+  bootId: filePathText.prefault(BOOT_ID_PATH),
+}).transform(({ state, run, lock, bootId }) => ({ state, bootId, lock: lock ?? `${run}/agent.lock` }));
 
 const schema = z.strictObject({
   /** This machine. */
@@ -68,7 +67,7 @@ const schema = z.strictObject({
   targetNetworks: z.array(targetNetwork).prefault(TARGET_NETWORKS),
   timing: timing.prefault({}),
   paths: paths.prefault({}),
-  tls: z.strictObject({ certificate: path, key: path, ca: path }).optional(),
+  tls: tlsFiles.optional(),
   /** Allows a connection without TLS that leaves this machine. */
   insecure: z.boolean({ error: 'is not true or false' }).prefault(false),
   log: z.strictObject({ level: z.enum(LOG_LEVELS, { error: `is not one of ${LOG_LEVELS.join(', ')}` }).prefault('info') }).prefault({}),
