@@ -16,6 +16,8 @@ type Method<Request, Response> = {
   responseDeserialize: (bytes: Buffer) => Response;
 };
 
+const OPTIONS = { ...CLIENT_OPTIONS, 'grpc.initial_reconnect_backoff_ms': 50, 'grpc.max_reconnect_backoff_ms': 200 };
+
 const OPERATIONS = operations.OperationsServiceService;
 const PORTS = ports.PortServiceService;
 
@@ -25,7 +27,7 @@ export class Api {
 
   /** `address` as grpc-js takes it: "unix:/path" or "host:port". */
   constructor(address: string, deadlineMs = 10_000) {
-    this.#client = new Client(address, credentials.createInsecure(), CLIENT_OPTIONS);
+    this.#client = new Client(address, credentials.createInsecure(), OPTIONS);
     this.#deadlineMs = deadlineMs;
   }
 

@@ -4,15 +4,18 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, readFileSync, readlinkSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LoggedProcess } from './logged-process.js';
 import { inNamespace } from './netns.js';
+import { allProcesses, argvOf, namespaceOf, signalProcess, stateOf } from './processes.js';
 import { run, type Finished, type RunOptions } from './run.js';
 import type { Node } from './layout.js';
 import type { Topology } from './topology.js';
 import { eventually } from './wait.js';
 
+/** Comes first where programs are looked up. */
+const OWN_PROGRAMS = '/usr/local/sbin';
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 
 export class Machine {
@@ -71,16 +74,42 @@ export class Machine {
 
   /** Ids of its processes. */
   processes(): number[] {
-    const mounts = mountsOf(this.#pid);
-    return readdirSync('/proc').filter((entry) => /^\d+$/.test(entry)).map(Number)
-      .filter((pid) => pid !== this.#pid && mountsOf(pid) === mounts);
+    const mounts = namespaceOf(this.#pid, 'mnt');
+    return mounts === undefined ? [] : allProcesses().filter((pid) => pid !== this.#pid && namespaceOf(pid, 'mnt') === mounts);
+  }
+
+  /**
+   * From now on each start of this program stops before it does anything, as if the machine were very slow, until `release()`.
+   * The program on this machine is replaced, not the daemon that calls it.
+   */
+  async stall(program: string): Promise<void> {
+    const wrapper = join(this.directory, `stalling-${program}`);
+    writeFileSync(wrapper, `#!/bin/sh\nkill -STOP $$\nexec /usr/sbin/${program} "$@"\n`, { mode: 0o755 });
+    await this.run(['mount', '--no-mtab', '-t', 'tmpfs', 'tmpfs', OWN_PROGRAMS]);
+    await this.run(['cp', wrapper, join(OWN_PROGRAMS, program)]);
+  }
+
+  /** Ids of the stalled ones, once there is at least one. */
+  stalled(program: string, withinMs = 10_000): Promise<number[]> {
+    return eventually(`${program} to stall on ${this.node}`, () => {
+      const pids = this.processes().filter((pid) => stateOf(pid) === 'T' && argvOf(pid)?.[1]?.endsWith(`/${program}`));
+      return pids.length > 0 && pids;
+    }, { withinMs, everyMs: 5 });
+  }
+
+  /** New starts run at once again; what is stalled goes on. Returns how many did. */
+  async release(program: string): Promise<number> {
+    await this.run(['umount', '--no-mtab', OWN_PROGRAMS]);
+    const pids = this.processes().filter((pid) => stateOf(pid) === 'T' && argvOf(pid)?.[1]?.endsWith(`/${program}`));
+    for (const pid of pids) signalProcess(pid, 'SIGCONT');
+    return pids.length;
   }
 
   /** Power off and on again, in an instant. Its files stay. */
   async reboot(): Promise<void> {
     await eventually(`all processes of ${this.node} to end`, () => {
       const left = this.processes();
-      for (const pid of left) endNow(pid);
+      for (const pid of left) signalProcess(pid, 'SIGKILL');
       return left.length === 0;
     }, { withinMs: 5_000, everyMs: 5 });
     await this.run(['nft', 'flush', 'ruleset']);
@@ -94,7 +123,7 @@ export class Machine {
 
   /** Ends its processes. The network namespace belongs to the topology. */
   close(): void {
-    for (const pid of isReady(this.#holder.pid) ? this.processes() : []) endNow(pid);
+    for (const pid of isReady(this.#holder.pid) ? this.processes() : []) signalProcess(pid, 'SIGKILL');
     this.#holder.kill('SIGKILL');
   }
 
@@ -119,30 +148,8 @@ export class Machine {
 function isReady(pid: number | undefined): boolean {
   if (pid === undefined) return false;
   try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'sleep' && mountsOf(pid) !== mountsOf(process.pid);
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'sleep' && namespaceOf(pid, 'mnt') !== namespaceOf(process.pid, 'mnt');
   } catch {
     return false;
   }
-}
-
-function mountsOf(pid: number): string | undefined {
-  try {
-    return readlinkSync(`/proc/${pid}/ns/mnt`);
-  } catch {
-    return undefined;
-  }
-}
-
-function endNow(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
-}
-
-/** Forgets what a machine's daemon kept on disk: a machine that was installed anew. */
-export function loseFiles(directory: string): void {
-  rmSync(directory, { recursive: true, force: true });
-  mkdirSync(directory, { recursive: true });
 }

@@ -1,5 +1,6 @@
 /** Network namespaces by name: running in them, finding and ending what runs in them, removing those that a dead run left. */
-import { readdirSync, readlinkSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
+import { allProcesses, isRunning, namespaceOf, signalProcess } from './processes.js';
 import { runSync, run, type Finished, type RunOptions } from './run.js';
 
 const DIRECTORY = '/run/netns';
@@ -23,32 +24,16 @@ export function runIn(name: string, argv: readonly string[], options: RunOptions
 /** Ids of the processes in a namespace. */
 export function processesIn(name: string): number[] {
   const wanted = `net:[${statSync(`${DIRECTORY}/${name}`).ino}]`;
-  return readdirSync('/proc').filter((entry) => /^\d+$/.test(entry)).map(Number).filter((pid) => namespaceOf(pid) === wanted);
-}
-
-function namespaceOf(pid: number): string | undefined {
-  try {
-    return readlinkSync(`/proc/${pid}/ns/net`);
-  } catch {
-    return undefined;
-  }
+  return allProcesses().filter((pid) => namespaceOf(pid, 'net') === wanted);
 }
 
 /** Ends what runs in these namespaces and removes them. Synchronous: it also works while the process exits. */
 export function removeNamespaces(names: readonly string[]): void {
   const present = names.filter((name) => existing().includes(name));
   if (present.length === 0) return;
-  for (const name of present) for (const pid of processesIn(name)) endNow(pid);
+  for (const name of present) for (const pid of processesIn(name)) signalProcess(pid, 'SIGKILL');
   const batch = present.map((name) => `netns del ${name}\n`).join('');
   runSync(['ip', '-force', '-batch', '-'], { input: batch });
-}
-
-function endNow(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
 }
 
 /** Removes the namespaces of benches whose process is gone; returns their names. */
@@ -67,14 +52,5 @@ function existing(): string[] {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw error;
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }

@@ -1,0 +1,140 @@
+/** Everything together: network, coordinator, agents, services, a client. One bench a test, removed with the test. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { HostState } from '../../shared/gen/portlease/v1/operations.js';
+import type { Api } from './api.js';
+import { Agent, Coordinator, gatewayAgent, hostAgent, type PoolSeed } from './daemons.js';
+import { GATEWAY_PUBLIC, vmOf, type HostName, type Node } from './layout.js';
+import type { LoggedProcess } from './logged-process.js';
+import { Machine } from './machine.js';
+import { Topology } from './topology.js';
+import { Probe, startService, type Listener, type Watched } from './traffic.js';
+
+export type BenchOptions = {
+  hosts?: number;
+  pools?: PoolSeed[];
+  scope?: 'shared' | 'host';
+  coordinator?: Record<string, unknown>;
+  agent?: Record<string, unknown>;
+};
+
+export class Bench {
+  readonly topology: Topology;
+  /** Configs, state and logs. */
+  readonly directory: string;
+  readonly coordinator: Coordinator;
+  readonly #agents = new Map<string, Agent>();
+  readonly #services: LoggedProcess[] = [];
+  readonly #probes: Probe[] = [];
+
+  private constructor(topology: Topology, options: BenchOptions) {
+    this.topology = topology;
+    this.directory = mkdtempSync(join(tmpdir(), 'plbench-'));
+    const { pools, scope, coordinator: config } = options;
+    this.coordinator = new Coordinator({
+      namespace: topology.namespace('coordinator'), directory: join(this.directory, 'coordinator'),
+      ...(pools ? { pools } : {}), ...(scope ? { scope } : {}), ...(config ? { config } : {}),
+    });
+  }
+
+  /** The network and the machines; no daemon runs yet. */
+  static async bare(options: BenchOptions = {}): Promise<Bench> {
+    const bench = new Bench(await Topology.up(options.hosts), options);
+    try {
+      const { agent: config } = options;
+      const { hosts } = bench.topology;
+      const [gateway, ...machines] = await Promise.all((['gateway', ...hosts] as const).map((node) => bench.#machine(node)));
+      if (options.scope !== 'host' && gateway) bench.#agents.set('gateway', gatewayAgent(gateway, config));
+      hosts.forEach((host, i) => machines[i] && bench.#agents.set(host, hostAgent(machines[i], host, config)));
+      return bench;
+    } catch (error) {
+      await bench.close();
+      throw error;
+    }
+  }
+
+  /** The same with all daemons running, every host alive. */
+  static async up(options: BenchOptions = {}): Promise<Bench> {
+    const bench = await Bench.bare(options);
+    try {
+      for (const agent of bench.#agents.values()) agent.start();
+      await bench.coordinator.start();
+      await bench.untilAlive(...bench.#agents.keys());
+      return bench;
+    } catch (error) {
+      await bench.close({ failed: true });
+      throw error;
+    }
+  }
+
+  get api(): Api {
+    return this.coordinator.api;
+  }
+
+  agent(host: HostName | 'gateway'): Agent {
+    const agent = this.#agents.get(host);
+    if (agent === undefined) throw new Error(`no agent on ${host}`);
+    return agent;
+  }
+
+  async untilAlive(...hosts: string[]): Promise<void> {
+    await Promise.all(hosts.map((host) => this.#until(host, HostState.HOST_STATE_ALIVE)));
+  }
+
+  async untilLost(host: string): Promise<void> {
+    await this.#until(host, HostState.HOST_STATE_LOST);
+  }
+
+  /** A service in the machine behind a host (or on another machine). WHO begins with the host's name. */
+  async serve(who: string, listen: Listener[], options: { node?: Node; pushEveryMs?: number } = {}): Promise<LoggedProcess> {
+    const host = who.split('/')[0] as HostName;
+    const namespace = this.topology.namespace(options.node ?? vmOf(host));
+    const spec = { who, listen, ...(options.pushEveryMs ? { pushEveryMs: options.pushEveryMs } : {}) };
+    const service = await startService(namespace, spec, join(this.directory, `${who.replaceAll('/', '-')}.log`));
+    this.#services.push(service);
+    return service;
+  }
+
+  /** A client outside that keeps asking these ports of the gateway's public address. */
+  async probe(...ports: Omit<Watched, 'address'>[]): Promise<Probe> {
+    const probe = await Probe.start(this.topology.namespace('client'));
+    this.#probes.push(probe);
+    probe.watch(...ports.map((port) => ({ address: GATEWAY_PUBLIC[4], ...port })));
+    return probe;
+  }
+
+  /** The last lines of all logs. */
+  logs(lines = 30): string {
+    const daemons = [attempt(() => this.coordinator.process), ...[...this.#agents.values()].map((agent) => attempt(() => agent.process))];
+    return daemons.filter((daemon) => daemon !== undefined).map((daemon) => daemon.tail(lines)).join('\n');
+  }
+
+  /** Ends everything. After a failure the files stay, and the ends of the logs are printed. */
+  async close({ failed = false } = {}): Promise<void> {
+    if (failed) process.stderr.write(`${this.logs()}\n(files: ${this.directory})\n`);
+    for (const probe of this.#probes) await probe.close();
+    await Promise.all(this.#services.map((service) => service.stop('SIGKILL')));
+    await Promise.all([...this.#agents.values()].map((agent) => agent.stop('SIGKILL')));
+    await this.coordinator.close();
+    for (const agent of this.#agents.values()) agent.machine.close();
+    this.topology.down();
+    if (!failed) rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  async #until(host: string, state: HostState): Promise<void> {
+    await this.api.untilHost(host, state, { hint: () => this.logs() });
+  }
+
+  #machine(node: Node): Promise<Machine> {
+    return Machine.start(this.topology, node, join(this.directory, node));
+  }
+}
+
+function attempt<T>(get: () => T): T | undefined {
+  try {
+    return get();
+  } catch {
+    return undefined;
+  }
+}
