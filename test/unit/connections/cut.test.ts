@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { CutIndex, deletionsOf, sourcesOf, type Cut, type Endpoint } from '../../../agent/drivers/connections/cut.js';
+import { cutLines } from '../../../agent/drivers/connections/cutset.js';
+import type { ConntrackEntry, Tuple } from '../../../agent/drivers/connections/entry.js';
+import { socketFilter } from '../../../agent/drivers/connections/sockets.js';
+
+const HOST = '10.0.0.1';
+const CLIENT = '192.0.2.7';
+const OLD: Endpoint = { address: '10.2.0.5', port: 22 };
+const NEW: Endpoint = { address: '10.2.0.6', port: 22 };
+
+function tuple(source: string, sourcePort: number, destination: string, destinationPort: number): Tuple {
+  return { source, sourcePort, destination, destinationPort };
+}
+
+/** A client's connection to a public port that leads to `target`. */
+function inward(port: number, target: { address: string; port: number }, transport: 'tcp' | 'udp' = 'tcp'): ConntrackEntry {
+  return { transport, original: tuple(CLIENT, 4_000, HOST, port), reply: tuple(target.address, target.port, CLIENT, 4_000) };
+}
+
+function cutOf(more: Partial<Cut> = {}): Cut {
+  return { transport: 'tcp', ports: { first: 30_000, last: 30_003 }, from: [], dropMs: 60_000, ...more };
+}
+
+function doomed(cut: Cut, entries: ConntrackEntry[], leadsTo: readonly Endpoint[] = []): string[] {
+  const index = new CutIndex([cut], new Set([HOST]), () => leadsTo);
+  return entries.map(entry => index.doom(entry)?.direction ?? 'stays');
+}
+
+const to = (endpoint: Endpoint): { address: string; port: number } => ({ address: endpoint.address, port: endpoint.port ?? 0 });
+
+describe('a cut', () => {
+  it('dooms connections to its ports, whatever they lead to', () => {
+    assert.deepEqual(doomed(cutOf(), [inward(30_000, to(OLD)), inward(30_003, { address: HOST, port: 30_003 })]), ['inward', 'inward']);
+  });
+
+  it('leaves other ports, other transports and other addresses alone', () => {
+    const elsewhere = { ...inward(30_000, to(OLD)), original: tuple(CLIENT, 4_000, '10.0.0.2', 30_000) };
+    assert.deepEqual(doomed(cutOf(), [inward(30_004, to(OLD)), inward(29_999, to(OLD)), inward(30_000, to(OLD), 'udp'), elsewhere]),
+      ['stays', 'stays', 'stays', 'stays']);
+  });
+
+  it('leaves connections alone that lead where the port leads now', () => {
+    assert.deepEqual(doomed(cutOf(), [inward(30_000, to(NEW)), inward(30_000, to(OLD)), inward(30_000, { ...to(NEW), port: 23 })], [NEW]),
+      ['stays', 'inward', 'inward']);
+  });
+
+  it('takes a target without a port as one that keeps the number', () => {
+    const kept = { address: NEW.address, port: undefined };
+    assert.deepEqual(doomed(cutOf(), [inward(30_001, { address: NEW.address, port: 30_001 }), inward(30_001, { address: NEW.address, port: 30_002 })], [kept]),
+      ['stays', 'inward']);
+  });
+
+  it('dooms what the old target re-created from its side', () => {
+    const revived = { transport: 'tcp' as const, original: tuple('10.2.0.5', 22, CLIENT, 4_000), reply: tuple(CLIENT, 4_000, HOST, 30_000) };
+    assert.deepEqual(doomed(cutOf({ from: [OLD] }), [revived]), ['revived']);
+    assert.deepEqual(doomed(cutOf(), [revived]), ['stays']);
+  });
+
+  it('dooms what an unknown server re-created, once its connection was seen', () => {
+    const seen = inward(30_000, { address: HOST, port: 30_000 });
+    const revived = { transport: 'tcp' as const, original: seen.reply, reply: seen.original };
+    assert.deepEqual(doomed(cutOf(), [revived, seen, revived]), ['stays', 'inward', 'revived']);
+  });
+
+  it('leaves connections alone that this host itself opened from a leased port', () => {
+    const own = { transport: 'tcp' as const, original: tuple(HOST, 30_000, '198.51.100.1', 443), reply: tuple('198.51.100.1', 443, HOST, 30_000) };
+    assert.deepEqual(doomed(cutOf({ from: [OLD] }), [own]), ['stays']);
+  });
+
+  it('names every cut of a port, so that none is taken for ended too early', () => {
+    const cuts = [cutOf(), cutOf({ ports: { first: 30_000, last: 30_000 } })];
+    const found = new CutIndex(cuts, new Set([HOST]), () => []).doom(inward(30_000, to(OLD)));
+    assert.deepEqual(found?.cuts, cuts);
+  });
+});
+
+describe('what is dropped and deleted', () => {
+  const index = new CutIndex([cutOf()], new Set([HOST]), () => []);
+  const found = [inward(30_000, to(OLD)), inward(30_001, { address: '10.2.0.9', port: 30_001 })].map(entry => index.doom(entry) as NonNullable<ReturnType<CutIndex['doom']>>);
+
+  it('are new packets of the known old targets and of those that the table shows', () => {
+    const known = cutOf({ from: [{ address: 'fd00::5', port: undefined }, OLD], dropMs: 1_500 });
+    assert.equal(cutLines(sourcesOf([known], found)), [
+      'add portlease-cut6 fd00::5,tcp:30000-30003 timeout 2',
+      'add portlease-cut4 10.2.0.5,tcp:22 timeout 60',
+      'add portlease-cut4 10.2.0.9,tcp:30001 timeout 60',
+      '',
+    ].join('\n'));
+  });
+
+  it('are whole ports where nothing stays', () => {
+    assert.deepEqual(deletionsOf([...found, ...found], () => []), [
+      { kind: 'port', transport: 'tcp', address: HOST, port: 30_000 },
+      { kind: 'port', transport: 'tcp', address: HOST, port: 30_001 },
+    ]);
+  });
+
+  it('are single entries where others of the port stay', () => {
+    assert.deepEqual(deletionsOf(found.slice(0, 1), () => [NEW]), [{ kind: 'entry', entry: inward(30_000, to(OLD)) }]);
+  });
+
+  it('are dropped for a second at least, and for as long as an ipset can count at most', () => {
+    const lines = [0, 1_001, 1e15].map(dropMs => cutLines([{ address: HOST, transport: 'udp', ports: { first: 5, last: 5 }, dropMs }]).trim());
+    assert.deepEqual(lines.map(line => Number(line.split(' ').at(-1))), [1, 2, 2_147_483]);
+  });
+
+  it('are sockets of exactly these connections', () => {
+    assert.deepEqual(socketFilter([tuple('10.0.0.1', 80, CLIENT, 4_000), tuple('fd00::1', 80, 'fd00::2', 4_001)]).join(' '),
+      '( src 10.0.0.1:80 and dst 192.0.2.7:4000 ) or ( src [fd00::1]:80 and dst [fd00::2]:4001 )');
+  });
+});
