@@ -1,0 +1,49 @@
+/** Requests that tests make again and again. */
+import { MappingState, Protocol, Wait } from '../../shared/gen/portlease/v1/common.js';
+import type { AllocatePortsRequest, DeepPartial, Mapping, Want } from '../../shared/gen/portlease/v1/ports.js';
+import type { Transport } from '../../shared/ports.js';
+import { vmAddress, type HostName } from './layout.js';
+import type { Listener, Watched } from './traffic.js';
+
+export { MappingState, Protocol, Wait };
+
+export const SSH_PORT = 22;
+export const GAME_PORT = 7_000;
+
+/** What an environment's machine listens on: one TCP port, and one number for TCP and UDP. */
+export const ENVIRONMENT_LISTENERS: Listener[] = [
+  { transport: 'tcp', port: SSH_PORT }, { transport: 'tcp', port: GAME_PORT }, { transport: 'udp', port: GAME_PORT },
+];
+
+export function address(value: string): { kind: { $case: 'address'; value: string } } {
+  return { kind: { $case: 'address', value } };
+}
+
+/** One port of a pool that leads to the machine behind a host. */
+export function want(pool: string, target: string, more: DeepPartial<Want> = {}): DeepPartial<Want> {
+  return { name: pool, source: { $case: 'pool', value: pool }, target: address(target), ...more };
+}
+
+/** An environment with an ssh port (TCP) and a game port (TCP and UDP, one number), live. */
+export function environmentOn(host: HostName, environment = 'env-1', index = 0): DeepPartial<AllocatePortsRequest> {
+  const target = vmAddress(host, index);
+  return { tenant: 'tenant-1', environment, host, wants: [want('ssh', target), want('game', target)], wait: Wait.WAIT_LIVE };
+}
+
+/** The same environment on another host. */
+export function moveTo(host: HostName, environment = 'env-1', index = 0) {
+  const target = address(vmAddress(host, index));
+  return { environment, host, targets: [{ name: 'ssh', target }, { name: 'game', target }], wait: Wait.WAIT_LIVE };
+}
+
+const TRANSPORTS: Record<Protocol, Transport[]> = {
+  [Protocol.PROTOCOL_UNSPECIFIED]: [],
+  [Protocol.PROTOCOL_TCP]: ['tcp'],
+  [Protocol.PROTOCOL_UDP]: ['udp'],
+  [Protocol.PROTOCOL_TCP_UDP]: ['tcp', 'udp'],
+};
+
+/** The public ports of mappings, for a probe. */
+export function portsOf(mappings: readonly Mapping[]): Omit<Watched, 'address'>[] {
+  return mappings.flatMap(({ protocol, publicPort }) => TRANSPORTS[protocol].map((transport) => ({ port: publicPort, transport })));
+}
