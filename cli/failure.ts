@@ -82,7 +82,7 @@ function remedyOfCode(code: status): string {
 
 /** Lines for people. */
 export function failureText(failure: Failure): string {
-  const metadata = Object.entries(failure.metadata ?? {}).map(([key, value]) => `${key}=${value}`).join(', ');
+  const metadata = Object.entries(failure.metadata ?? {}).filter(([key]) => key !== 'remedy').map(([key, value]) => `${key}=${value}`).join(', ');
   const reason = failure.reason === undefined ? [] : [`reason: ${failure.reason}${metadata === '' ? '' : ` (${metadata})`}`];
   const lines = [
     `portlease: ${failure.message}`,

@@ -354,7 +354,7 @@ const STOPPING = journalUnavailable('the coordinator is stopping');
 
 const NOT_FENCED: Refusal = {
   kind: 'refused', reason: 'GATEWAY_NOT_READY', retryAfterMs: 1000,
-  message: 'the ports were held by another host, and the gateway has not confirmed in time that it is cut off',
+  message: 'the ports cannot be served yet: the host has not applied its state, or the gateway has not confirmed that their former host is cut off',
 };
 
 function see(book: Book, mappingId: string): Seen {

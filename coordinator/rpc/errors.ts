@@ -37,10 +37,10 @@ export function statusOf(error: unknown, log: Log): ServerErrorResponse {
 
 export function refusalStatus(refusal: Refusal): ServerErrorResponse {
   const { code, remedy } = REASONS[refusal.reason];
-  const details = [errorInfo(refusal.reason, refusal.metadata ?? {})];
+  const details = [errorInfo(refusal.reason, { ...refusal.metadata, remedy })];
   if (refusal.field !== undefined) details.push(badRequest([{ field: refusal.field, description: refusal.message }]));
   if (refusal.retryAfterMs !== undefined) details.push(retryInfo(refusal.retryAfterMs));
-  return withDetails(code, `${refusal.message}. ${remedy}`, details);
+  return withDetails(code, refusal.message, details);
 }
 
 function invalidStatus(violations: readonly InvalidField[]): ServerErrorResponse {
