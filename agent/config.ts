@@ -49,7 +49,7 @@ const paths = z.strictObject({
   bootId: filePathText.prefault(BOOT_ID_PATH),
 }).transform(({ state, run, lock, bootId }) => ({ state, bootId, lock: lock ?? `${run}/agent.lock` }));
 
-const schema = z.strictObject({
+export const agentConfigSchema = z.strictObject({
   /** This machine. */
   host: dnsLabelText,
   /** Gateway that it belongs to. */
@@ -75,7 +75,7 @@ const schema = z.strictObject({
   .refine(({ coordinator, tls, insecure }) => listenPolicy({ endpoint: coordinator, tls: tls !== undefined, insecure }).kind !== 'refused',
     { path: ['coordinator'], error: 'is another machine, and tls is not set: set tls.certificate, tls.key and tls.ca, or insecure: true' });
 
-export type AgentConfig = z.output<typeof schema>;
+export type AgentConfig = z.output<typeof agentConfigSchema>;
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -83,7 +83,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 export function loadAgentConfig({ configPath, set }: Pick<Arguments, 'configPath' | 'set'>, env: Env): AgentConfig {
   const named = configPath ?? env[`${ENV_PREFIX}CONFIG`];
   const file = { path: named ?? DEFAULT_CONFIG_PATH, optional: named === undefined };
-  return loadConfig({ schema, file, env, flags: set, envPrefix: ENV_PREFIX });
+  return loadConfig({ schema: agentConfigSchema, file, env, flags: set, envPrefix: ENV_PREFIX });
 }
 
 export type Arguments = {
