@@ -80,7 +80,7 @@ export class RulesDriver {
         await this.#run(tool, ['--version'], { deadlineMs: this.#deadlineMs });
         return undefined;
       } catch (error) {
-        return isMissing(readFailure(error)) ? tool : undefined;
+        return isMissing(readFailure(error, tool)) ? tool : undefined;
       }
     }));
     return missing.filter(tool => tool !== undefined);
@@ -174,7 +174,7 @@ export class RulesDriver {
     try {
       return (await this.#run(file, argv, { stdin, deadlineMs: this.#deadlineMs })).stdout;
     } catch (error) {
-      throw readFailure(error);
+      throw readFailure(error, file);
     }
   }
 

@@ -13,7 +13,7 @@ export class RulesError extends Error {
   }
 }
 
-type Reading = { problem: RulesProblem; says: RegExp; message: (child: ChildFailed, match: RegExpExecArray) => string };
+type Reading = { problem: RulesProblem; says: RegExp; message: (said: { file: string; stderr: string }, match: RegExpExecArray) => string };
 
 /** First match wins. */
 const READINGS: readonly Reading[] = [
@@ -31,15 +31,15 @@ const READINGS: readonly Reading[] = [
     message: ({ file, stderr }) => `${file}: chains or rules are not as they were last seen: ${stderr.trim().split('\n').join(' ')}` },
 ];
 
-/** The error of a child as an error of the rules; anything else as it is. */
-export function readFailure(error: unknown): unknown {
+/** The error of the program `file` as an error of the rules; anything else as it is. */
+export function readFailure(error: unknown, file: string): unknown {
   if (!(error instanceof ChildFailed)) return error;
   const make = (problem: RulesProblem, message: string): RulesError => new RulesError(problem, message, { cause: error });
-  if (error.missing) return make('toolMissing', `${error.file} is not installed`);
-  if (error.timedOut) return make('timedOut', `${error.file} did not end in time`);
+  if (error.missing) return make('toolMissing', `${file} is not installed`);
+  if (error.timedOut) return make('timedOut', `${file} did not end in time`);
   for (const { problem, says, message } of READINGS) {
     const match = says.exec(error.stderr);
-    if (match !== null) return make(problem, message(error, match));
+    if (match !== null) return make(problem, message({ file, stderr: error.stderr }, match));
   }
   return make('rejected', error.message);
 }

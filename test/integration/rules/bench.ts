@@ -108,8 +108,11 @@ export class Bench {
     this.#run('nsenter', [`--net=/run/netns/${this.namespace(place)}`, file, ...argv], options);
 
   async #build(): Promise<void> {
-    for (const place of PLACES) await this.#run('ip', ['netns', 'add', this.namespace(place)]);
-    await this.#ip('host', ['link set lo up', 'link add br0 type bridge', 'link set br0 up']);
+    for (const place of PLACES) {
+      await this.#run('ip', ['netns', 'add', this.namespace(place)]);
+      await this.#inside(place, 'sysctl', ['-qw', 'net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.accept_dad=0']);
+    }
+    await this.#ip('host', ['link set lo up', 'link add br0 type bridge mcast_snooping 0', 'link set br0 up']);
     await this.#cable('client', 'h0', ADDRESS.client, ADDRESS.host);
     await this.#cable('target', 'h1', ADDRESS.target, ADDRESS.bridge);
     await this.#cable('other', 'h2', ADDRESS.other, ADDRESS.bridge);
@@ -117,6 +120,8 @@ export class Bench {
       `addr add ${ADDRESS.host.v4}/24 dev h0`, `addr add ${ADDRESS.host.v6}/64 dev h0 nodad`,
       `addr add ${ADDRESS.bridge.v4}/24 dev br0`, `addr add ${ADDRESS.bridge.v6}/64 dev br0 nodad`]);
     await this.#inside('host', 'sysctl', ['-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1']);
+    // Where bridged frames meet iptables, answers between two targets find their way back by luck.
+    await this.#inside('host', 'sysctl', ['-eqw', 'net.bridge.bridge-nf-call-iptables=0', 'net.bridge.bridge-nf-call-ip6tables=0']);
     // A port of a bridge sends a frame back where it came from only when told so: a target that calls itself needs it.
     for (const link of ['h1', 'h2']) await this.#inside('host', 'bridge', ['link', 'set', 'dev', link, 'hairpin', 'on']);
     // Another NAT rule: with the last one gone the kernel would forget connections by itself.

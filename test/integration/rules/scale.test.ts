@@ -1,6 +1,7 @@
 /** 10,000 mappings on one host. */
 import assert from 'node:assert/strict';
 import { RulesDriver } from '../../../agent/drivers/rules/driver.js';
+import { RulesError } from '../../../agent/drivers/rules/errors.js';
 import type { Forward, RulesSpec } from '../../../agent/drivers/rules/spec.js';
 import { ADDRESS, Bench } from './bench.js';
 
@@ -46,7 +47,18 @@ describe('tools that the rules need', () => {
       const without = new RulesDriver({ run: (file, argv, options) => bench.onHost(file === 'ipset' || file.startsWith('ip6tables') ? `missing-${file}` : file, argv, options) });
       assert.deepEqual(await without.missingTools({ addresses: [ADDRESS.host.v4, ADDRESS.host.v6] }), ['ip6tables-save', 'ip6tables-restore', 'ipset']);
       assert.deepEqual(await without.missingTools({ addresses: [ADDRESS.host.v4] }), ['ipset']);
-      await assert.rejects(without.apply({ addresses: [ADDRESS.host.v4], leased: [], forwards: [], snat: false }, { observe: true }), /missing-ipset is not installed/);
+      await assert.rejects(without.apply({ addresses: [ADDRESS.host.v4], leased: [], forwards: [], snat: false }, { observe: true }), (error: unknown) => error instanceof RulesError && error.problem === 'toolMissing' && error.message === 'ipset is not installed');
+    } finally {
+      await bench.close();
+    }
+  });
+
+  it('say so when they are not permitted', async () => {
+    const bench = await Bench.start();
+    try {
+      const nobody = new RulesDriver({ run: (file, argv, options) => bench.onHost('setpriv', ['--reuid', '65534', '--clear-groups', file, ...argv], options) });
+      const spec: RulesSpec = { addresses: [ADDRESS.host.v4], leased: [], forwards: [], snat: false };
+      await assert.rejects(nobody.apply(spec, { observe: true }), (error: unknown) => error instanceof RulesError && error.problem === 'notPermitted' && /needs root/.test(error.message));
     } finally {
       await bench.close();
     }
