@@ -53,7 +53,7 @@ function checkEnvironment(state: State, command: AllocateCommand): Refusal | und
   if (known === undefined) return undefined;
   const { tenant, host } = known.record;
   if (tenant !== command.tenant) return { kind: 'refused', reason: 'ENVIRONMENT_OF_OTHER_TENANT', message: `environment ${command.environment} belongs to another tenant`, field: 'environment' };
-  if (host === command.host || ![...known.mappings].some((mapping) => isInForce(mapping.record.state))) return undefined;
+  if (host === command.host || !known.mappings.some((mapping) => isInForce(mapping.record.state))) return undefined;
   return { kind: 'refused', reason: 'ENVIRONMENT_ELSEWHERE', message: `environment ${command.environment} is on host ${host}`, field: 'host', metadata: { host } };
 }
 
@@ -86,7 +86,7 @@ function takeWant(state: State, command: AllocateCommand, draft: Draft, want: Wa
 function existing(state: State, command: AllocateCommand, want: WantSpec): Mapping[] {
   const environment = state.environments.get(command.environment);
   if (environment === undefined) return [];
-  const had = [...environment.mappings].filter((mapping) => mapping.record.name === want.name && mapping.record.index < want.count && isInForce(mapping.record.state));
+  const had = environment.mappings.filter((mapping) => mapping.record.name === want.name && mapping.record.index < want.count && isInForce(mapping.record.state));
   return had.sort((a, b) => a.record.index - b.record.index);
 }
 
@@ -141,7 +141,7 @@ function environmentFor(state: State, command: AllocateCommand): Environment {
   let environment = state.environments.get(command.environment);
   if (environment === undefined) {
     const { tenant, labels, host } = command;
-    environment = { record: { environment: command.environment, tenant, host, labels, createdAtMs: state.nowMs, revision: 0 }, mappings: new Set() };
+    environment = { record: { environment: command.environment, tenant, host, labels, createdAtMs: state.nowMs, revision: 0 }, mappings: [] };
     state.environments.set(command.environment, environment);
   } else {
     environment.record.host = command.host;
@@ -167,7 +167,9 @@ function makeMapping(state: State, command: AllocateCommand, host: Host, environ
 }
 
 function answer(state: State, name: string, mappings: Mapping[], replayed: boolean): Reply {
-  return { kind: 'allocated', view: viewOf(state, name, mappings), mappings: mappings.map((mapping) => ({ ...mapping.record })), replayed };
+  const view = viewOf(state, name, mappings);
+  const copyOf = ({ record }: Mapping): MappingRecord => view.mappings.find(({ mappingId }) => mappingId === record.mappingId) ?? { ...record };
+  return { kind: 'allocated', view, mappings: mappings.map(copyOf), replayed };
 }
 
 /** What a dry run answers: the mappings as they would be, without an id. */

@@ -10,7 +10,7 @@ import { createPool, deletePool, updatePool } from './pools.js';
 import { release, reclaimHost } from './release.js';
 import { restore, type BookOptions } from './restore.js';
 import type { State } from './state.js';
-import { scheduleForgetting, tick } from './tick.js';
+import { remember, tick } from './tick.js';
 import type {
   Changes, Command, Decision, EnvironmentView, GatewayRecord, HostView, LeaseView, MappingRecord, PoolFigures, PoolSpec, Reply, StoredGateway,
 } from './types.js';
@@ -152,7 +152,7 @@ function dispatch(state: State, command: Command): Reply {
     case 'allocate': {
       const reply = allocate(state, command);
       const request = reply.kind === 'allocated' && !reply.replayed ? state.requests.get(command.requestId) : undefined;
-      if (request !== undefined) scheduleForgetting(state, request);
+      if (request !== undefined) remember(state, request);
       return reply;
     }
     case 'release': return release(state, command.selector);

@@ -17,7 +17,7 @@ export function index(state: State, record: MappingRecord, environment: Environm
   space.mappingAt.set(record.port, mapping);
   space.mapped.add(record.port);
   state.mappings.set(record.mappingId, mapping);
-  environment.mappings.add(mapping);
+  environment.mappings.push(mapping);
   state.hosts.get(record.host)?.mappings.add(mapping);
   count(state, record, 1);
   return mapping;
@@ -126,8 +126,8 @@ export function poolSpaceOf(state: State, record: { pool: string; space: string 
 /** Environment without a mapping in force or being released: it is gone, its requests are kept for 7 days more. */
 function leaveEnvironment(state: State, mapping: Mapping): void {
   const { environment } = mapping;
-  environment.mappings.delete(mapping);
-  if (environment.mappings.size > 0) return;
+  environment.mappings.splice(environment.mappings.indexOf(mapping), 1);
+  if (environment.mappings.length > 0) return;
   const name = environment.record.environment;
   state.environments.delete(name);
   state.dirty.environments.delete(environment);

@@ -18,7 +18,7 @@ export function move(state: State, command: MoveCommand): Reply {
   if (environment === undefined) return { kind: 'refused', reason: 'ENVIRONMENT_UNKNOWN', message: `there is no environment ${command.environment}`, field: 'environment' };
   const host = readyHost(state, command.host);
   if ('kind' in host) return host;
-  const mappings = [...environment.mappings].filter((mapping) => isInForce(mapping.record.state)).sort((a, b) => a.record.port - b.record.port);
+  const mappings = environment.mappings.filter((mapping) => isInForce(mapping.record.state)).sort((a, b) => a.record.port - b.record.port);
   const unknown = command.targets.findIndex((target) => !mappings.some((mapping) => mapping.record.name === target.name));
   if (unknown >= 0) return { kind: 'refused', reason: 'INVALID_FIELD', message: 'the environment has no port of this name', field: `targets[${unknown}].name` };
   const staying = mappings.filter((mapping) => mapping.record.host === command.host);

@@ -11,7 +11,7 @@ import type { Delta, DesiredObject, Push } from './types.js';
 export function put(state: State, host: Host | undefined, object: DesiredObject): void {
   if (host?.desired === undefined) return;
   state.changed = true;
-  logChange(host, object.key, host.desired.get(object.key)?.version, object.version);
+  noteChange(host, object.key, host.desired.get(object.key)?.version);
   host.desired.set(object.key, object);
   host.outbox.set(object.key, object);
   state.told.add(host);
@@ -22,25 +22,25 @@ export function drop(state: State, host: Host | undefined, key: string): void {
   if (host?.desired === undefined || before === undefined) return;
   state.changed = true;
   host.desired.delete(key);
-  logChange(host, key, before.version, undefined);
+  noteChange(host, key, before.version);
   host.outbox.set(key, undefined);
   state.told.add(host);
 }
 
 /** Digest of what the host is to have accepted. */
 export function digestOf(host: Host): string {
-  for (const { key, before, after } of host.digestLog) {
+  for (const [key, before] of host.undigested) {
+    const after = host.desired?.get(key)?.version;
     if (before !== undefined) host.digest.remove(key, before);
     if (after !== undefined) host.digest.add(key, after);
   }
-  host.digestLog = [];
+  host.undigested.clear();
   return host.digest.hex();
 }
 
-/** Hashing is left for the next heartbeat, so that an allocation does not pay for it; a silent host's log stays short. */
-function logChange(host: Host, key: string, before: number | undefined, after: number | undefined): void {
-  host.digestLog.push({ key, before, after });
-  if (host.digestLog.length > 4_096) digestOf(host);
+/** Hashing is left for the next heartbeat, so that an allocation does not pay for it. */
+function noteChange(host: Host, key: string, before: number | undefined): void {
+  if (!host.undigested.has(key)) host.undigested.set(key, before);
 }
 
 /** The changes of this decision, one for each host that has some. `state.gateway.sequence` is that of the decision already. */
@@ -81,7 +81,7 @@ export function snapshot(state: State, host: Host): Delta {
   }
   host.desired = desired;
   host.digest = new StateDigest();
-  host.digestLog = [...desired.values()].map(({ key, version }) => ({ key, before: undefined, after: version }));
+  host.undigested = new Map([...desired.keys()].map((key) => [key, undefined]));
   host.outbox = new Map();
   state.told.delete(host);
   host.revision = state.sequence;

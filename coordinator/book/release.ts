@@ -54,7 +54,7 @@ function select(state: State, selector: ReleaseSelector): Mapping[] {
   const owned = (mapping: Mapping | undefined): Mapping[] => (mapping === undefined || mapping.record.state === 'quarantined' ? [] : [mapping]);
   switch (selector.kind) {
     case 'environment':
-      return [...(state.environments.get(selector.environment)?.mappings ?? [])].sort((a, b) => (a.record.mappingId < b.record.mappingId ? -1 : 1));
+      return [...(state.environments.get(selector.environment)?.mappings ?? [])];
     case 'mapping':
       return owned(state.mappings.get(selector.mappingId));
     case 'port': {

@@ -4,7 +4,7 @@ import { addFree, holderOf, register, sizeOf } from './leases.js';
 import { index, startRest } from './mappings.js';
 import { makePool, makePoolSpace } from './poolspace.js';
 import { State, type Environment, type Mapping } from './state.js';
-import { scheduleForgetting } from './tick.js';
+import { remember } from './tick.js';
 import type { MappingRecord, StoredGateway, Timing } from './types.js';
 
 export type BookOptions = { timing: Timing; epoch: number; nowMs: number; random: () => number };
@@ -14,14 +14,14 @@ export function restore(stored: StoredGateway, options: BookOptions): State {
   for (const spec of stored.pools) state.pools.set(spec.pool, makePool({ ...spec }));
   for (const record of stored.hosts) state.hosts.set(record.host, makeHost({ ...record }, options.nowMs));
   for (const host of state.hosts.values()) if (state.shared && host.record.roles.includes('gateway')) state.gatewayAgent = host;
-  for (const record of stored.environments) state.environments.set(record.environment, { record: { ...record }, mappings: new Set() });
+  for (const record of stored.environments) state.environments.set(record.environment, { record: { ...record }, mappings: [] });
   const mappings = restoreMappings(state, stored.mappings);
   restoreLeases(state, stored);
-  for (const record of stored.requests) {
+  for (const record of [...stored.requests].sort((a, b) => a.atMs - b.atMs)) {
     const named = record.mappingIds.map((id) => mappings.get(id)).filter((mapping) => mapping !== undefined);
     const request = { record: { ...record }, mappings: named };
     state.requests.set(record.requestId, request);
-    scheduleForgetting(state, request);
+    remember(state, request);
   }
   for (const mapping of state.mappings.values()) restartTimers(state, mapping);
   state.takeDirty();
@@ -31,14 +31,14 @@ export function restore(stored: StoredGateway, options: BookOptions): State {
 
 function restoreMappings(state: State, records: readonly MappingRecord[]): Map<string, Mapping> {
   const all = new Map<string, Mapping>();
-  for (const stored of records) {
+  for (const stored of [...records].sort((a, b) => (a.mappingId < b.mappingId ? -1 : 1))) {
     const record = { ...stored };
     const { lastUsed } = state.space(record.space);
     if (record.releasedSequence > (lastUsed.get(record.port) ?? 0)) lastUsed.set(record.port, record.releasedSequence);
     const environment = state.environments.get(record.environment) ?? departed(record);
     const owns = record.state !== 'released';
     const mapping = owns ? index(state, record, environment) : { record, environment, hostRevision: 0, applied: false, verify: false, verified: false };
-    if (record.state === 'quarantined') environment.mappings.delete(mapping);
+    if (record.state === 'quarantined') environment.mappings.splice(environment.mappings.indexOf(mapping), 1);
     all.set(record.mappingId, mapping);
   }
   return all;
@@ -47,7 +47,7 @@ function restoreMappings(state: State, records: readonly MappingRecord[]): Map<s
 /** The environment of a mapping whose environment is gone. */
 function departed(record: MappingRecord): Environment {
   const { environment, tenant, host, createdAtMs } = record;
-  return { record: { environment, tenant, host, labels: {}, createdAtMs, revision: 0 }, mappings: new Set() };
+  return { record: { environment, tenant, host, labels: {}, createdAtMs, revision: 0 }, mappings: [] };
 }
 
 /** Leases first, so that the blocks of each pool are made of what is left; then the free ports of each holder. */

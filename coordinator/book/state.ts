@@ -8,6 +8,7 @@ import type { Blocks } from './blocks.js';
 import type { FreePorts } from './freeports.js';
 import { MinHeap } from './minheap.js';
 import { PortSet } from './portset.js';
+import { Queue } from './queue.js';
 import type {
   AuditRecord, DesiredObject, EnvironmentRecord, EventRecord, GatewayRecord, HostLiveness, HostRecord, LeaseRecord, MappingRecord,
   PoolSpec, RequestRecord, Timing,
@@ -34,7 +35,8 @@ export type Mapping = {
   verified: boolean;
 };
 
-export type Environment = { record: EnvironmentRecord; mappings: Set<Mapping> };
+/** `mappings`: those that are not quarantined or released, in order of id. */
+export type Environment = { record: EnvironmentRecord; mappings: Mapping[] };
 
 export type Request = { record: RequestRecord; mappings: Mapping[] };
 
@@ -49,9 +51,10 @@ export type Host = {
   driftRepairs: number;
   /** Kept from its hello on: what it has been told, or is about to be. */
   desired: Map<string, DesiredObject> | undefined;
-  /** Digest of `desired`, but for the changes in the log: they are worked in when a heartbeat asks. */
+  /** Digest of `desired`, but for the keys that changed since: they are worked in when a heartbeat asks. */
   digest: StateDigest;
-  digestLog: { key: string; before: number | undefined; after: number | undefined }[];
+  /** Changed keys, with the version that the digest has of them. */
+  undigested: Map<string, number | undefined>;
   revision: number;
   appliedRevision: number;
   /** It gets no new lease before it applied this revision: until then its kernel may still serve what was taken from it. */
@@ -106,7 +109,7 @@ export type Space = {
   lastUsed: Map<number, number>;
 };
 
-export type Deadline = { kind: 'quarantine'; mapping: Mapping } | { kind: 'idleLease'; lease: Lease } | { kind: 'forgetRequest'; request: Request };
+export type Deadline = { kind: 'quarantine'; mapping: Mapping } | { kind: 'idleLease'; lease: Lease };
 
 type Dirty = {
   pools: Set<Pool>; hosts: Set<Host>; leases: Set<Lease>; environments: Set<Environment>; mappings: Set<Mapping>; requests: Set<Request>;
@@ -128,6 +131,8 @@ export class State {
   readonly mappings = new Map<string, Mapping>();
   readonly requests = new Map<string, Request>();
   readonly deadlines = new MinHeap<Deadline>();
+  /** Requests in the order in which they are looked at again, to be forgotten. */
+  readonly remembered = new Queue<{ atMs: number; request: Request }>();
   /** Leases whose route the gateway has not confirmed yet. */
   readonly unrouted = new Set<Lease>();
   readonly withdrawing = new Set<Lease>();

@@ -20,12 +20,13 @@ export function tick(state: State): void {
     state.deadlines.pop();
     meet(state, due.value);
   }
+  forgetRequests(state);
   for (const pool of state.pools.values()) for (const poolSpace of pool.spaces.values()) keepReserve(state, poolSpace);
 }
 
-/** Starts the 7 days after which a request is forgotten, once all its mappings are released. */
-export function scheduleForgetting(state: State, request: Request): void {
-  state.deadlines.push(Math.max(request.record.atMs, state.nowMs) + REQUEST_KEPT_MS, { kind: 'forgetRequest', request });
+/** Looks at the request again after 7 days: it is forgotten once all its mappings have been released for as long. */
+export function remember(state: State, request: Request): void {
+  state.remembered.push({ atMs: state.nowMs + REQUEST_KEPT_MS, request });
 }
 
 function watch(state: State, host: Host): void {
@@ -62,18 +63,22 @@ function meet(state: State, deadline: Deadline): void {
       if (state.shared && current && isIdle(state, lease) && gatewayReady(state)) withdraw(state, lease, lease.record);
       return;
     }
-    case 'forgetRequest':
-      forget(state, deadline.request);
-      return;
     default:
       deadline satisfies never;
   }
 }
 
+function forgetRequests(state: State): void {
+  for (let next = state.remembered.peek(); next !== undefined && next.atMs <= state.nowMs; next = state.remembered.peek()) {
+    state.remembered.shift();
+    const { request } = next;
+    const newest = request.mappings.reduce((latest, { record }) => Math.max(latest, record.state === 'released' ? record.untilMs : state.nowMs), request.record.atMs);
+    if (newest + REQUEST_KEPT_MS > state.nowMs) remember(state, request);
+    else forget(state, request);
+  }
+}
+
 function forget(state: State, request: Request): void {
-  if (request.mappings.some((mapping) => mapping.record.state !== 'released')) return scheduleForgetting(state, request);
-  const newest = request.mappings.reduce((latest, mapping) => Math.max(latest, mapping.record.untilMs), request.record.atMs);
-  if (state.nowMs - newest < REQUEST_KEPT_MS) return void state.deadlines.push(newest + REQUEST_KEPT_MS, { kind: 'forgetRequest', request });
   state.requests.delete(request.record.requestId);
   state.dirty.requests.delete(request);
   state.dirty.removedRequests.push(request.record.requestId);

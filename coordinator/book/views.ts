@@ -3,14 +3,11 @@ import { rangeSize } from '../../shared/ports.js';
 import type { Host, Lease, Mapping, Pool, State } from './state.js';
 import type { EnvironmentView, HostView, LeaseView, MappingRecord, PoolFigures } from './types.js';
 
-const byId = (a: Mapping, b: Mapping): number => (a.record.mappingId < b.record.mappingId ? -1 : 1);
-
 /** The environment as it stands; one that is gone as its last mappings tell. */
 export function viewOf(state: State, name: string, mappings: readonly Mapping[]): EnvironmentView {
   const environment = state.environments.get(name) ?? mappings[0]?.environment;
   if (environment === undefined) throw new Error(`environment ${name} is not in the book`);
-  const current = environment.mappings.size === 1 ? [...environment.mappings] : [...environment.mappings].sort(byId);
-  return { environment: { ...environment.record }, mappings: current.map((mapping): MappingRecord => ({ ...mapping.record })) };
+  return { environment: { ...environment.record }, mappings: environment.mappings.map((mapping): MappingRecord => ({ ...mapping.record })) };
 }
 
 export function hostView(state: State, host: Host): HostView {

@@ -83,13 +83,13 @@ function checkHolder(holder: Holder): void {
 function checkDesired(state: State): void {
   for (const host of state.hosts.values()) {
     if (host.desired === undefined) continue;
-    const kept = { desired: host.desired, revision: host.revision, outbox: host.outbox, digest: host.digest, digestLog: host.digestLog, changed: state.changed };
+    const kept = { desired: host.desired, revision: host.revision, outbox: host.outbox, digest: host.digest, undigested: host.undigested, changed: state.changed };
     const fresh = new Map(snapshot(state, host).upserts.map((object) => [object.key, object]));
     host.desired = kept.desired;
     host.revision = kept.revision;
     host.outbox = kept.outbox;
     host.digest = kept.digest;
-    host.digestLog = kept.digestLog;
+    host.undigested = kept.undigested;
     state.changed = kept.changed;
     assert.deepEqual(plain(host.desired), plain(fresh), `desired state of ${host.record.host}`);
   }
