@@ -6,6 +6,8 @@ import { REASONS, type Reason } from '../../shared/reasons.js';
 import { durationToMs } from '../../shared/wire.js';
 import type { Refusal, StreamEnd } from './words.js';
 
+type CallError = Error & Partial<Pick<ServiceError, 'metadata'>>;
+
 const DOMAIN = 'portlease';
 
 /** What only people can change; any other refusal passes by itself. */
@@ -13,7 +15,8 @@ const PERMANENT: ReadonlySet<string> = new Set<Reason>([
   'SECOND_MACHINE', 'NOT_ADMITTED', 'IDENTITY_MISMATCH', 'DATABASE_IS_OLDER', 'GATEWAY_UNKNOWN', 'GATEWAY_HAS_AGENT', 'INVALID_FIELD',
 ]);
 
-export function endOf(error: ServiceError): StreamEnd {
+/** Of any error: what does not come from the server has no details. */
+export function endOf(error: CallError): StreamEnd {
   const { refusal, retryAfterMs } = detailsOf(error);
   return {
     message: error.message,
@@ -22,8 +25,8 @@ export function endOf(error: ServiceError): StreamEnd {
   };
 }
 
-function detailsOf(error: ServiceError): { refusal?: Refusal; retryAfterMs?: number } {
-  const [bytes] = error.metadata?.get('grpc-status-details-bin') ?? [];
+function detailsOf({ metadata }: CallError): { refusal?: Refusal; retryAfterMs?: number } {
+  const [bytes] = metadata?.get('grpc-status-details-bin') ?? [];
   if (!Buffer.isBuffer(bytes)) return {};
   try {
     return Object.assign({}, ...Status.decode(bytes).details.map(({ typeUrl, value }) => detailOf(typeUrl, value))) as ReturnType<typeof detailsOf>;

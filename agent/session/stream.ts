@@ -67,7 +67,7 @@ export class SessionStream {
       if (this.#isClosed) return;
       const state = channel.getConnectivityState(true);
       if (state === connectivityState.READY) return this.#listener.opened();
-      channel.watchConnectivityState(state, Infinity, error => { if (error === undefined || error === null) look(); });
+      channel.watchConnectivityState(state, Infinity, error => { if (!(error instanceof Error)) look(); });
     };
     look();
   }

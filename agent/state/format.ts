@@ -9,7 +9,7 @@ import { amend, applyWelcome, digestOf, judge, type AcceptedState, type Owner } 
 const FORMAT = 1;
 
 type Snapshot = {
-  format: typeof FORMAT;
+  format: number;
   owner: Owner;
   session: number;
   epoch: number;
@@ -87,7 +87,7 @@ function parse(text: string): unknown {
 type Draft = { session: number; epoch: number; version: StateVersion | undefined; objects: Map<string, DesiredObject> };
 
 function draftOf({ format, owner, session, epoch, version, objects }: Snapshot): { owner: Owner; draft: Draft } {
-  if (format !== FORMAT) throw new Corrupt(`its format is ${String(format)}, and this version of portlease reads format ${FORMAT}`);
+  if (format !== FORMAT) throw new Corrupt(`its format is ${format}, and this version of portlease reads format ${FORMAT}`);
   const byKey = new Map(objects.map(object => [object.key, object]));
   return { owner, draft: { session, epoch, version: version ?? undefined, objects: byKey } };
 }

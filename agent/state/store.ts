@@ -94,9 +94,18 @@ export class StateStore {
     const isWhole = change.kind === 'deltas' && change.deltas.some(delta => delta.base === undefined);
     if (isWhole || this.#file === undefined) await this.#rewrite(next);
     else if (!isOutgrown(this.#file)) await this.#append(this.#file, line);
-    // A disk without room for a whole new file may have room for a line.
-    else await this.#rewrite(next).catch(error => this.#file === undefined ? Promise.reject(error) : this.#append(this.#file, line));
+    else await this.#rewriteOrAppend(next, line);
     this.#state = next;
+  }
+
+  /** A disk without room for a whole new file may have room for a line. */
+  async #rewriteOrAppend(next: AcceptedState, line: Buffer): Promise<void> {
+    try {
+      await this.#rewrite(next);
+    } catch (error) {
+      if (this.#file === undefined) throw error;
+      await this.#append(this.#file, line);
+    }
   }
 
   async #append(file: OpenFile, line: Buffer): Promise<void> {

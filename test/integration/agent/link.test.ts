@@ -52,7 +52,7 @@ describe('the link to the coordinator', () => {
   });
 
   function connect(address: string, settings = SETTINGS): void {
-    const log = createLogger({ name: 'test', level: 'info', destination: { write: text => { logged.push(JSON.parse(text)); coordinator.seen.changed(); } } });
+    const log = createLogger({ name: 'test', level: 'info', destination: { write: text => { logged.push(JSON.parse(text) as Record<string, unknown>); coordinator.seen.changed(); } } });
     link = new SessionLink({
       identity: IDENTITY, coordinator: { address, credentials: () => credentials.createInsecure() }, store, settings,
       clock: systemClock(), random: () => 0.5, log, onAccepted: state => { served.push(state); coordinator.seen.changed(); },
@@ -269,7 +269,7 @@ describe('the link to the coordinator', () => {
     link = new SessionLink({
       identity: IDENTITY, store, settings: SETTINGS, clock: systemClock(), random: () => 0.5, onAccepted: () => undefined,
       coordinator: { address: coordinator.address, credentials: () => { attempts++; coordinator.seen.changed(); throw new Error('no such key'); } },
-      log: createLogger({ name: 'test', level: 'info', destination: { write: text => { logged.push(JSON.parse(text)); } } }),
+      log: createLogger({ name: 'test', level: 'info', destination: { write: text => { logged.push(JSON.parse(text) as Record<string, unknown>); } } }),
     });
     link.start();
     await until('three attempts', () => attempts === 3);
