@@ -241,6 +241,20 @@ describe('the accepted state on a full disk', () => {
     assert.equal(store.current().objects.size, 101);
   });
 
+  it('takes a line where there is no room to write the file anew', async () => {
+    assert.equal((await store.accept([change(version(1, 1, 2), 1, big)])).kind, 'accepted');
+    const size = async (): Promise<number> => (await stat(join(dir, 'agent.state'))).size;
+    let revision = 2;
+    const next = async (): Promise<string> => (await store.accept([change(version(1, 1, revision + 1), revision++, big.slice(0, 8))])).kind;
+    while (await size() < 62 * 1024) await next();
+    await fill();
+    await truncate(join(dir, 'filler'), (await stat(join(dir, 'filler'))).size - 16 * 1024);
+    while (await size() < 70 * 1024) assert.equal(await next(), 'accepted');
+    await rm(join(dir, 'filler'));
+    assert.equal(await next(), 'accepted');
+    assert.ok(await size() < 40 * 1024, 'written anew once there is room');
+  });
+
   it('is read again as it was before the writes that failed', async () => {
     await fill();
     await assert.rejects(store.accept([change(version(1, 1, 2), 1, big)]), { code: 'ENOSPC' });
