@@ -3,7 +3,6 @@ import { canonicalAddress, cidrContains, ipFamily, isTargetAddress, type Cidr } 
 import { transportsOf, type Transport } from '../../shared/ports.js';
 import type { DesiredObject, ObjectProblem, Role } from '../../shared/desired.js';
 import { forwardProblem, type Forward } from '../drivers/rules/spec.js';
-import type { PortSet } from './portset.js';
 import type { Served } from './serving.js';
 
 /** What the agent knows of its machine from its config. */
@@ -23,30 +22,50 @@ export type RouteObject = Extract<DesiredObject, { kind: 'route' }>;
 /** What one object comes to. */
 export type Made = { served: Served[]; forwards: Forward[] };
 
-export class Refused extends Error {
+/** The same object gives the same result, at the price of a look-up: most objects are the same from round to round. */
+export type MakeForwards = (object: MappingObject | RouteObject) => Made | ObjectProblem;
+
+class Refused extends Error {
   override readonly name = 'Refused';
-  constructor(readonly problem: ObjectProblem) {
-    super(problem.message);
+  constructor(readonly reason: string, message: string) {
+    super(message);
   }
 }
 
-export function mappingForwards(mapping: MappingObject, facts: HostFacts, leased: PortSet): Made {
-  const { key, mappingId: id, generation, port, protocol, internalPort: toPort } = mapping;
-  const refuse = (reason: string, message: string): never => { throw new Refused({ key, reason, message }); };
+const refuse: Refuse = (reason, message) => { throw new Refused(reason, message); };
+
+export function forwardMaker(facts: HostFacts): MakeForwards {
+  const known = new WeakMap<MappingObject | RouteObject, Made | ObjectProblem>();
+  return object => {
+    const made = known.get(object) ?? make(object, facts);
+    known.set(object, made);
+    return made;
+  };
+}
+
+function make(object: MappingObject | RouteObject, facts: HostFacts): Made | ObjectProblem {
+  try {
+    return object.kind === 'mapping' ? mappingForwards(object, facts) : routeForwards(object, facts);
+  } catch (error) {
+    if (error instanceof Refused) return { key: object.key, reason: error.reason, message: error.message };
+    throw error;
+  }
+}
+
+function mappingForwards(mapping: MappingObject, facts: HostFacts): Made {
+  const { mappingId: id, generation, port, protocol, internalPort: toPort } = mapping;
   const ports = { first: port, last: port };
+  const to = checkedTarget(mapping.target.address, facts);
   const transports = transportsOf(protocol);
-  const outside = transports.filter(transport => !leased.has(transport, port));
-  if (outside.length > 0) refuse('NOT_LEASED', `${outside.join(' and ')} port ${port} is in no lease of this host`);
-  const to = checkedTarget(mapping.target.address, facts, refuse);
   const forwards = transports.map(transport => ({ id, generation, transport, ports, to, toPort, hairpin: true }));
-  for (const forward of forwards) refuseBadForward(forward, facts, refuse);
+  for (const forward of forwards) refuseBadForward(forward, facts);
   const endpoints = [{ address: to, port: toPort }];
   return { forwards, served: transports.map(transport => ({ transport, ports, endpoints })) };
 }
 
 type Refuse = (reason: string, message: string) => never;
 
-function checkedTarget(address: string, facts: HostFacts, refuse: Refuse): string {
+function checkedTarget(address: string, facts: HostFacts): string {
   const to = canonicalAddress(address);
   if (to === undefined || !isTargetAddress(to)) return refuse('TARGET_NOT_ALLOWED', `${JSON.stringify(address)} can be no target: loopback, link-local, multicast, unspecified or no address`);
   if (!facts.targetNetworks.some(network => cidrContains(network, to))) {
@@ -61,22 +80,21 @@ function hasFamilyOf(address: string, facts: HostFacts): boolean {
   return facts.addresses.some(own => ipFamily(own) === ipFamily(address));
 }
 
-function refuseBadForward(forward: Forward, facts: HostFacts, refuse: Refuse): void {
+function refuseBadForward(forward: Forward, facts: HostFacts): void {
   const problem = forwardProblem(forward, facts.addresses);
   if (problem !== undefined) refuse('NOT_SERVABLE', problem);
 }
 
 /** A route to this machine itself needs no rule: the mapping on the same port serves it. */
-export function routeForwards(route: RouteObject, facts: HostFacts): Made {
-  const { key, leaseId: id, generation, ports, protocol } = route;
-  const refuse = (reason: string, message: string): never => { throw new Refused({ key, reason, message }); };
+function routeForwards(route: RouteObject, facts: HostFacts): Made {
+  const { leaseId: id, generation, ports, protocol } = route;
   const addresses = route.addresses.map(address => canonicalAddress(address) ?? refuse('ROUTE_INVALID', `${JSON.stringify(address)} is not an address`));
   const servable = onePerFamily(addresses).filter(to => hasFamilyOf(to, facts));
   if (servable.length === 0) refuse('NO_ADDRESS_OF_FAMILY', `no lease address of this gateway has the family of ${addresses.join(' or ') || 'any address of the route'}`);
   const remote = servable.filter(to => !facts.addresses.includes(to));
   const transports = transportsOf(protocol);
   const forwards = transports.flatMap((transport: Transport) => remote.map(to => ({ id, generation, transport, ports, to, toPort: undefined, hairpin: true })));
-  for (const forward of forwards) refuseBadForward(forward, facts, refuse);
+  for (const forward of forwards) refuseBadForward(forward, facts);
   const endpoints = remote.map(address => ({ address, port: undefined }));
   return { forwards, served: endpoints.length === 0 ? [] : transports.map(transport => ({ transport, ports, endpoints })) };
 }

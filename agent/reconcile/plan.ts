@@ -4,7 +4,7 @@ import type { AgentReport, DesiredObject, ObjectProblem, Role } from '../../shar
 import type { Listener } from '../drivers/connections/listeners.js';
 import type { RulesSpec } from '../drivers/rules/spec.js';
 import { endOf, type End } from './ends.js';
-import { mappingForwards, Refused, routeForwards, type HostFacts, type Made } from './forwards.js';
+import type { HostFacts, Made, MakeForwards } from './forwards.js';
 import { guardOf } from './guard.js';
 import { PortSet } from './portset.js';
 import { Serving } from './serving.js';
@@ -15,6 +15,8 @@ export type { End } from './ends.js';
 export type PlanInput = {
   objects: ReadonlyMap<string, DesiredObject>;
   facts: HostFacts;
+  /** Made by forwardMaker() of the same facts. */
+  make: MakeForwards;
   listeners: readonly Listener[];
   /** Ports that were guarded before this round. */
   guarded: readonly PortRange[];
@@ -36,9 +38,9 @@ export type Plan = {
 
 const ROLE_OF: Record<DesiredObject['kind'], Role> = { lease: 'host', mapping: 'host', release: 'host', route: 'gateway', withdrawal: 'gateway' };
 
-export function makePlan({ objects, facts, listeners, guarded }: PlanInput): Plan {
+export function makePlan({ objects, facts, make, listeners, guarded }: PlanInput): Plan {
   const { fitting, problems } = byRole(objects, facts);
-  const made = makeAll(fitting, facts, problems);
+  const made = makeAll(fitting, make, problems);
   const forwards = made.flatMap(one => one.forwards);
   const serving = new Serving(made.flatMap(one => one.served));
   const { leased, reserved, occupied } = guardOf({ objects: fitting, serving, listeners, addresses: facts.addresses, guarded });
@@ -60,20 +62,15 @@ function byRole(objects: PlanInput['objects'], { roles }: HostFacts): { fitting:
 }
 
 /** Forwards of all objects that can be served. Of two that claim a port the later grant has it; mappings go before routes. */
-function makeAll(objects: readonly DesiredObject[], facts: HostFacts, problems: ObjectProblem[]): Made[] {
+function makeAll(objects: readonly DesiredObject[], make: MakeForwards, problems: ObjectProblem[]): Made[] {
   const leased = leasedPorts(objects);
   const taken = new PortSet();
   const made: Made[] = [];
   for (const object of inOrder(objects)) {
-    try {
-      const one = object.kind === 'mapping' ? mappingForwards(object, facts, leased) : routeForwards(object, facts);
-      refuseTaken(object.key, one, taken);
-      for (const { transport, ports } of one.served) taken.add(transport, ports);
-      made.push(one);
-    } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      problems.push(error.problem);
-    }
+    const one = notLeased(object, leased) ?? make(object);
+    const problem = 'reason' in one ? one : claimedTwice(object.key, one, taken);
+    if (problem !== undefined) problems.push(problem);
+    else if ('served' in one) made.push(one);
   }
   return made;
 }
@@ -93,12 +90,23 @@ function inOrder(objects: readonly DesiredObject[]): Forwarded[] {
     .sort((a, b) => (a.kind === b.kind ? b.generation - a.generation : a.kind === 'mapping' ? -1 : 1));
 }
 
-function refuseTaken(key: string, { served }: Made, taken: PortSet): void {
+function notLeased(object: Forwarded, leased: PortSet): ObjectProblem | undefined {
+  if (object.kind === 'route') return undefined;
+  const { key, port, protocol } = object;
+  const outside = transportsOf(protocol).filter(transport => !leased.has(transport, port));
+  if (outside.length === 0) return undefined;
+  return { key, reason: 'NOT_LEASED', message: `${outside.join(' and ')} port ${port} is in no lease of this host` };
+}
+
+/** Takes the ports, unless one of them is taken. */
+function claimedTwice(key: string, { served }: Made, taken: PortSet): ObjectProblem | undefined {
   for (const { transport, ports } of served) {
     for (let port = ports.first; port <= ports.last; port++) {
-      if (taken.has(transport, port)) throw new Refused({ key, reason: 'PORT_CLAIMED_TWICE', message: `${transport} port ${port} belongs to a later grant` });
+      if (taken.has(transport, port)) return { key, reason: 'PORT_CLAIMED_TWICE', message: `${transport} port ${port} belongs to a later grant` };
     }
   }
+  for (const { transport, ports } of served) taken.add(transport, ports);
+  return undefined;
 }
 
 function verifyTarget(mapping: Extract<DesiredObject, { kind: 'mapping' }>, serving: Serving): VerifyTarget {

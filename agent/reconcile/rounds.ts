@@ -5,6 +5,7 @@ import type { PortRange } from '../../shared/ports.js';
 import type { Listener } from '../drivers/connections/listeners.js';
 import type { RulesDriver } from '../drivers/rules/driver.js';
 import type { ReservedPorts } from '../drivers/settings/reserved.js';
+import { forwardMaker, type MakeForwards } from './forwards.js';
 import { makePlan, type HostFacts, type Plan } from './plan.js';
 import { merge, Serving } from './serving.js';
 
@@ -37,9 +38,11 @@ export class Rounds {
   private listeners: Listener[] = [];
   private planned: Planned | undefined;
   private settingsProblem: string | undefined;
+  private readonly make: MakeForwards;
 
   constructor(private readonly options: RoundsOptions) {
     this.guarded = options.drivers.reservedPorts.ours;
+    this.make = forwardMaker(options.facts);
   }
 
   get standing(): Serving {
@@ -91,7 +94,7 @@ export class Rounds {
   private plan(objects: Objects): Plan {
     const { planned, listeners, guarded } = this;
     if (planned?.objects === objects && planned.listeners === listeners && planned.guarded === guarded) return planned.plan;
-    const plan = makePlan({ objects, facts: this.options.facts, listeners, guarded });
+    const plan = makePlan({ objects, facts: this.options.facts, make: this.make, listeners, guarded });
     this.planned = { objects, listeners, guarded: plan.reserved, plan };
     return plan;
   }

@@ -11,7 +11,7 @@ const TRANSPORTS: readonly Transport[] = ['tcp', 'udp'];
 const NOWHERE: readonly Endpoint[] = [];
 
 export class Serving {
-  private readonly places: Record<Transport, Places> = { tcp: [], udp: [] };
+  private readonly places: Record<Transport, Places> = { tcp: noPlaces(), udp: noPlaces() };
 
   constructor(served: Iterable<Served>) {
     for (const { transport, ports, endpoints } of served) {
@@ -27,6 +27,11 @@ export class Serving {
   has(transport: Transport, port: number): boolean {
     return this.places[transport][port] !== undefined;
   }
+}
+
+/** Filled at once: an array that grows by leaps becomes a slow dictionary. */
+function noPlaces(): Places {
+  return new Array<readonly Endpoint[] | undefined>(MAX_PORT + 1).fill(undefined);
 }
 
 /** What either of the two may serve. */
