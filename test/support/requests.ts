@@ -3,7 +3,8 @@ import { MappingState, Protocol, Wait } from '../../shared/gen/portlease/v1/comm
 import type { AllocatePortsRequest, DeepPartial, Mapping, Want } from '../../shared/gen/portlease/v1/ports.js';
 import type { Transport } from '../../shared/ports.js';
 import { vmAddress, type HostName } from './layout.js';
-import type { Listener, Watched } from './traffic.js';
+import type { ProbeRecord } from './timeline.js';
+import type { Listener, Probe, Watched } from './traffic.js';
 
 export { MappingState, Protocol, Wait };
 
@@ -46,4 +47,15 @@ const TRANSPORTS: Record<Protocol, Transport[]> = {
 /** The public ports of mappings, for a probe. */
 export function portsOf(mappings: readonly Mapping[]): Omit<Watched, 'address'>[] {
   return mappings.flatMap(({ protocol, publicPort }) => TRANSPORTS[protocol].map((transport) => ({ port: publicPort, transport })));
+}
+
+/** Waits until `who` answers from now on through each port of the mappings, on connections of each of these kinds. */
+export async function reachedOnAll(probe: Probe, mappings: readonly Mapping[], who: string, kinds: readonly ('new' | 'kept')[] = ['new', 'kept']): Promise<void> {
+  const fromMs = Date.now();
+  for (const { port, transport } of portsOf(mappings)) {
+    for (const kind of kinds) {
+      const fits = (record: ProbeRecord) => record.port === port && record.transport === transport && record.kind === kind && record.who === who;
+      await probe.until(`${who} through ${transport} ${port} on a ${kind} connection`, fits, { fromMs });
+    }
+  }
 }
