@@ -29,13 +29,14 @@ export function parseAllocate(request: AllocatePortsRequest, actor: string): { c
     checks.add('request_id', `${shown(request.requestId)} is not 1-128 characters of A-Z a-z 0-9 . _ : -, not - at the begin`);
   }
   checks.label(request.tenant, 'tenant');
-  checks.label(request.environment, 'environment');
+  checks.optionalLabel(request.environment, 'environment');
   checks.label(request.host, 'host');
   const wants = parseWants(request.wants, checks);
   const labels = parseLabels(request.labels, checks);
   checks.done();
-  const { tenant, environment, host, dryRun } = request;
-  const bodyHash = hash('sha256', JSON.stringify([tenant, environment, host, wants, labels]), 'base64url');
+  const { tenant, host, dryRun } = request;
+  const bodyHash = hash('sha256', JSON.stringify([tenant, request.environment, host, wants, labels]), 'base64url');
+  const environment = request.environment === '' ? `env-${randomUUID()}` : request.environment;
   const requestId = request.requestId === '' ? randomUUID() : request.requestId;
   return {
     command: { kind: 'allocate', actor, requestId, bodyHash, tenant, environment, host, wants, labels, dryRun, verify: wait === 'verified' },
