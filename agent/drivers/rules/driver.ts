@@ -137,7 +137,8 @@ export class RulesDriver {
   async #destroySet(name: string): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#restoreSets([`destroy ${name}`]);
+        await this.#restoreSets([`destroy ${name}`]);
+        return;
       } catch (error) {
         if (!(error instanceof RulesError) || error.problem !== 'setInUse' || attempt === DESTROY_ATTEMPTS) throw error;
         await pause(DESTROY_PAUSE_MS);

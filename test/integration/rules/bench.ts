@@ -85,8 +85,8 @@ export class Bench {
   }
 
   /** "WHO sees ADDRESS", "refused" or "silent". */
-  ask(place: Place, transport: 'tcp' | 'udp', address: string, port: number, more: Record<string, unknown> = {}): Promise<string> {
-    return this.guest(place).tell({ do: 'ask', transport, address, port, ...more });
+  ask(place: Place, transport: 'tcp' | 'udp', to: readonly [address: string, port: number], more: Record<string, unknown> = {}): Promise<string> {
+    return this.guest(place).tell({ do: 'ask', transport, address: to[0], port: to[1], ...more });
   }
 
   /** Input of `iptables-restore --noflush`. */

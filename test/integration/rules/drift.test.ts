@@ -151,14 +151,14 @@ describe('rules beside Docker', () => {
     const rules = (await bench.save()).split('\n');
     assert.deepEqual(rules.filter(line => /^-A (DOCKER-USER|FORWARD) /.test(line)), ['-A FORWARD -j DOCKER-USER', '-A FORWARD -d 10.80.2.3/32 -j ACCEPT', '-A FORWARD -s 10.80.2.3/32 -j ACCEPT',
       '-A DOCKER-USER -j PORTLEASE-FORWARD', '-A DOCKER-USER -j RETURN'].toSorted((a, b) => rules.indexOf(a) - rules.indexOf(b)));
-    assert.equal(await bench.ask('client', 'tcp', ADDRESS.host.v4, 30_001), `target sees ${ADDRESS.client.v4}`);
-    assert.equal(await bench.ask('client', 'tcp', ADDRESS.host.v4, 8_099), `other sees ${ADDRESS.client.v4}`);
+    assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, 30_001]), `target sees ${ADDRESS.client.v4}`);
+    assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, 8_099]), `other sees ${ADDRESS.client.v4}`);
     await bench.onHost('iptables', ['-F']);
-    assert.equal(await bench.ask('client', 'tcp', ADDRESS.host.v4, 30_001), 'silent');
+    assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, 30_001]), 'silent');
     await driver.apply(asked, { observe: true });
-    assert.equal(await bench.ask('client', 'tcp', ADDRESS.host.v4, 30_001), `target sees ${ADDRESS.client.v4}`);
+    assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, 30_001]), `target sees ${ADDRESS.client.v4}`);
     await driver.removeAll();
     assert.doesNotMatch(await picture(bench), /portlease/i);
-    assert.equal(await bench.ask('client', 'tcp', ADDRESS.host.v4, 8_099), 'silent', "Docker's own accepts were flushed above");
+    assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, 8_099]), 'silent', "Docker's own accepts were flushed above");
   });
 });

@@ -20,7 +20,7 @@ describe('10,000 mappings', () => {
     };
     await bench.listen('target', 'tcp', 8_080);
     await driver.apply(spec, { observe: true });
-    const answers = async (number: number): Promise<boolean> => await bench.ask('client', 'tcp', ADDRESS.host.v4, number) === `target sees ${ADDRESS.client.v4}`;
+    const answers = async (number: number): Promise<boolean> => await bench.ask('client', 'tcp', [ADDRESS.host.v4, number]) === `target sees ${ADDRESS.client.v4}`;
     assert.ok(await answers(20_000) && await answers(29_999) && !await answers(30_000));
 
     const more = { ...spec, forwards: [...spec.forwards, forward(30_000)] };

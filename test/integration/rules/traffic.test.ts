@@ -12,6 +12,7 @@ const MAPPED = 30_001;
 const LEASED = 30_002;
 const TO_HOST = 30_003;
 const SAME_PORT = 30_004;
+const TO_LEASE = 30_007;
 const FREE = 40_000;
 const PRIVATE = 8_080;
 
@@ -29,6 +30,7 @@ describe('traffic through the rules', function () {
   const forwards = EVERY.flatMap(([transport, family]) => [
     port('m-mapped', MAPPED, { transport, to: ADDRESS.target[family] }),
     port('m-to-host', TO_HOST, { transport, to: ADDRESS.bridge[family] }),
+    port('m-to-lease', TO_LEASE, { transport, to: ADDRESS.host[family], toPort: LEASED }),
     port('m-same', SAME_PORT, { transport, to: ADDRESS.bridge[family], toPort: SAME_PORT }),
   ]);
   const spec = specOf(forwards);
@@ -50,7 +52,7 @@ describe('traffic through the rules', function () {
   for (const [transport, family] of EVERY) {
     const what = `${transport} over ${family}`;
     const at = (number: number, from: 'client' | 'host' | 'target' | 'other' = 'client'): Promise<string> =>
-      bench.ask(from, transport, ADDRESS.host[family], number);
+      bench.ask(from, transport, [ADDRESS.host[family], number]);
 
     it(`${what} reaches the target with the address of the client, though the policy of FORWARD is DROP`, async () => {
       assert.equal(await at(MAPPED), `target sees ${ADDRESS.client[family]}`);
@@ -73,22 +75,23 @@ describe('traffic through the rules', function () {
       assert.equal(await at(FREE, 'host'), `host sees ${ADDRESS.host[family]}`);
     });
 
-    it(`${what} reaches a target on another address of the host, also under the same port`, async () => {
+    it(`${what} reaches a target on the host: another address, another port, the same port of another address`, async () => {
       assert.equal(await at(TO_HOST), `host sees ${ADDRESS.client[family]}`);
       assert.equal(await at(SAME_PORT), `host sees ${ADDRESS.client[family]}`);
+      assert.equal(await at(TO_LEASE), `host sees ${ADDRESS.client[family]}`);
       assert.equal(await at(SAME_PORT, 'host'), `host sees ${ADDRESS.host[family]}`);
     });
   }
 
   it('from an entry of the cut set is dropped when it is new', async () => {
     await bench.listen('client', 'udp', 5_000, ADDRESS.client.v4);
-    const push = (fromPort: number): Promise<string> => bench.ask('host', 'udp', ADDRESS.client.v4, 5_000, { fromPort, from: ADDRESS.host.v4 });
+    const push = (fromPort: number): Promise<string> => bench.ask('host', 'udp', [ADDRESS.client.v4, 5_000], { fromPort, from: ADDRESS.host.v4 });
     assert.equal(await push(6_001), `client sees ${ADDRESS.host.v4}`);
     await bench.onHost('ipset', ['add', 'portlease-cut4', `${ADDRESS.host.v4},udp:6002`, 'timeout', '60']);
     assert.notEqual(await push(6_002), `client sees ${ADDRESS.host.v4}`);
     await bench.listen('host', 'udp', FREE + 1, ADDRESS.host.v4);
     await bench.onHost('ipset', ['add', 'portlease-cut4', `${ADDRESS.client.v4},udp:6003`, 'timeout', '60']);
-    const call = (fromPort: number): Promise<string> => bench.ask('client', 'udp', ADDRESS.host.v4, FREE + 1, { fromPort, from: ADDRESS.client.v4 });
+    const call = (fromPort: number): Promise<string> => bench.ask('client', 'udp', [ADDRESS.host.v4, FREE] + 1, { fromPort, from: ADDRESS.client.v4 });
     assert.equal(await call(6_003), 'silent');
     assert.equal(await call(6_004), `host sees ${ADDRESS.client.v4}`);
     assert.equal((await driver.apply(spec, { observe: true })).changed, 0, 'entries of the cut set belong to others');
@@ -97,14 +100,14 @@ describe('traffic through the rules', function () {
   it('between two targets of the host goes through the host, so that the answer finds its way back', async () => {
     const more = { ...spec, forwards: [...forwards, port('m-other', 30_005, { to: ADDRESS.other.v4 })] };
     await driver.apply(more, { observe: false });
-    assert.equal(await bench.ask('other', 'tcp', ADDRESS.host.v4, MAPPED), `target sees ${ADDRESS.bridge.v4}`);
+    assert.equal(await bench.ask('other', 'tcp', [ADDRESS.host.v4, MAPPED]), `target sees ${ADDRESS.bridge.v4}`);
     await driver.apply(spec, { observe: false });
   });
 
   it('that is established goes on while rules of its chain change, are flushed and are healed', async () => {
     const client = bench.guest('client');
     const expected = `target sees ${ADDRESS.client.v4}`;
-    assert.equal(await bench.ask('client', 'tcp', ADDRESS.host.v4, MAPPED, { keep: 'open' }), expected);
+    assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, MAPPED], { keep: 'open' }), expected);
     await driver.apply({ ...spec, forwards: [...forwards, port('m-more', 30_006, {})] }, { observe: false });
     assert.equal(await client.tell({ do: 'again', keep: 'open' }), expected);
     await driver.apply(spec, { observe: false });
@@ -119,12 +122,12 @@ describe('traffic through the rules', function () {
     for (const tool of ['iptables', 'ip6tables']) await bench.onHost(tool, ['-t', 'nat', '-F']);
     for (const [transport, family] of EVERY) {
       for (const from of ['client', 'host', 'target'] as const) {
-        assert.equal(await bench.ask(from, transport, ADDRESS.host[family], MAPPED), 'silent', `${transport} ${family} ${from}`);
+        assert.equal(await bench.ask(from, transport, [ADDRESS.host[family], MAPPED]), 'silent', `${transport} ${family} ${from}`);
       }
     }
     const { changed, repaired } = await driver.apply(spec, { observe: true });
     assert.ok(repaired > 0 && repaired === changed);
-    for (const [transport, family] of EVERY) assert.equal(await bench.ask('client', transport, ADDRESS.host[family], MAPPED), `target sees ${ADDRESS.client[family]}`);
+    for (const [transport, family] of EVERY) assert.equal(await bench.ask('client', transport, [ADDRESS.host[family], MAPPED]), `target sees ${ADDRESS.client[family]}`);
   });
 });
 
@@ -140,22 +143,22 @@ describe('ranges through the rules', () => {
     await driver.apply(specOf(forwards), { observe: true });
     for (const number of [30_000, 30_207, 30_208, 30_255]) {
       await bench.listen('target', 'tcp', number);
-      assert.equal(await bench.ask('client', 'tcp', ADDRESS.host.v4, number), `target sees ${ADDRESS.client.v4}`);
+      assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, number]), `target sees ${ADDRESS.client.v4}`);
     }
     await bench.listen('other', 'tcp', 30_256);
-    assert.equal(await bench.ask('client', 'tcp', ADDRESS.host.v4, 30_256), `other sees ${ADDRESS.client.v4}`);
+    assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, 30_256]), `other sees ${ADDRESS.client.v4}`);
     await driver.apply(specOf(forwards, { snat: true }), { observe: false });
-    assert.equal(await bench.ask('client', 'tcp', ADDRESS.host.v4, 30_255), `target sees ${ADDRESS.bridge.v4}`);
-    assert.equal(await bench.ask('client', 'tcp', ADDRESS.host.v4, 30_256), `other sees ${ADDRESS.bridge.v4}`);
+    assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, 30_255]), `target sees ${ADDRESS.bridge.v4}`);
+    assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, 30_256]), `other sees ${ADDRESS.bridge.v4}`);
   });
 
   it('are re-pointed for new connections in one step', async () => {
     const driver = new RulesDriver({ run: bench.onHost });
     const route = (to: string): Forward => ({ id: 'l-1', generation: 9, transport: 'tcp', ports: { first: 30_000, last: 30_255 }, to, toPort: undefined, hairpin: false });
     await driver.apply(specOf([route(ADDRESS.target.v4)]), { observe: true });
-    assert.equal(await bench.ask('client', 'tcp', ADDRESS.host.v4, 30_000), `target sees ${ADDRESS.client.v4}`);
+    assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, 30_000]), `target sees ${ADDRESS.client.v4}`);
     await bench.listen('other', 'tcp', 30_000);
     await driver.apply(specOf([{ ...route(ADDRESS.other.v4), generation: 10 }]), { observe: false });
-    assert.equal(await bench.ask('client', 'tcp', ADDRESS.host.v4, 30_000), `other sees ${ADDRESS.client.v4}`);
+    assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, 30_000]), `other sees ${ADDRESS.client.v4}`);
   });
 });

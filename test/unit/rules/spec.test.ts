@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { checkedSpec, forwardProblem, type Forward } from '../../../agent/drivers/rules/spec.js';
+import { checkedSpec, forwardProblem, type Checked, type Forward } from '../../../agent/drivers/rules/spec.js';
 import { forward, spec } from './specs.js';
 
 const REFUSED: readonly [string, Partial<Forward>, RegExp][] = [
@@ -52,7 +52,7 @@ describe('specs of rules', () => {
   });
 
   it('are checked again beside other addresses', () => {
-    const known = new WeakMap();
+    const known: Checked = new WeakMap();
     const forwards = [forward()];
     checkedSpec(spec({ forwards }), known);
     assert.throws(() => checkedSpec(spec({ forwards, addresses: ['fd01::1'] }), known), /no lease address of the family/);
