@@ -26,7 +26,7 @@ export function renderSets(spec: RulesSpec): WantedSets {
   }
   for (const family of FAMILIES) {
     if (!spec.addresses.some(address => familyOf(address) === family)) continue;
-    const targets = spec.forwards.filter(({ hairpin, to }) => hairpin && familyOf(to) === family).map(({ to }) => to);
+    const targets = spec.forwards.filter(({ hairpin, to }) => hairpin && familyOf(to) === family && !spec.addresses.includes(to)).map(({ to }) => to);
     const options = `family ${INET[family]} maxelem 1048576`;
     sets.set(CUT_SET[family], { type: 'hash:ip,port', options: `${options} timeout 60`, members: { kind: 'others' } });
     sets.set(TARGET_SET[family], { type: 'hash:ip', options, members: { kind: 'addresses', addresses: new Set(targets) } });
