@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HostState } from '../../shared/gen/portlease/v1/operations.js';
 import type { Api } from './api.js';
-import { Agent, Coordinator, gatewayAgent, hostAgent, type PoolSeed } from './daemons.js';
+import { Coordinator, gatewayAgent, hostAgent, type Agent, type PoolSeed } from './daemons.js';
 import { GATEWAY_PUBLIC, vmOf, type HostName, type Node } from './layout.js';
 import type { LoggedProcess } from './logged-process.js';
 import { Machine } from './machine.js';

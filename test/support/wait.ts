@@ -39,7 +39,7 @@ export async function within<T>(what: string, promise: Promise<T>, deadline: Dea
 
 function tooLate(what: string, deadline: Deadline, last: unknown): Error {
   const parts = [`waited ${deadline.withinMs} ms in vain for: ${what}`];
-  if (last !== undefined) parts.push(`last error: ${last instanceof Error ? last.message : String(last)}`);
+  if (last !== undefined) parts.push(`last error: ${last instanceof Error ? last.message : JSON.stringify(last)}`);
   const hint = deadline.hint?.();
   if (hint) parts.push(hint);
   return new Error(parts.join('\n'));

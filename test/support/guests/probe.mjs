@@ -20,6 +20,8 @@ const record = (base, fields) => process.stdout.write(`${JSON.stringify({ ...bas
 
 function parse(text) {
   const match = /^who=(.*) port=\d+ at=(\d+) echo=(.*)$/.exec(text);
+  const banner = /^SSH-2\.0-demo (.*?)\r?$/.exec(text);
+  if (banner) return { who: banner[1], servedAtMs: Date.now(), echo: '' };
   return match ? { who: match[1], servedAtMs: Number(match[2]), echo: match[3] } : { who: text, servedAtMs: Date.now(), echo: '' };
 }
 

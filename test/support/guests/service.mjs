@@ -2,7 +2,7 @@
  * A service that says who it is. Started as: node service.mjs JSON, with
  *   { who, listen: [{ transport: 'tcp'|'udp', port, address?, style?: 'lines'|'ssh'|'http' }], pushEveryMs? }
  * Style 'lines': on connect, and for each line or datagram received, one line "who=WHO port=PORT at=EPOCH_MS echo=TEXT".
- * Style 'ssh': a banner as sshd sends it, WHO in it. Style 'http': a page with WHO.
+ * Style 'ssh': a banner as sshd sends it, WHO in it, then as 'lines'. Style 'http': a page with WHO and the client's address.
  * pushEveryMs: goes on sending lines from its side, to every connection and to every UDP peer that it ever heard of.
  * Prints "ready" once everything listens.
  */
@@ -14,11 +14,11 @@ const { who, listen, pushEveryMs = 0 } = JSON.parse(process.argv[2]);
 
 const line = (port, echo) => `who=${who} port=${port} at=${Date.now()} echo=${echo}\n`;
 
-function lines({ port, address }) {
+function lines({ port, address, style }) {
   const server = createServer({ noDelay: true }, (socket) => {
     socket.setEncoding('utf8');
     socket.on('error', () => undefined);
-    socket.write(line(port, 'hello'));
+    socket.write(style === 'ssh' ? `SSH-2.0-demo ${who}\r\n` : line(port, 'hello'));
     const push = pushEveryMs > 0 ? setInterval(() => socket.write(line(port, 'push')), pushEveryMs) : undefined;
     socket.on('close', () => clearInterval(push));
     let rest = '';
@@ -31,16 +31,8 @@ function lines({ port, address }) {
   return listening(server, port, address);
 }
 
-function ssh({ port, address }) {
-  return listening(createServer((socket) => {
-    socket.on('error', () => undefined);
-    socket.write(`SSH-2.0-${who.replace(/[^A-Za-z0-9_.]/g, '_')}\r\n`);
-    socket.resume();
-  }), port, address);
-}
-
 function http({ port, address }) {
-  return listening(createHttpServer((_request, response) => response.end(`${who}\n`)), port, address);
+  return listening(createHttpServer((request, response) => response.end(`${who} answers ${request.socket.remoteAddress.replace('::ffff:', '')}\n`)), port, address);
 }
 
 function listening(server, port, address) {
@@ -69,7 +61,7 @@ function udp({ port, address }) {
 
 function open(entry) {
   if (entry.transport === 'udp') return udp(entry);
-  return { lines, ssh, http }[entry.style ?? 'lines'](entry);
+  return entry.style === 'http' ? http(entry) : lines(entry);
 }
 
 await Promise.all(listen.map(open));
