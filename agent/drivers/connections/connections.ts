@@ -5,11 +5,10 @@
  * 3. entries are deleted;
  * 4. the table is read back, and all begins again until nothing is found.
  */
-import type { Transport } from '../../../shared/ports.js';
 import type { Log } from '../../../shared/log.js';
 import type { RunChild } from '../child.js';
 import { deleteEntries, listEntries } from './conntrack.js';
-import { CutIndex, deletionsOf, isSame, sourcesOf, type Cut, type Doomed, type LeadsTo } from './cut.js';
+import { CutIndex, deletionsOf, isSame, sourcesOf, type Cut, type Doomed, type LeadsTo, type Source } from './cut.js';
 import { dropNewFrom } from './cutset.js';
 import { isTranslated } from './entry.js';
 import { closeSockets } from './sockets.js';
@@ -42,30 +41,24 @@ export class ConnectionsDriver {
   /** Ends every connection of these cuts that does not lead where `leadsTo` says. Throws when a tool fails. */
   async cut(cuts: readonly Cut[], leadsTo: LeadsTo): Promise<CutResult> {
     const index = new CutIndex(cuts, this.addresses, leadsTo);
-    let doomed = await this.find(cuts, index);
-    let sources = sourcesOf(cuts, doomed);
-    for (let pass = 0; pass < PASSES && (sources.length > 0 || doomed.length > 0); pass++) {
-      await dropNewFrom(this.options.run, sources);
+    const known = sourcesOf(cuts, []);
+    const [found] = await Promise.all([this.find(cuts, index), dropNewFrom(this.options.run, known)]);
+    // A server may have spoken after the table was read and before its packets were dropped.
+    let doomed = found.length === 0 && known.length > 0 ? await this.find(cuts, index) : found;
+    for (let pass = 0; pass < PASSES && doomed.length > 0; pass++) {
+      await dropNewFrom(this.options.run, without(sourcesOf([], doomed), known));
       await this.closeOwnSockets(doomed);
       await deleteEntries(this.options.run, deletionsOf(doomed, leadsTo));
       doomed = await this.find(cuts, index);
-      sources = sourcesOf([], doomed);
     }
     const remaining = new Set(doomed.flatMap(one => one.cuts));
     return { ended: cuts.filter(cut => !remaining.has(cut)), remaining: [...remaining] };
   }
 
   private async find(cuts: readonly Cut[], index: CutIndex): Promise<Doomed[]> {
-    const doomed: Doomed[] = [];
-    for (const transport of ['tcp', 'udp'] as const satisfies readonly Transport[]) {
-      const ports = cuts.filter(cut => cut.transport === transport).map(cut => cut.ports);
-      if (ports.length === 0) continue;
-      for (const entry of await listEntries(this.options.run, transport, ports)) {
-        const found = index.doom(entry);
-        if (found !== undefined) doomed.push(found);
-      }
-    }
-    return doomed;
+    const transports = [...new Set(cuts.map(({ transport }) => transport))];
+    const tables = await Promise.all(transports.map(transport => listEntries(this.options.run, transport)));
+    return tables.flatMap(entries => entries.flatMap(entry => index.doom(entry) ?? []));
   }
 
   private async closeOwnSockets(doomed: readonly Doomed[]): Promise<void> {
@@ -83,4 +76,10 @@ export class ConnectionsDriver {
     if (direction === 'revived' || !this.options.isLocal(source)) return false;
     return isTranslated(entry) || cuts.some(({ from }) => from.some(old => isSame(old, { address: source, port: sourcePort }, entry.original.destinationPort)));
   }
+}
+
+function without(sources: readonly Source[], known: readonly Source[]): Source[] {
+  const has = (source: Source): boolean => known.some(({ address, transport, ports, dropMs }) => address === source.address
+    && transport === source.transport && ports.first <= source.ports.first && ports.last >= source.ports.last && dropMs >= source.dropMs);
+  return sources.filter(source => !has(source));
 }

@@ -1,35 +1,25 @@
 /** The kernel's connection table, read and changed by conntrack(8). */
-import type { PortRange, Transport } from '../../../shared/ports.js';
-import { rangeSize } from '../../../shared/ports.js';
+import type { Transport } from '../../../shared/ports.js';
 import { ChildFailed, type RunChild } from '../child.js';
 import { eachOf } from './concurrency.js';
 import { parseEntry, type ConntrackEntry } from './entry.js';
 
 const DEADLINE_MS = 20_000;
-/** Up to so many ports are asked for one by one; more are found in one dump of the whole table. */
-const SINGLE_PORTS = 2;
 const LINES_A_TURN = 5_000;
 
 export type Deletion =
   | { kind: 'port'; transport: Transport; address: string; port: number }
   | { kind: 'entry'; entry: ConntrackEntry };
 
-/** Entries of a transport that have a port of `ports` as original destination, or as destination of the replies; besides
- *  these others may be among them. Both families. */
-export async function listEntries(run: RunChild, transport: Transport, ports: readonly PortRange[]): Promise<ConntrackEntry[]> {
-  const count = ports.reduce((sum, range) => sum + rangeSize(range), 0);
-  const queries = count > SINGLE_PORTS ? [[]] : ports.flatMap(portsOf)
-    .flatMap(port => [['--orig-port-dst', String(port)], ['--reply-port-dst', String(port)]]);
+/**
+ * All entries of a transport, of both families, in one dump: the kernel walks its whole table for any question, so asking for a
+ * port costs as much, and what is looked for are entries in two directions.
+ */
+export async function listEntries(run: RunChild, transport: Transport): Promise<ConntrackEntry[]> {
+  const { stdout } = await run('conntrack', ['-L', '-p', transport], { deadlineMs: DEADLINE_MS });
   const entries: ConntrackEntry[] = [];
-  await eachOf(queries, async query => {
-    const { stdout } = await run('conntrack', ['-L', '-p', transport, ...query], { deadlineMs: DEADLINE_MS });
-    await parseInto(entries, stdout);
-  });
+  await parseInto(entries, stdout);
   return entries;
-}
-
-function portsOf({ first, last }: PortRange): number[] {
-  return Array.from({ length: last - first + 1 }, (_, index) => first + index);
 }
 
 async function parseInto(entries: ConntrackEntry[], text: string): Promise<void> {

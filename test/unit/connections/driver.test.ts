@@ -6,6 +6,7 @@ import { createLogger } from '../../../shared/log.js';
 const log = createLogger({ name: 'test', level: 'silent' });
 const LINE = 'tcp      6 431999 ESTABLISHED src=192.0.2.7 dst=10.0.0.1 sport=4000 dport=30000 src=10.2.0.5 dst=192.0.2.7 sport=22 dport=4000 [ASSURED] mark=0 use=1\n';
 const CUT: Cut = { transport: 'tcp', ports: { first: 30_000, last: 30_000 }, from: [], dropMs: 1_000 };
+const OLD = { address: '10.2.0.5', port: 22 };
 
 /** A kernel with one entry that comes back `times` times after it was deleted; notes what is run. */
 function kernel(times: number, isLocal = false): { driver: ConnectionsDriver; ran: string[] } {
@@ -15,7 +16,7 @@ function kernel(times: number, isLocal = false): { driver: ConnectionsDriver; ra
     const command = `${file} ${argv.find(word => /^-[LDK]$/.test(word)) ?? argv[0] ?? ''}`.trim();
     ran.push(command);
     if (command === 'conntrack -D') left--;
-    const isEntry = command === 'conntrack -L' && argv.includes('--orig-port-dst') && left > 0;
+    const isEntry = command === 'conntrack -L' && left > 0;
     return Promise.resolve({ stdout: isEntry ? LINE : '', stderr: '' });
   };
   return { driver: new ConnectionsDriver({ run, addresses: ['10.0.0.1'], isLocal: () => isLocal, log }), ran };
@@ -25,13 +26,19 @@ describe('the connections driver', () => {
   it('looks, drops new packets, deletes and reads back, in that order', async () => {
     const { driver, ran } = kernel(0);
     assert.deepEqual(await driver.cut([CUT], () => []), { ended: [CUT], remaining: [] });
-    assert.deepEqual(ran, ['conntrack -L', 'conntrack -L', 'ipset restore', 'conntrack -D', 'conntrack -L', 'conntrack -L']);
+    assert.deepEqual(ran, ['conntrack -L', 'ipset restore', 'conntrack -D', 'conntrack -L']);
+  });
+
+  it('names a source once only when it is known and found in the table', async () => {
+    const { driver, ran } = kernel(0);
+    await driver.cut([{ ...CUT, from: [OLD] }], () => []);
+    assert.deepEqual(ran, ['conntrack -L', 'ipset restore', 'conntrack -D', 'conntrack -L']);
   });
 
   it('closes sockets that end on this host before it deletes their entries', async () => {
     const { driver, ran } = kernel(0, true);
     await driver.cut([CUT], () => []);
-    assert.deepEqual(ran.slice(2, -2), ['ipset restore', 'ss -K', 'ss -H', 'conntrack -D']);
+    assert.deepEqual(ran.slice(1, -1), ['ipset restore', 'ss -K', 'ss -H', 'conntrack -D']);
   });
 
   it('deletes again what comes back', async () => {
@@ -46,20 +53,20 @@ describe('the connections driver', () => {
 
   it('reads back also when there was nothing to delete, as long as a server may have spoken in between', async () => {
     const { driver, ran } = kernel(-1);
-    await driver.cut([{ ...CUT, from: [{ address: '10.2.0.5', port: 22 }] }], () => []);
-    assert.deepEqual(ran, ['conntrack -L', 'conntrack -L', 'ipset restore', 'conntrack -L', 'conntrack -L']);
+    await driver.cut([{ ...CUT, from: [OLD] }], () => []);
+    assert.deepEqual(ran, ['conntrack -L', 'ipset restore', 'conntrack -L']);
   });
 
   it('takes "0 flow entries" for an answer and any other failure for a failure', async () => {
     const failing = (stderr: string): RunChild => (file, argv) => argv[0] === '-D'
       ? Promise.reject(new ChildFailed(file, argv, { exitCode: 1, signal: null, stderr, timedOut: false }))
-      : Promise.resolve({ stdout: argv.includes('--orig-port-dst') ? LINE : '', stderr: '' });
+      : Promise.resolve({ stdout: argv[0] === '-L' ? LINE : '', stderr: '' });
     const driver = (stderr: string): ConnectionsDriver => new ConnectionsDriver({ run: failing(stderr), addresses: ['10.0.0.1'], isLocal: () => false, log });
     assert.deepEqual((await driver('conntrack v1.4.7 (conntrack-tools): 0 flow entries have been deleted.\n').cut([CUT], () => [])).remaining, [CUT]);
     await assert.rejects(driver('Operation failed: Operation not permitted\n').cut([CUT], () => []), /not permitted/);
   });
 
-  it('finds many ports in one dump of the table', async () => {
+  it('finds the connections of many ports in one dump of the table', async () => {
     const { driver, ran } = kernel(-1);
     await driver.cut(Array.from({ length: 1_000 }, (_, index) => ({ ...CUT, ports: { first: 30_000 + index, last: 30_000 + index } })), () => []);
     assert.deepEqual(ran, ['conntrack -L']);
