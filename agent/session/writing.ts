@@ -43,7 +43,7 @@ export function onDesiredState(state: LinkState, { stream, delta }: Received, no
   if (!isWriter(phase)) return reopen(state, { message: 'desired state came before the welcome' }, now);
   if (phase.queue.length >= MAX_QUEUE) return reopen(state, { message: 'too many changes wait for the disk of this host' }, now);
   const next = { ...phase, queue: [...phase.queue, delta] };
-  if (next.kind === 'established' && next.disk.kind === 'idle') return write(state, next, 0);
+  if (next.disk.kind === 'idle') return write(state, next, 0);
   return unchanged({ ...state, phase: next });
 }
 

@@ -1,4 +1,4 @@
-/** Accepts one change after the other for ever, and prints each revision once it is durable. Run by state-store.test.ts. */
+/** Accepts one change after the other for ever, and prints each revision once it is durable, or that the disk refused it. Run by state-store.test.ts. */
 import { StateStore } from '../../../agent/state/store.js';
 import { change, mapping, snapshot, version } from '../../unit/agent/deltas.js';
 
@@ -16,7 +16,12 @@ for (;;) {
   }
   const at = version(1, store.current().session, revision);
   const object = mapping(`m${revision % OBJECTS}`, revision, 30_000 + (revision % OBJECTS));
-  const { kind } = await store.accept([last === undefined ? snapshot(at, [object]) : change(at, revision - 1, [object])]);
-  if (kind !== 'accepted') throw new Error(`revision ${revision}: ${kind}`);
-  process.stdout.write(`revision ${revision}\n`);
+  try {
+    const { kind } = await store.accept([last === undefined ? snapshot(at, [object]) : change(at, revision - 1, [object])]);
+    if (kind !== 'accepted') throw new Error(`revision ${revision}: ${kind}`);
+    process.stdout.write(`revision ${revision}\n`);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EIO') throw error;
+    process.stdout.write('refused\n');
+  }
 }

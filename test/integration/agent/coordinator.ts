@@ -11,10 +11,8 @@ import type { Delta } from '../../../shared/desired.js';
 import { deltaToWire, msToDuration } from '../../../shared/wire.js';
 
 export type Call = ServerDuplexStream<SessionRequest, SessionResponse>;
-export type Heartbeat = HeartbeatRequest & { answer?: HeartbeatResponse };
 
-export const INTERVAL_MS = 60;
-export const DEADLINE_MS = 40;
+const INTERVAL_MS = 60;
 
 /** Waits for an event with a deadline instead of sleeping. */
 export class Seen extends EventEmitter {
@@ -38,13 +36,15 @@ export class TestCoordinator {
   readonly calls: Call[] = [];
   epoch = 1;
   session = 0;
+  /** Of heartbeats; long, because many tests share this machine. */
+  deadlineMs = 2_000;
   /** Decides on a hello; welcomes unless the test says otherwise. */
   onHello: (call: Call, hello: Hello) => void = call => this.welcome(call);
   onHeartbeat: (request: HeartbeatRequest) => HeartbeatResponse | 'silence' = () => ({ staleSession: false, rebuild: false });
   #server = new Server(SERVER_OPTIONS);
   address = '';
 
-  async listen(address = '127.0.0.1:0'): Promise<void> {
+  async listen(address = '127.0.0.1:0', credentials = ServerCredentials.createInsecure()): Promise<void> {
     this.#server.addService(AgentServiceService, {
       session: (call: Call) => this.#serve(call),
       heartbeat: (call: { request: HeartbeatRequest }, callback: (error: null, response: HeartbeatResponse) => void) => {
@@ -55,7 +55,7 @@ export class TestCoordinator {
       },
     });
     const port = await new Promise<number>((resolve, reject) => {
-      this.#server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => error === null ? resolve(bound) : reject(error));
+      this.#server.bindAsync(address, credentials, (error, bound) => error === null ? resolve(bound) : reject(error));
     });
     this.address = address.startsWith('unix:') ? address : `127.0.0.1:${port}`;
   }
@@ -68,7 +68,7 @@ export class TestCoordinator {
 
   welcome(call: Call, session = ++this.session): void {
     const heartbeatInterval = msToDuration(INTERVAL_MS);
-    const heartbeatDeadline = msToDuration(DEADLINE_MS);
+    const heartbeatDeadline = msToDuration(this.deadlineMs);
     call.write({ message: { $case: 'welcome', value: { session, epoch: this.epoch, heartbeatInterval, heartbeatDeadline } } });
   }
 

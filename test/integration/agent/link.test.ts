@@ -11,6 +11,7 @@ import { StateStore } from '../../../agent/state/store.js';
 import { systemClock } from '../../../shared/clock.js';
 import type { DesiredObject } from '../../../shared/desired.js';
 import { createLogger } from '../../../shared/log.js';
+import { clientCredentials, loadTls, serverCredentials } from '../../../shared/tls.js';
 import { change, lease, mapping, snapshot, version } from '../../unit/agent/deltas.js';
 import { refuse, TestCoordinator } from './coordinator.js';
 import { FaultyProxy } from './faulty-proxy.js';
@@ -51,10 +52,12 @@ describe('the link to the coordinator', () => {
     await rm(dir, { recursive: true, force: true });
   });
 
-  function connect(address: string, settings = SETTINGS): void {
+  type Special = { settings?: LinkOptions['settings']; credentials?: LinkOptions['coordinator']['credentials'] };
+
+  function connect(address: string, { settings = SETTINGS, credentials: given = () => credentials.createInsecure() }: Special = {}): void {
     const log = createLogger({ name: 'test', level: 'info', destination: { write: text => { logged.push(JSON.parse(text) as Record<string, unknown>); coordinator.seen.changed(); } } });
     link = new SessionLink({
-      identity: IDENTITY, coordinator: { address, credentials: () => credentials.createInsecure() }, store, settings,
+      identity: IDENTITY, coordinator: { address, credentials: given }, store, settings,
       clock: systemClock(), random: () => 0.5, log, onAccepted: state => { served.push(state); coordinator.seen.changed(); },
     });
     link.start();
@@ -114,7 +117,7 @@ describe('the link to the coordinator', () => {
 
   it('gives up a connection that hangs before HTTP/2 stands, leaves none behind, and gets through later', async () => {
     proxy.mode = 'hang';
-    connect(await proxy.listen(), { ...SETTINGS, connectMs: 80 });
+    connect(await proxy.listen(), { settings: { ...SETTINGS, connectMs: 80 } });
     await until('several attempts', () => logged.filter(({ why }) => String(why).includes('could not be reached in time')).length >= 4);
     proxy.mode = 'forward';
     await until('a session', () => coordinator.heartbeats.length > 0);
@@ -123,6 +126,7 @@ describe('the link to the coordinator', () => {
   });
 
   it('gives up connections that carry nothing any more, after three heartbeats without an answer', async () => {
+    coordinator.deadlineMs = 200;
     welcomeWithSnapshot();
     connect(await proxy.listen());
     await until('a session', () => revision() === 10);
@@ -235,12 +239,12 @@ describe('the link to the coordinator', () => {
     assert.ok(coordinator.reports.length < 100, `${coordinator.reports.length} reports`);
   });
 
-  it('takes a snapshot of 20,000 objects, with heartbeats in time', async () => {
+  it('takes a snapshot of 20,000 objects in one session', async () => {
     const objects = Array.from({ length: 20_000 }, (_, i) => mapping(`m${i}`, 1, 10_000 + i));
     welcomeWithSnapshot(objects);
     connect(coordinator.address);
-    await until('the state', () => coordinator.heartbeats.some(beat => beat.acceptedRevision % 10 === 0 && beat.acceptedRevision > 0));
-    assert.equal(served.at(-1)?.objects.size, 20_000);
+    await until('heartbeats with its digest', () => coordinator.heartbeats.some(beat => beat.digest === digestOf(objects)));
+    assert.deepEqual([served.at(-1)?.objects.size, coordinator.hellos.length], [20_000, 1]);
   });
 
   it('speaks over a unix socket', async () => {
@@ -262,16 +266,40 @@ describe('the link to the coordinator', () => {
     await until('all connections to end', () => proxy.open === 0);
   });
 
+  it('speaks TLS, with renewed certificates once it connects anew', async () => {
+    const openssl = (...argv: string[]): Buffer => execFileSync('openssl', argv, { cwd: dir, stdio: 'pipe' });
+    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+    openssl('req', '-x509', ...key, '-days', '2', '-subj', '/CN=ca', '-keyout', 'ca.key', '-out', 'ca.pem');
+    await writeFile(join(dir, 'names'), 'subjectAltName=IP:127.0.0.1,URI:portlease://host/host-a\n');
+    const issue = (serial: string): void => {
+      openssl('req', ...key, '-subj', '/CN=host-a', '-keyout', 'a.key', '-out', 'a.csr');
+      openssl('x509', '-req', '-in', 'a.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-set_serial', serial, '-days', '2', '-extfile', 'names', '-out', 'a.pem');
+    };
+    issue('0x1001');
+    const files = { certificate: join(dir, 'a.pem'), key: join(dir, 'a.key'), ca: join(dir, 'ca.pem') };
+    coordinator.stop();
+    coordinator.deadlineMs = 200;
+    await coordinator.listen('127.0.0.1:0', serverCredentials(loadTls(files)));
+    welcomeWithSnapshot();
+    connect(await proxy.listen(), { credentials: () => clientCredentials(loadTls(files)) });
+    const serial = (): string | undefined => coordinator.lastCall.getAuthContext().sslPeerCertificate?.serialNumber;
+    await until('a session', () => revision() === 10 && coordinator.heartbeats.length > 0);
+    assert.equal(serial(), '1001');
+    issue('0x1002');
+    proxy.freezeAll();
+    await until('a new session', () => revision() === 20);
+    assert.equal(serial(), '1002');
+    await link.close();
+    await until('all connections to end', () => proxy.open === 0);
+  });
+
   it('says why credentials cannot be used, and tries again', async () => {
     let attempts = 0;
-    connect(coordinator.address);
-    await link.close();
-    link = new SessionLink({
-      identity: IDENTITY, store, settings: SETTINGS, clock: systemClock(), random: () => 0.5, onAccepted: () => undefined,
-      coordinator: { address: coordinator.address, credentials: () => { attempts++; coordinator.seen.changed(); throw new Error('no such key'); } },
-      log: createLogger({ name: 'test', level: 'info', destination: { write: text => { logged.push(JSON.parse(text) as Record<string, unknown>); } } }),
-    });
-    link.start();
+    const fail = (): never => {
+      attempts++;
+      throw new Error('no such key');
+    };
+    connect(coordinator.address, { credentials: fail });
     await until('three attempts', () => attempts === 3);
     assert.ok(logged.some(({ why }) => String(why).includes('no such key')));
   });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
 import { appendFile, chmod, mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -112,6 +112,17 @@ describe('the accepted state on disk', () => {
     assert.equal((await reopen()).version?.revision, 2);
   });
 
+  it('leaves out a last line of which only the end reached the disk', async () => {
+    await accept(snapshot(version(1, 1, 1), [lease('a', 1)]));
+    const good = (await stat(file())).size;
+    await accept(change(version(1, 1, 2), 1, [lease('b', 2)]));
+    const bytes = await readFile(file());
+    bytes.fill(0, good, good + 100);
+    await writeFile(file(), bytes);
+    assert.equal((await reopen()).version?.revision, 1);
+    assert.equal((await stat(file())).size, good);
+  });
+
   it('refuses a file that is damaged before its end, and names the remedy', async () => {
     await accept(snapshot(version(1, 1, 1), [lease('a', 1)]));
     await accept(change(version(1, 1, 2), 1, [lease('b', 2)]));
@@ -162,13 +173,13 @@ describe('the accepted state of an agent that is killed', () => {
     try {
       let total = 0;
       for (let kill = 0; kill < KILLS; kill++) {
-        const { revision, session } = await killWhileAccepting(dir, 3 + ((kill * 37) % 400));
+        const child = await killWhileAccepting(dir, 3 + ((kill * 37) % 400));
         const store = await StateStore.open(dir, OWNER);
         const state = store.current();
         await store.close();
         total = state.version?.revision ?? 0;
-        assert.ok(total >= revision, `accepted ${revision}, found ${total}`);
-        assert.ok(state.session >= session, `welcomed to ${session}, found ${state.session}`);
+        assert.ok(total >= child.last('revision'), `accepted ${child.last('revision')}, found ${total}`);
+        assert.ok(state.session >= child.last('session'), `welcomed to ${child.last('session')}, found ${state.session}`);
         assertModel(state);
       }
       assert.ok(total > KILLS * 10, `${total} changes are too few to say anything`);
@@ -177,20 +188,73 @@ describe('the accepted state of an agent that is killed', () => {
     }
   });
 
-  /** Kills the child once it has printed `lines` lines. Returns the last revision and session that it said were durable. */
-  async function killWhileAccepting(dir: string, lines: number): Promise<{ revision: number; session: number }> {
-    const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(new URL('accepting-child.ts', import.meta.url)), dir],
-      { stdio: ['ignore', 'pipe', 'inherit'] });
-    const exited = once(child, 'close');
-    let text = '';
-    child.stdout.on('data', (chunk: Buffer) => {
-      text += chunk.toString();
-      if (text.split('\n').length > lines) child.kill('SIGKILL');
-    });
-    const [, signal] = await exited as [number | null, string | null];
-    assert.equal(signal, 'SIGKILL', 'the child ended by itself');
-    const last = (word: string): number => Number([...text.matchAll(new RegExp(`^${word} (\\d+)\\n`, 'gm'))].at(-1)?.[1] ?? 0);
-    return { revision: last('revision'), session: last('session') };
+  it('S5: accepts nothing that the disk does not confirm, and goes on when it confirms again', async function () {
+    this.timeout(60_000);
+    const dir = await mkdtemp(join(tmpdir(), 'portlease-state-'));
+    const library = join(dir, 'sync-fails.so');
+    const marker = join(dir, 'fails');
+    execFileSync('cc', ['-shared', '-fPIC', '-o', library, fileURLToPath(new URL('../journal/sync-fails.c', import.meta.url)), '-ldl']);
+    const child = new Child(join(dir, 'state'), { LD_PRELOAD: library, FAIL_SYNC: marker });
+    try {
+      await child.printed(/revision 30\n/);
+      await writeFile(marker, '');
+      await child.printed(/(refused\n){5}/);
+      const refused = child.text.indexOf('refused');
+      assert.doesNotMatch(child.text.slice(refused), /revision/, 'a change was accepted while the disk refused');
+      await rm(marker);
+      await child.printed(/refused\n(session \d+\n)?(revision \d+\n(session \d+\n)?){30}/);
+      await child.kill();
+      const store = await StateStore.open(join(dir, 'state'), OWNER);
+      assertModel(store.current());
+      assert.ok((store.current().version?.revision ?? 0) >= child.last('revision'));
+      await store.close();
+    } finally {
+      await child.kill();
+      await rm(dir, { recursive: true, force: true });
+    }
+  });
+
+  class Child {
+    text = '';
+    readonly #process: ChildProcess;
+    readonly #ended: Promise<unknown>;
+    readonly #more = new EventEmitter();
+
+    constructor(dir: string, env: Record<string, string> = {}) {
+      const script = fileURLToPath(new URL('accepting-child.ts', import.meta.url));
+      this.#process = spawn(process.execPath, ['--import', 'tsx', script, dir], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...env } });
+      this.#ended = once(this.#process, 'close').then(() => this.#more.emit('text'));
+      this.#process.stdout?.on('data', (chunk: Buffer) => {
+        this.text += chunk.toString();
+        this.#more.emit('text');
+      });
+    }
+
+    async printed(pattern: RegExp): Promise<void> {
+      const signal = AbortSignal.timeout(20_000);
+      while (!pattern.test(this.text)) {
+        assert.equal(this.#process.exitCode, null, 'the child ended by itself');
+        await once(this.#more, 'text', { signal });
+      }
+    }
+
+    async kill(): Promise<void> {
+      this.#process.kill('SIGKILL');
+      await this.#ended;
+    }
+
+    /** Last number that it printed after `word`. */
+    last(word: string): number {
+      return Number([...this.text.matchAll(new RegExp(`^${word} (\\d+)\n`, 'gm'))].at(-1)?.[1] ?? 0);
+    }
+  }
+
+  /** Kills the child once it has printed `lines` lines. */
+  async function killWhileAccepting(dir: string, lines: number): Promise<Child> {
+    const child = new Child(dir);
+    await child.printed(new RegExp(`(.*\n){${lines}}`));
+    await child.kill();
+    return child;
   }
 
   /** The child changes mapping r mod 50 at revision r. */
