@@ -1,6 +1,6 @@
 /** AllocatePorts: all the ports of an environment, or none. */
-import { covers } from '../../shared/ports.js';
-import { Draft, type Pick } from './draft.js';
+import { covers, MAX_PORT } from '../../shared/ports.js';
+import { Draft, type Ask, type Pick } from './draft.js';
 import { grant } from './leases.js';
 import { about, index, tellHost, vacate } from './mappings.js';
 import { isInForce } from './states.js';
@@ -23,15 +23,39 @@ export function allocate(state: State, command: AllocateCommand): Reply {
   if ('kind' in host) return host;
   const refusal = checkEnvironment(state, command);
   if (refusal !== undefined) return refusal;
-  const draft = new Draft(state, host, command);
-  const answers: Answer[] = [];
+  const asks: Ask[] = [];
   for (const [position, want] of command.wants.entries()) {
-    const outcome = takeWant(state, command, draft, want, `wants[${position}]`, answers);
+    const ask = askOf(state, command, want, `wants[${position}]`);
+    if ('kind' in ask) return ask;
+    asks.push(ask);
+  }
+  const draft = new Draft(state, host, command);
+  for (const ask of hardestFirst(asks)) {
+    const outcome = draft.take(ask);
     if (outcome === undefined) continue;
     draft.rollback();
     return outcome;
   }
-  return command.dryRun ? preview(state, command, draft, answers) : record(state, command, host, draft, answers);
+  const answers = asks.flatMap((ask) => answersOf(ask, draft));
+  return command.dryRun ? preview(state, command, draft, answers) : record(state, command, draft, answers);
+}
+
+/** Exact ports first, then long runs, so that no want takes what another one of the request cannot do without. */
+function hardestFirst(asks: readonly Ask[]): readonly Ask[] {
+  if (asks.length === 1) return asks;
+  const need = ({ want }: Ask): number => {
+    if (want.choice.kind === 'exact') return Infinity;
+    return want.contiguous && want.count > 1 ? want.count : want.choice.kind === 'preferred' ? 1 : 0;
+  };
+  return [...asks].sort((a, b) => (need(a) === need(b) ? 0 : need(b) - need(a)));
+}
+
+/** What the want gets, in order of index. */
+function answersOf({ want, had }: Ask, draft: Draft): Answer[] {
+  const picks = draft.picks.filter((pick) => pick.want === want);
+  if (had.length === 0) return picks;
+  const indexOf = (found: Answer): number => ('record' in found ? found.record.index : found.index);
+  return [...had, ...picks].sort((a, b) => indexOf(a) - indexOf(b));
 }
 
 /** The host, if new ports may be allocated on it. */
@@ -57,29 +81,28 @@ function checkEnvironment(state: State, command: AllocateCommand): Refusal | und
   return { kind: 'refused', reason: 'ENVIRONMENT_ELSEWHERE', message: `environment ${command.environment} is on host ${host}`, field: 'host', metadata: { host } };
 }
 
-function takeWant(state: State, command: AllocateCommand, draft: Draft, want: WantSpec, field: string, answers: Answer[]): Refusal | { kind: 'waiting' } | undefined {
+/** The want, if it can be asked of its pool. */
+function askOf(state: State, command: AllocateCommand, want: WantSpec, field: string): Ask | Refusal {
   const pool = poolOf(state, want, field);
   if ('kind' in pool) return pool;
-  if (want.protocol !== undefined && !covers(pool.spec.protocol, want.protocol)) {
-    return { kind: 'refused', reason: 'PROTOCOL_NOT_SERVED', message: `pool ${pool.spec.pool} serves ${pool.spec.protocol}, not ${want.protocol}`, field: `${field}.protocol`, metadata: { pool: pool.spec.pool } };
-  }
-  if (want.internalPort === 0 && pool.spec.defaultInternalPort === 0) {
-    return { kind: 'refused', reason: 'INVALID_FIELD', message: `pool ${pool.spec.pool} has no default internal port: name one`, field: `${field}.internal_port` };
-  }
-  if ((want.internalPort || pool.spec.defaultInternalPort) + want.count - 1 > 65_535) {
-    return { kind: 'refused', reason: 'INVALID_FIELD', message: `internal_port + count - 1 is above 65535`, field: `${field}.internal_port` };
-  }
+  const refusal = checkWant(want, pool, field);
+  if (refusal !== undefined) return refusal;
   const had = existing(state, command, want);
   for (const mapping of had) {
     const differs = difference(mapping.record, want, pool);
     if (differs !== undefined) return { kind: 'refused', reason: 'PORT_NAME_DIFFERS', message: `environment ${command.environment} has a port ${want.name} with another ${differs}`, field: `${field}.${differs}`, metadata: { mapping: mapping.record.mappingId } };
   }
-  answers.push(...had);
-  if (had.length >= want.count) return undefined;
-  const before = draft.picks.length;
-  const outcome = draft.take(want, pool, had.length, field);
-  if (outcome === undefined) answers.push(...draft.picks.slice(before));
-  return outcome;
+  return { want, field, pool, had };
+}
+
+function checkWant(want: WantSpec, { spec }: Pool, field: string): Refusal | undefined {
+  if (want.protocol !== undefined && !covers(spec.protocol, want.protocol)) {
+    return { kind: 'refused', reason: 'PROTOCOL_NOT_SERVED', message: `pool ${spec.pool} serves ${spec.protocol}, not ${want.protocol}`, field: `${field}.protocol`, metadata: { pool: spec.pool } };
+  }
+  const internalPort = want.internalPort === 0 ? spec.defaultInternalPort : want.internalPort;
+  const refuse = (message: string): Refusal => ({ kind: 'refused', reason: 'INVALID_FIELD', message, field: `${field}.internal_port` });
+  if (internalPort === 0) return refuse(`pool ${spec.pool} has no default internal port: name one`);
+  return internalPort + want.count - 1 > MAX_PORT ? refuse(`internal_port + count - 1 is above ${MAX_PORT}`) : undefined;
 }
 
 /** The mappings in force that the environment has under this port name, in order of index. */
@@ -112,7 +135,7 @@ function poolOf(state: State, want: WantSpec, field: string): Pool | Refusal {
   return fitting[0] ?? { kind: 'refused', reason: 'SERVICE_TYPE_UNKNOWN', message: `no pool of gateway ${state.gateway.gateway} serves ${type}`, field: `${field}.service_type`, metadata };
 }
 
-function record(state: State, command: AllocateCommand, host: Host, draft: Draft, answers: Answer[]): Reply {
+function record(state: State, command: AllocateCommand, draft: Draft, answers: Answer[]): Reply {
   const environment = environmentFor(state, command);
   for (const { holder, ports } of draft.grants) {
     for (let port = ports.first; port <= ports.last; port += 1) holder.free.remove(port);
@@ -121,7 +144,7 @@ function record(state: State, command: AllocateCommand, host: Host, draft: Draft
     for (const pick of picked) holder.free.remove(pick.port);
   }
   for (const mapping of draft.returning) vacate(state, mapping);
-  const mappings = answers.map((found) => ('record' in found ? found : makeMapping(state, command, host, environment, found)));
+  const mappings = answers.map((found) => ('record' in found ? found : makeMapping(state, command, environment, found)));
   for (const mapping of mappings) if (command.verify && !mapping.verify) askVerification(state, mapping);
   const request = { requestId: command.requestId, bodyHash: command.bodyHash, environment: command.environment, mappingIds: mappings.map(({ record: { mappingId } }) => mappingId), atMs: state.nowMs };
   const kept = { record: request, mappings };
@@ -151,11 +174,11 @@ function environmentFor(state: State, command: AllocateCommand): Environment {
   return environment;
 }
 
-function makeMapping(state: State, command: AllocateCommand, host: Host, environment: Environment, pick: Pick): Mapping {
+function makeMapping(state: State, command: AllocateCommand, environment: Environment, pick: Pick): Mapping {
   const { want, holder, port, protocol, internalPort } = pick;
   const mapping = index(state, {
     mappingId: state.newId('m'), environment: command.environment, tenant: command.tenant, name: want.name, index: pick.index,
-    space: holder.poolSpace.space.name, pool: holder.poolSpace.pool.spec.pool, host: host.record.host, port, protocol, target: want.target,
+    space: holder.poolSpace.space.name, pool: holder.poolSpace.pool.spec.pool, host: holder.host, port, protocol, target: want.target,
     internalPort, state: 'pending', reason: 'NOT_CONFIRMED_BY_HOST', epoch: state.gateway.epoch, generation: state.sequence,
     createdAtMs: state.nowMs, untilMs: 0, releasedSequence: 0,
   }, environment);

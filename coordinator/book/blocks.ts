@@ -69,19 +69,6 @@ export class Blocks {
     return true;
   }
 
-  /** Lowest first port of a run of free ports, not necessarily aligned. Costs O(number of blocks). */
-  findRun(length: number): number | undefined {
-    const blocks = [...this.all()].sort((a, b) => a.first - b.first);
-    let start = -1;
-    let end = -2;
-    for (const block of blocks) {
-      if (block.first !== end + 1) start = block.first;
-      end = block.last;
-      if (end - start + 1 >= length) return start;
-    }
-    return undefined;
-  }
-
   /** The free blocks, by order. */
   *all(): Generator<PortRange> {
     for (const [order, firsts] of this.free.entries()) {

@@ -51,11 +51,9 @@ export class FreePorts {
     return port;
   }
 
-  /** A run of `length` ports, taken out; returns its first port, or undefined. */
-  takeRun(length: number): number | undefined {
-    const first = this.set.findRun(length);
-    if (first !== undefined) for (let port = first; port < first + length; port += 1) this.remove(port);
-    return first;
+  /** Lowest first port of a run of `length` free ports, or undefined. */
+  findRun(length: number): number | undefined {
+    return this.set.findRun(length);
   }
 
   /** Free ports of first..last. */

@@ -1,7 +1,8 @@
 /** What a pool does when a host needs ports and none is unleased: calls idle ones back, reclaims what silent hosts do not use. */
-import type { PortRange } from '../../shared/ports.js';
+import { MAX_PORT, type PortRange } from '../../shared/ports.js';
 import { giveUp } from './mappings.js';
 import { transfer, withdraw } from './leases.js';
+import { PortSet } from './portset.js';
 import type { Holder, Lease, Mapping, PoolSpace, State } from './state.js';
 import type { Refusal } from './types.js';
 
@@ -27,25 +28,46 @@ export function callBack(state: State, needy: Holder, size: number): CallBack {
 export function callBackPort(state: State, needy: Holder, lease: Lease, port: number): CallBack {
   const state_ = lease.record.state;
   if (state_ === 'fencing' || state_ === 'withdrawing') return 'underWay';
-  if (!isDonor(state, lease.record.host) || lease.holder?.free.has(port) !== true) return 'nothing';
+  if (!mayCallBack(state, needy, lease, port)) return 'nothing';
   if (gatewayReady(state)) transfer(state, lease, { first: port, last: port }, needy);
   return 'underWay';
 }
 
-/** Takes every wholly idle lease of the pool back, so that its blocks merge again. */
-export function callBackIdleLeases(state: State, poolSpace: PoolSpace): CallBack {
+/** Another host has the port free and can be asked for it. */
+export function mayCallBack(state: State, needy: Holder, lease: Lease, port: number): boolean {
+  return lease.holder !== needy && isDonor(state, lease.record.host) && lease.holder?.free.has(port) === true;
+}
+
+/** Takes what other hosts have free of the run for `needy`; without a run, only what is on its way may help. */
+export function callBackRun(state: State, needy: Holder, first: number | undefined, length: number): CallBack {
   if (!state.shared) return 'nothing';
-  let found = hasWithdrawing(state, poolSpace);
-  if (!gatewayReady(state)) return found ? 'underWay' : 'nothing';
-  for (const holder of poolSpace.holders.values()) {
-    if (!isDonor(state, holder.host)) continue;
-    for (const lease of [...holder.leases]) {
-      if (!isIdle(state, lease)) continue;
-      withdraw(state, lease, lease.record);
-      found = true;
-    }
+  if (needy.fencing > 0 || hasWithdrawing(state, needy.poolSpace)) return 'underWay';
+  if (first === undefined) return 'nothing';
+  if (!gatewayReady(state)) return 'underWay';
+  const last = first + length - 1;
+  for (let port = first; port <= last; port += 1) {
+    const lease = state.leaseAt(needy.poolSpace.space, port);
+    if (lease === undefined || !mayCallBack(state, needy, lease, port)) continue;
+    let end = port;
+    while (end < Math.min(last, lease.record.last) && lease.holder?.free.has(end + 1) === true) end += 1;
+    transfer(state, lease, { first: port, last: end }, needy);
+    port = end;
   }
-  return found ? 'underWay' : 'nothing';
+  return needy.fencing > 0 ? 'underWay' : 'nothing';
+}
+
+/** Lowest first port of a run that the host has free or could be leased; 'withIdleElsewhere': or that other hosts can be asked for.
+ *  Costs O(ports of the pool): asked only when nothing cheaper helped. */
+export function findRun(state: State, needy: Holder, length: number, reach: 'own' | 'withIdleElsewhere'): number | undefined {
+  const { blocks, holders } = needy.poolSpace;
+  const ports = new PortSet();
+  for (const block of blocks.all()) ports.addRange(block.first, block.last);
+  for (const port of state.hosts.get(needy.host)?.occupied ?? []) ports.delete(port);
+  for (const holder of holders.values()) {
+    const within = holder === needy || (reach === 'withIdleElsewhere' && state.shared && isDonor(state, holder.host));
+    if (within) for (const port of holder.free.within(1, MAX_PORT)) ports.add(port);
+  }
+  return ports.findRun(length);
 }
 
 /** The lease is served, or expired, and nobody owns a port of it. */
@@ -125,7 +147,7 @@ export function idleElsewhere(state: State, needy: Holder, picked: readonly { po
   if (!state.shared) return undefined;
   for (const holder of needy.poolSpace.holders.values()) {
     if (holder === needy || !isDonor(state, holder.host)) continue;
-    for (const port of holder.free.within(1, 65_535)) if (!picked.some((pick) => pick.port === port)) return port;
+    for (const port of holder.free.within(1, MAX_PORT)) if (!picked.some((pick) => pick.port === port)) return port;
   }
   return undefined;
 }

@@ -23,10 +23,6 @@ function largestAligned(free: ReadonlySet<number>): number {
   return 0;
 }
 
-function lowestRun(free: ReadonlySet<number>, length: number): number | undefined {
-  return [...free].sort((a, b) => a - b).find((first) => Array.from({ length }, (_, i) => first + i).every((port) => free.has(port)));
-}
-
 const portsIn = ({ first, last }: PortRange): number[] => Array.from({ length: last - first + 1 }, (_, i) => first + i);
 
 function check(blocks: Blocks, free: ReadonlySet<number>): void {
@@ -95,16 +91,6 @@ describe('Blocks, against a Set of numbers', () => {
     }));
   });
 
-  it('finds the lowest run of free ports, aligned or not', () => {
-    fc.assert(fc.property(fc.array(command, { maxLength: 30 }), fc.integer({ min: 1, max: 80 }), (commands, length) => {
-      const blocks = new Blocks();
-      blocks.release(FIRST, LAST);
-      const free = new Set(portsIn({ first: FIRST, last: LAST }));
-      for (const step of commands) run(blocks, free, step);
-      assert.equal(blocks.findRun(length), lowestRun(free, length));
-    }));
-  });
-
   it('takes the smallest block that is large enough, lowest first, so that large ones stay whole', () => {
     const blocks = new Blocks();
     blocks.release(1_024, 1_024 + 63);
@@ -120,6 +106,5 @@ describe('Blocks, against a Set of numbers', () => {
     assert.equal(blocks.take(0), undefined);
     assert.equal(blocks.largest, 0);
     assert.equal(blocks.takeRange(1, 1), false);
-    assert.equal(blocks.findRun(1), undefined);
   });
 });

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { Book } from '../../../coordinator/book/book.js';
+import { StateDigest } from '../../../shared/digest.js';
 import type {
   AllocateCommand, Changes, Command, Confirmation, Decision, DesiredObject, MappingRecord, PoolSpec, Reply, StoredGateway, Timing, WantSpec,
 } from '../../../coordinator/book/types.js';
@@ -123,6 +124,18 @@ export class FakeAgent {
     this.kernel = new Map(this.objects);
   }
 
+  private digested = { revision: -1, hex: '' };
+
+  /** Digest of what it accepted, as its heartbeat carries it. */
+  digest(): string {
+    const revision = this.accepted?.revision ?? 0;
+    if (this.digested.revision === revision) return this.digested.hex;
+    const digest = new StateDigest();
+    for (const { key, version } of this.objects.values()) digest.add(key, version);
+    this.digested = { revision, hex: digest.hex() };
+    return this.digested.hex;
+  }
+
   confirmations(): Confirmation[] {
     const found: Confirmation[] = [];
     for (const object of this.kernel.values()) {
@@ -190,7 +203,7 @@ export class World {
 
   heartbeat(agent: FakeAgent): void {
     if (!agent.online) return;
-    const reply = this.decide({ kind: 'heartbeat', host: agent.host, session: agent.session, acceptedRevision: agent.accepted?.revision ?? 0, digest: '' });
+    const reply = this.decide({ kind: 'heartbeat', host: agent.host, session: agent.session, acceptedRevision: agent.accepted?.revision ?? 0, digest: agent.digest() });
     if (reply.kind === 'heartbeat' && (reply.staleSession || reply.rebuild)) this.hello(agent);
   }
 
