@@ -65,7 +65,7 @@ export type CoordinatorConfig = z.output<typeof schema>;
 
 /** Ports that no pool may have. */
 export function ownPortsOf({ grpc }: CoordinatorConfig['listen']): number[] {
-  return grpc.kind === 'tcp' && grpc.port !== 0 ? [grpc.port] : [];
+  return grpc.port === 0 ? [] : [grpc.port];
 }
 
 type Env = Readonly<Record<string, string | undefined>>;

@@ -12,7 +12,7 @@ import { SqliteJournal } from './journal/sqlite/journal.js';
 import { Gateways } from './keeper/gateways.js';
 import { packageFile, packageVersion } from './package-files.js';
 import { ADMISSION, Admission } from './rpc/admission.js';
-import { startServer, type RunningServer } from './rpc/server.js';
+import { startServer } from './rpc/server.js';
 import { applySeeds } from './seeds.js';
 
 export type CoordinatorOptions = {
@@ -32,21 +32,23 @@ export type RunningCoordinator = {
   close: () => Promise<void>;
 };
 
+type Closer = () => Promise<void> | void;
+
 const GRACE_MS = 3000;
 
 /** Resolves when the coordinator serves. Throws what is wrong with config, database or addresses. */
 export async function runCoordinator(options: CoordinatorOptions): Promise<RunningCoordinator> {
   const { config, log, env } = options;
-  const closers: (() => Promise<unknown>)[] = [];
+  const closers: Closer[] = [];
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => (closing ??= closeAll(closers, log));
   try {
     const notifier = createNotifier({ socket: env['NOTIFY_SOCKET'], log });
-    closers.push(() => notifier.stopping());
     const { server, gateways } = await start(options, closers);
     const stopFeeding = feedWatchdog({ ...options, gateways, feed: () => notifier.watchdog() });
-    closers.push(() => Promise.resolve(stopFeeding()));
+    closers.push(stopFeeding);
     await notifier.ready();
+    closers.push(() => notifier.stopping());
     log.info({ listen: endpointAddress(config.listen.grpc), port: server.port, unix: config.listen.unix, version: packageVersion() }, 'serving');
     return { port: server.port, close };
   } catch (error) {
@@ -55,19 +57,19 @@ export async function runCoordinator(options: CoordinatorOptions): Promise<Runni
   }
 }
 
-async function start({ config, log, clock, random }: CoordinatorOptions, closers: (() => Promise<unknown>)[]) {
+async function start({ config, log, clock, random }: CoordinatorOptions, closers: Closer[]) {
   const tls = config.tls === undefined ? undefined : tlsOf(config.tls);
   const verdict = listenPolicy({ endpoint: config.listen.grpc, tls: tls !== undefined, insecure: config.insecure });
   if (verdict.kind === 'warned') log.warn(verdict.warning);
   mkdirSync(path.dirname(config.database.path), { recursive: true, mode: 0o700 });
   const journal = await SqliteJournal.open({ path: config.database.path });
   closers.push(() => journal.close());
-  let server: RunningServer | undefined;
+  let tellHealth: (serving: boolean) => void = () => undefined;
   const { timing } = config;
-  const gateways = await Gateways.open({ journal, timing, clock, random, log, onHealth: (serving) => server?.setServing(serving) });
+  const gateways = await Gateways.open({ journal, timing, clock, random, log, onHealth: (serving) => { tellHealth(serving); } });
   closers.push(() => gateways.close());
   await applySeeds(gateways, config.gateways, log);
-  server = await startServer({
+  const server = await startServer({
     gateways, log, timing, clock, tls,
     listen: config.listen,
     admission: new Admission(ADMISSION, random),
@@ -78,9 +80,9 @@ async function start({ config, log, clock, random }: CoordinatorOptions, closers
     ownPorts: ownPortsOf(config.listen),
     descriptors: descriptors(log),
   });
-  server.setServing(gateways.serving);
-  const running = server;
-  closers.push(() => running.close(GRACE_MS));
+  tellHealth = server.setServing;
+  tellHealth(gateways.serving);
+  closers.push(() => server.close(GRACE_MS));
   return { server, gateways };
 }
 
@@ -113,8 +115,12 @@ function feedWatchdog({ env, clock, config, gateways, feed }: Watchdog): () => v
 }
 
 /** Last opened, first closed; each is closed even when another fails. */
-async function closeAll(closers: (() => Promise<unknown>)[], log: Log): Promise<void> {
+async function closeAll(closers: Closer[], log: Log): Promise<void> {
   for (const close of closers.splice(0).reverse()) {
-    await close().catch((error: unknown) => { log.error({ err: error }, 'something did not close'); });
+    try {
+      await close();
+    } catch (error) {
+      log.error({ err: error }, 'something did not close');
+    }
   }
 }

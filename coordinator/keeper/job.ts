@@ -12,8 +12,8 @@ export type CommandJob = {
   waitUntilMs: number;
   /** Was in a batch that the journal refused: commits in a transaction of its own, so that only the offender is refused. */
   alone: boolean;
-  /** Until then (clock) it waits for a host that has to say hello again, because the book was rebuilt under it; 0: it does not. */
-  patientUntilMs: number;
+  /** Was answered before its commit, because its time was up: must not be decided again. */
+  answered: boolean;
 };
 
 export type ReadJob = {

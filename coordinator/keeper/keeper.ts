@@ -12,14 +12,15 @@ import { nextDelayMs } from '../../shared/backoff.js';
 import type { Clock } from '../../shared/clock.js';
 import type { Log } from '../../shared/log.js';
 import type { Book } from '../book/book.js';
-import type { Command, Refusal, Reply, Scope, StoredGateway, Timing } from '../book/types.js';
+import type { Command, Reply, Scope, StoredGateway, Timing } from '../book/types.js';
 import { ConstraintViolated, SequenceConflict, type Journal } from '../journal/journal.js';
+import { Deciding, type Defect } from './deciding.js';
 import { readJob, refuseJob, type CommandJob, type Decided, type Job, type ReadJob } from './job.js';
 import { Parked } from './parked.js';
 import { commitBarrier, loadStored } from './recovery.js';
 import { journalUnavailable, notMade, Refused } from './refused.js';
 import { Sessions, staleSession } from './sessions.js';
-import { MappingWatchers, type Seen, type Watch } from './watchers.js';
+import { MappingWatchers, see, type Watch } from './watchers.js';
 
 export type KeeperOptions = {
   journal: Journal;
@@ -39,7 +40,6 @@ export type Ask = { command: Command; waitMs?: number; done: (reply: Reply) => v
 type State = 'serving' | 'rebuilding' | 'down' | 'closed';
 
 const MAX_IN_FLIGHT = 50_000;
-const NOTHING_SEEN: readonly Seen[] = [];
 
 export class Keeper {
   readonly gateway: string;
@@ -54,10 +54,7 @@ export class Keeper {
   #state: State = 'serving';
   /** Asked, not decided yet: only while the book is being rebuilt, or one command commits alone. */
   #jobs: Job[] = [];
-  /** Decided, not yet given to the journal. */
-  #batch: Decided[] = [];
-  #defect: { job: CommandJob; error: unknown } | undefined;
-  #progress = false;
+  #deciding: Deciding;
   #awake = false;
   readonly #ticker: NodeJS.Timeout;
   /** While commits fail: the last committed state, as far as it can be read. */
@@ -73,6 +70,7 @@ export class Keeper {
     this.#log = options.log.child({ gateway: this.gateway });
     this.#book = book;
     this.#committed = book.sequence;
+    this.#deciding = this.#decidingOn(book);
     this.#lastTickMs = options.clock.nowMs();
     this.#ticker = setInterval(() => this.#tick(), options.timing.heartbeatMs / 2);
   }
@@ -98,10 +96,10 @@ export class Keeper {
   /** `done` is called once, when the decision is durable. */
   ask({ command, waitMs = 0, done }: Ask): void {
     const nowMs = this.#options.clock.nowMs();
-    const job: CommandJob = { kind: 'command', command, done, waitUntilMs: nowMs + waitMs, alone: false, patientUntilMs: 0 };
+    const job: CommandJob = { kind: 'command', command, done, waitUntilMs: nowMs + waitMs, alone: false, answered: false };
     if (this.#state === 'down') return done(journalUnavailable('the last commit failed; the journal is being opened again'));
     if (this.#state === 'closed') return done(STOPPING);
-    if (this.#batch.length + this.#jobs.length >= MAX_IN_FLIGHT) return done(journalUnavailable(`${MAX_IN_FLIGHT} commands wait for the journal`));
+    if (this.#deciding.size + this.#jobs.length >= MAX_IN_FLIGHT) return done(journalUnavailable(`${MAX_IN_FLIGHT} commands wait for the journal`));
     this.#accept(job);
   }
 
@@ -141,10 +139,20 @@ export class Keeper {
     this.sessions.closeAll(STOPPING);
   }
 
+  #decidingOn(book: Book): Deciding {
+    return new Deciding(book, { clock: this.#options.clock, log: this.#log, watchers: this.#watchers, parked: this.#parked });
+  }
+
   #accept(job: Job): void {
     if (this.#jobs.length > 0 || this.#state !== 'serving') this.#jobs.push(job);
     else this.#decide(job);
     this.#wake();
+  }
+
+  #decide(job: Job): void {
+    const later = this.#deciding.decide(job);
+    if (later.length > 0) this.#jobs.push(...later);
+    if (this.#deciding.defect !== undefined) this.#state = 'rebuilding';
   }
 
   #wake(): void {
@@ -154,83 +162,29 @@ export class Keeper {
   }
 
   async #drive(): Promise<void> {
-    while (this.#state !== 'down' && (this.#batch.length > 0 || this.#jobs.length > 0)) {
+    while (this.#state !== 'down' && (this.#deciding.size > 0 || this.#jobs.length > 0 || this.#deciding.defect !== undefined)) {
       this.#decideJobs();
-      if (this.#defect === undefined) await this.#commit();
-      else {
-        this.#takeDefect(this.#defect);
-        await this.#rebuild([]);
-      }
+      const { defect } = this.#deciding;
+      if (defect === undefined) await this.#commit();
+      else await this.#rebuild(this.#takeDefect(defect));
     }
     this.#awake = false;
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 
   #decideJobs(): void {
-    while (this.#state === 'serving' && this.#defect === undefined) {
+    while (this.#state === 'serving') {
       const job = this.#jobs[0];
       const isAlone = job?.kind === 'command' && job.alone;
-      if (job === undefined || (isAlone && this.#batch.length > 0)) return;
+      if (job === undefined || (isAlone && this.#deciding.size > 0)) return;
       this.#jobs.shift();
       this.#decide(job);
       if (isAlone) return;
     }
   }
 
-  #decide(job: Job): void {
-    if (job.kind === 'read') this.#decideRead(job);
-    else this.#decideCommand(job);
-    while (this.#progress && this.#parked.size > 0 && this.#defect === undefined) {
-      this.#progress = false;
-      const waiting = this.#parked.takeAll();
-      for (const parked of waiting) this.#decideAgain(parked);
-    }
-    this.#progress = false;
-  }
-
-  #decideRead(job: ReadJob): void {
-    try {
-      this.#batch.push({ job, answer: job.look(this.#book) });
-    } catch (error) {
-      this.#log.error({ err: error }, 'a read failed');
-      job.refuse(notMade('the read failed'));
-    }
-  }
-
-  #decideAgain(job: CommandJob): void {
-    if (this.#defect !== undefined || job.alone) this.#jobs.push(job);
-    else this.#decideCommand(job);
-  }
-
-  #decideCommand(job: CommandJob): void {
-    const nowMs = this.#options.clock.nowMs();
-    try {
-      const { reply, pushes, touchedMappings, progress } = this.#book.decide(job.command, nowMs);
-      this.#progress ||= progress;
-      const seen = this.#watchers.empty ? NOTHING_SEEN : this.#seen(touchedMappings);
-      this.#batch.push({ job, reply: this.#hasToWait(job, reply, nowMs) ? undefined : reply, pushes, seen });
-    } catch (error) {
-      this.#defect = { job, error };
-      this.#state = 'rebuilding';
-    }
-  }
-
-  #seen(touched: readonly string[]): readonly Seen[] {
-    return touched.filter((id) => this.#watchers.has(id)).map((id) => see(this.#book, id));
-  }
-
-  #hasToWait(job: CommandJob, reply: Reply, nowMs: number): boolean {
-    const isWaiting = reply.kind === 'waiting';
-    const isPatient = reply.kind === 'refused' && reply.reason === 'HOST_NOT_READY' && job.patientUntilMs > nowMs;
-    if (!isWaiting && !isPatient) return false;
-    const untilMs = isPatient ? job.patientUntilMs : job.waitUntilMs;
-    this.#parked.park(job, { forMs: Math.max(0, untilMs - nowMs), atEnd: isPatient ? reply : NOT_FENCED });
-    return true;
-  }
-
   async #commit(): Promise<void> {
-    const batch = this.#batch;
-    this.#batch = [];
+    const batch = this.#deciding.takeBatch();
     const changes = this.#book.takeChanges();
     if (changes !== undefined) {
       try {
@@ -242,7 +196,13 @@ export class Keeper {
         return;
       }
     }
-    for (const decided of batch) this.#release(decided);
+    for (const decided of batch) {
+      try {
+        this.#release(decided);
+      } catch (error) {
+        this.#log.error({ err: error }, 'an answer could not be given out');
+      }
+    }
   }
 
   #release(decided: Decided): void {
@@ -255,51 +215,51 @@ export class Keeper {
 
   /** The batch that the journal refused: a command that was alone in it is the offender, else each commits alone. */
   #takeRefused(batch: readonly Decided[], error: ConstraintViolated): Job[] {
-    const commands = batch.map(({ job }) => job).filter((job) => job.kind === 'command');
+    const again = this.#undecide(batch);
+    const commands = again.filter((job) => job.kind === 'command');
     this.#log.error({ err: error, commands: commands.map(({ command }) => command.kind) }, 'the journal refused a batch of decisions');
-    const [first, ...others] = commands;
-    if (first !== undefined && others.length === 0) {
-      first.done(notMade('the journal refused the decision'));
-      return batch.map(({ job }) => job).filter((job) => job !== first);
-    }
     for (const job of commands) job.alone = true;
-    return batch.map(({ job }) => job);
+    const [offender, ...others] = commands;
+    if (offender === undefined || others.length > 0) return again;
+    offender.done(notMade('the journal refused the decision'));
+    return again.filter((job) => job !== offender);
   }
 
-  /** The command that the book could not decide is refused; all that shared its memory is decided again. */
-  #takeDefect({ job, error }: { job: CommandJob; error: unknown }): void {
-    this.#defect = undefined;
+  /** The jobs of a batch that is lost, as far as they still want an answer. */
+  #undecide(batch: readonly Decided[]): Job[] {
+    const jobs = batch.map(({ job }) => job);
+    for (const job of jobs) if (job.kind === 'command') this.#parked.take(job);
+    return jobs.filter((job) => job.kind === 'read' || !job.answered);
+  }
+
+  /** The command that the book could not decide is refused; what shared its memory is decided again. */
+  #takeDefect({ job, error }: Defect): Job[] {
     this.#log.error({ err: error, command: job.command.kind }, 'the book could not decide a command');
     job.done(notMade('the command could not be decided'));
+    return [];
   }
 
   /** Throws the book away, builds it from what is stored, and decides `again` and all that was not committed once more. */
   async #rebuild(again: readonly Job[]): Promise<void> {
     this.#state = 'rebuilding';
-    const jobs = [...again, ...this.#batch.map(({ job }) => job)];
-    this.#batch = [];
+    this.#jobs = [...again, ...this.#undecide(this.#deciding.takeBatch()), ...this.#jobs];
     this.sessions.closeAll(staleSession('the book was built again from the journal'));
     try {
       this.#serve(this.#options.restore(await loadStored(this.#options.journal, this.gateway)));
+      this.#deciding.patientUntilMs = this.#options.clock.nowMs() + this.#options.timing.suspectMs;
     } catch (error) {
-      this.#jobs = [...jobs, ...this.#jobs];
-      return this.#fail([], error);
+      this.#fail([], error);
     }
-    const patientUntilMs = this.#options.clock.nowMs() + this.#options.timing.suspectMs;
-    for (const job of jobs) if (job.kind === 'command') job.patientUntilMs = patientUntilMs;
-    this.#jobs = [...jobs, ...this.#jobs];
   }
 
   /** The outcome of a commit is not known: everything in flight is told so, and nothing is decided until a barrier is committed. */
   #fail(batch: readonly Decided[], error: unknown): void {
-    this.#log.error({ err: error, inFlight: batch.length + this.#batch.length + this.#jobs.length }, 'a commit failed');
+    const jobs = [...this.#undecide([...batch, ...this.#deciding.takeBatch()]), ...this.#jobs, ...this.#parked.takeAll()];
+    this.#log.error({ err: error, inFlight: jobs.length }, 'a commit failed');
     this.#state = 'down';
-    this.#defect = undefined;
+    this.#jobs = [];
     this.#options.onHealth(false);
     const refusal = journalUnavailable('the commit failed, or its outcome is not known');
-    const jobs = [...batch.map(({ job }) => job), ...this.#batch.map(({ job }) => job), ...this.#jobs, ...this.#parked.takeAll()];
-    this.#batch = [];
-    this.#jobs = [];
     for (const job of jobs) refuseJob(job, refusal);
     this.#watchers.lose(refusal);
     this.sessions.closeAll(refusal);
@@ -317,7 +277,7 @@ export class Keeper {
         await this.#view;
         this.#serve(restore(await commitBarrier(journal, stored, { newEpoch: false })));
         this.#log.info({ attempt }, 'commits work again');
-        return onHealth(true);
+        onHealth(true); return;
       } catch (error) {
         if (error instanceof SequenceConflict) stored = undefined;
         this.#log.warn({ err: error, attempt }, 'the journal cannot commit yet');
@@ -338,6 +298,7 @@ export class Keeper {
   #serve(book: Book): void {
     this.#book = book;
     this.#committed = book.sequence;
+    this.#deciding = this.#decidingOn(book);
     this.#view = undefined;
     this.#state = 'serving';
   }
@@ -351,13 +312,3 @@ export class Keeper {
 }
 
 const STOPPING = journalUnavailable('the coordinator is stopping');
-
-const NOT_FENCED: Refusal = {
-  kind: 'refused', reason: 'GATEWAY_NOT_READY', retryAfterMs: 1000,
-  message: 'the ports cannot be served yet: the host has not applied its state, or the gateway has not confirmed that their former host is cut off',
-};
-
-function see(book: Book, mappingId: string): Seen {
-  const mapping = book.mapping(mappingId);
-  return { mappingId, mapping: mapping && { ...mapping }, verified: mapping !== undefined && book.isVerified(mappingId) };
-}

@@ -17,9 +17,16 @@ export class Parked {
   park(job: CommandJob, { forMs, atEnd }: { forMs: number; atEnd: Refusal }): void {
     const timer = setTimeout(() => {
       this.#places.delete(job);
+      job.answered = true;
       job.done(atEnd);
     }, Math.min(forMs, LONGEST_TIMER_MS));
     this.#places.set(job, { atEnd, timer });
+  }
+
+  /** Takes one out, if it is here. */
+  take(job: CommandJob): void {
+    clearTimeout(this.#places.get(job)?.timer);
+    this.#places.delete(job);
   }
 
   /** Takes all of them out, in the order in which they came. */

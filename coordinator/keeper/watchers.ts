@@ -1,4 +1,5 @@
 /** Who waits for a mapping to change. */
+import type { Book } from '../book/book.js';
 import type { MappingRecord, Refusal } from '../book/types.js';
 
 /** A mapping as it was at a durable book sequence; `mapping` is undefined when the book no longer has it. */
@@ -48,4 +49,9 @@ export class MappingWatchers {
     this.#watches.clear();
     for (const watch of watches) watch.onLost(refusal);
   }
+}
+
+/** The mapping as the book has it now: let out only when that is durable. */
+export function see(book: Book, mappingId: string): Seen {
+  return { mappingId, mapping: book.mapping(mappingId), verified: book.isVerified(mappingId) };
 }

@@ -73,7 +73,7 @@ export async function noteRefusal({ gateways, log }: Services, refused: Attempt 
   const known = reasonOf(error);
   const keeper = gateways.ofEnvironment(environment) ?? gateways.all()[0];
   if (known === undefined || error instanceof RefusedByBook) return;
-  if (keeper === undefined) return log.warn({ actor, action, reason: known.reason }, 'refused; there is no gateway whose audit could tell');
+  if (keeper === undefined) { log.warn({ actor, action, reason: known.reason }, 'refused; there is no gateway whose audit could tell'); return; }
   await keeper.submit({
     kind: 'noteRefusal', actor, action, reason: known.reason, detail: JSON.stringify({ fields: known.fields }),
     environment: isDnsLabel(environment) ? environment : '',

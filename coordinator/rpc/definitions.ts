@@ -1,5 +1,5 @@
 /** Service definitions whose messages are checked for size and form, so that the caller learns what is wrong instead of INTERNAL. */
-import type { MethodDefinition, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import { InvalidField } from '../../shared/invalid.js';
 
 /** In place of a request that could not be read. */
@@ -18,7 +18,7 @@ export function readable<Message>(message: Message): Message {
 }
 
 /** Requests of more than `maxBytes`, and bytes that are no such message, arrive as Unreadable: handlers ask `readable`. */
-export function checked<Definition extends ServiceDefinition<UntypedServiceImplementation>>(definition: Definition, maxBytes: number): Definition {
+export function checked<Definition extends ServiceDefinition>(definition: Definition, maxBytes: number): Definition {
   const methods = Object.entries(definition).map(([name, method]) => [name, checkedMethod(method, maxBytes)] as const);
   return Object.fromEntries(methods) as unknown as Definition;
 }

@@ -179,6 +179,7 @@ export function parsePoolUpdate({ pool, updateMask }: UpdatePoolRequest): { gate
   }
   checks.done();
   const { gateway, spec } = parsePool(pool, new Set(paths));
-  const change = Object.fromEntries(paths.map((path) => [UPDATABLE[path], spec[UPDATABLE[path] as keyof PoolSpec]]));
-  return { gateway, pool: spec.pool, change: change as Partial<Omit<PoolSpec, 'pool'>> };
+  const fields = paths.map((path) => UPDATABLE[path]).filter((field) => field !== undefined);
+  const change: Partial<Omit<PoolSpec, 'pool'>> = Object.fromEntries(fields.map((field) => [field, spec[field]]));
+  return { gateway, pool: spec.pool, change };
 }

@@ -1,6 +1,6 @@
 /** Requests of PortService, checked field by field. Each parser throws InvalidRequest with all that is wrong. */
 import { hash, randomUUID } from 'node:crypto';
-import { MappingState as WireState, Wait as WireWait, type Target as WireTarget } from '../../shared/gen/portlease/v1/common.js';
+import { MappingState as WireState, Protocol as WireProtocol, Wait as WireWait, type Target as WireTarget } from '../../shared/gen/portlease/v1/common.js';
 import type {
   AllocatePortsRequest, ListEnvironmentsRequest, ListMappingsRequest, MoveEnvironmentRequest, ReleasePortsRequest, Want,
 } from '../../shared/gen/portlease/v1/ports.js';
@@ -86,7 +86,7 @@ function parseWant(want: Want, i: number, checks: Checks): WantSpec {
   return {
     name: want.name,
     source: parseSource(want, i, checks),
-    protocol: want.protocol === 0 ? undefined : checks.take<Protocol | undefined>(() => optionalProtocolFromWire(want.protocol, `wants[${i}].protocol`), undefined),
+    protocol: want.protocol === WireProtocol.PROTOCOL_UNSPECIFIED ? undefined : checks.take<Protocol | undefined>(() => optionalProtocolFromWire(want.protocol, `wants[${i}].protocol`), undefined),
     count,
     contiguous: want.contiguous,
     target: parseTarget(want.target, () => `wants[${i}].target`, checks),
@@ -234,7 +234,7 @@ export type MappingFilter = Pick<ListMappingsRequest, 'tenant' | 'gateway' | 'po
 
 export function parseMappingFilter(request: ListMappingsRequest): MappingFilter {
   const checks = new Checks();
-  if (WireState[request.state] === undefined) checks.add('state', `${String(request.state)} is not a value of MappingState`);
+  if (!(request.state in WireState)) checks.add('state', `${String(request.state)} is not a value of MappingState`);
   if (request.port > MAX_PORT) checks.add('port', `${request.port} is not a port: 1-${MAX_PORT}, or 0 for all`);
   const filter = {
     tenant: checks.optionalLabel(request.tenant, 'tenant'),

@@ -1,5 +1,5 @@
 /** Waits until mappings are what a caller asked for, the host refuses one, the caller goes, or the time is up. */
-import type { MappingRecord, Refusal } from '../book/types.js';
+import type { MappingRecord, MappingState, Refusal } from '../book/types.js';
 import type { Keeper } from '../keeper/keeper.js';
 import type { Seen } from '../keeper/watchers.js';
 
@@ -18,19 +18,14 @@ type Step = 'there' | 'notYet' | 'blocked' | 'gone';
 
 export function stepOf({ mapping, verified }: Seen, goal: Goal): Step {
   const state = mapping?.state ?? 'released';
-  const isReleased = state === 'released' || state === 'quarantined';
-  if (goal === 'released') return isReleased ? 'there' : 'notYet';
-  switch (state) {
-    case 'live': return goal === 'live' || verified || mapping?.protocol === 'udp' ? 'there' : 'notYet';
-    case 'pending':
-    case 'held': return 'notYet';
-    case 'blocked': return 'blocked';
-    case 'releasing':
-    case 'quarantined':
-    case 'released': return 'gone';
-    default: return state satisfies never;
-  }
+  if (goal === 'released') return STEP_TO_LIVE[state] === 'gone' && state !== 'releasing' ? 'there' : 'notYet';
+  const isUnverified = state === 'live' && goal === 'verified' && !verified && mapping?.protocol !== 'udp';
+  return isUnverified ? 'notYet' : STEP_TO_LIVE[state];
 }
+
+const STEP_TO_LIVE: Record<MappingState, Step> = {
+  live: 'there', pending: 'notYet', held: 'notYet', blocked: 'blocked', releasing: 'gone', quarantined: 'gone', released: 'gone',
+};
 
 export type Caller = { readonly cancelled: boolean; once(event: 'cancelled', listener: () => void): unknown };
 

@@ -1,0 +1,101 @@
+/** A journal in memory that fails when it is told to. What was appended is kept as the SQLite journal keeps it. */
+import type { AuditRecord, Changes, GatewayRecord, StoredGateway } from '../../../coordinator/book/types.js';
+import { SequenceConflict, type Journal } from '../../../coordinator/journal/journal.js';
+
+type Tables = {
+  gateway: GatewayRecord;
+  pools: Map<string, StoredGateway['pools'][number]>;
+  hosts: Map<string, StoredGateway['hosts'][number]>;
+  leases: Map<string, StoredGateway['leases'][number]>;
+  environments: Map<string, StoredGateway['environments'][number]>;
+  mappings: Map<string, StoredGateway['mappings'][number]>;
+  requests: Map<string, StoredGateway['requests'][number]>;
+};
+
+/** What an append does instead of succeeding; 'lands': it is written, and the failure is thrown all the same. */
+type Fault = { error: Error; lands?: boolean };
+
+export class MemoryJournal implements Journal {
+  readonly audits: AuditRecord[] = [];
+  readonly appended: Changes[] = [];
+  /** Asked before each append and barrier; undefined: it succeeds. */
+  faultOf: (changes: Changes | undefined) => Fault | undefined = () => undefined;
+  #gate: Promise<void> = Promise.resolve();
+  readonly #tables = new Map<string, Tables>();
+
+  /** Appends wait until the result is called. */
+  hold(): () => void {
+    let open!: () => void;
+    this.#gate = new Promise((resolve) => { open = resolve; });
+    return open;
+  }
+
+  gateways(): Promise<GatewayRecord[]> {
+    return Promise.resolve([...this.#tables.values()].map(({ gateway }) => ({ ...gateway })));
+  }
+
+  load(gateway: string): Promise<StoredGateway | undefined> {
+    const tables = this.#tables.get(gateway);
+    if (tables === undefined) return Promise.resolve(undefined);
+    const { pools, hosts, leases, environments, mappings, requests } = tables;
+    const all = <T>(map: Map<string, T>): T[] => [...map.values()];
+    return Promise.resolve(structuredClone({
+      gateway: tables.gateway, pools: all(pools), hosts: all(hosts), leases: all(leases), environments: all(environments),
+      mappings: all(mappings), requests: all(requests),
+    }));
+  }
+
+  async append(gateway: string, expectedSequence: number, changes: Changes): Promise<void> {
+    const copy = structuredClone(changes);
+    await this.#gate;
+    const tables = this.#tables.get(gateway);
+    if (tables?.gateway.sequence !== expectedSequence) throw new SequenceConflict(`at ${tables?.gateway.sequence ?? -1}, not ${expectedSequence}`);
+    const fault = this.faultOf(copy);
+    if (fault === undefined || fault.lands === true) this.#write(tables, copy);
+    if (fault !== undefined) throw fault.error;
+  }
+
+  async barrier(gateway: string, expectedSequence: number, record: GatewayRecord): Promise<void> {
+    const tables = this.#tables.get(gateway);
+    if (tables?.gateway.sequence !== expectedSequence) throw new SequenceConflict('the barrier came too late');
+    const fault = this.faultOf(undefined);
+    if (fault !== undefined) throw fault.error;
+    await Promise.resolve();
+    tables.gateway = { ...record };
+  }
+
+  createGateway(record: GatewayRecord): Promise<void> {
+    this.#tables.set(record.gateway, {
+      gateway: { ...record }, pools: new Map(), hosts: new Map(), leases: new Map(), environments: new Map(), mappings: new Map(), requests: new Map(),
+    });
+    return Promise.resolve();
+  }
+
+  deleteGateway(gateway: string): Promise<void> {
+    this.#tables.delete(gateway);
+    return Promise.resolve();
+  }
+
+  listAudits(): Promise<never[]> { return Promise.resolve([]); }
+  listEvents(): Promise<never[]> { return Promise.resolve([]); }
+  purge(): Promise<number> { return Promise.resolve(0); }
+  status(): string { return 'ok'; }
+  close(): Promise<void> { return Promise.resolve(); }
+
+  #write(tables: Tables, changes: Changes): void {
+    this.appended.push(changes);
+    this.audits.push(...changes.audits);
+    tables.gateway = changes.gateway;
+    for (const name of changes.removedPools) tables.pools.delete(name);
+    for (const name of changes.removedHosts) tables.hosts.delete(name);
+    for (const id of changes.removedLeases) tables.leases.delete(id);
+    for (const name of changes.removedEnvironments) tables.environments.delete(name);
+    for (const id of changes.removedRequests) tables.requests.delete(id);
+    for (const row of changes.pools) tables.pools.set(row.pool, row);
+    for (const row of changes.hosts) tables.hosts.set(row.host, row);
+    for (const row of changes.leases) tables.leases.set(row.leaseId, row);
+    for (const row of changes.environments) tables.environments.set(row.environment, row);
+    for (const row of changes.mappings) tables.mappings.set(row.mappingId, row);
+    for (const row of changes.requests) tables.requests.set(row.requestId, row);
+  }
+}
