@@ -34,36 +34,58 @@ export function renderSets(spec: RulesSpec): WantedSets {
   return sets;
 }
 
-/** Own sets in the output of `ipset save`. */
+/** Own sets in the output of `ipset save`. Sets of ports can have 65,535 lines: they are read without cutting the text into lines. */
 export function parseSets(text: string): ObservedSets {
   const sets = new Map<string, ObservedSet>();
-  let prefix = '';
-  let ports: { first: number; last: number }[] | undefined;
-  let addresses: Set<string> | undefined;
-  for (const line of text.split('\n')) {
-    if (line.startsWith('create ')) {
-      const [, name = '', type = ''] = line.split(' ');
-      prefix = `add ${name} `;
-      ports = type === 'bitmap:port' ? [] : undefined;
-      addresses = type === 'hash:ip' ? new Set() : undefined;
-      const members: Members = ports !== undefined ? { kind: 'ports', ports }
-        : addresses !== undefined ? { kind: 'addresses', addresses } : { kind: 'others' };
-      if (name.startsWith(OWN_SET_PREFIX)) sets.set(name, { type, members });
-      else ports = addresses = undefined;
-    } else if (ports !== undefined && line.startsWith(prefix)) {
-      takePort(ports, Number.parseInt(line.slice(prefix.length), 10));
-    } else if (addresses !== undefined && line.startsWith(prefix)) {
-      addresses.add(line.slice(prefix.length).split(' ', 1)[0] as string);
-    }
+  for (let at = 0; at < text.length; ) {
+    const end = endOfLine(text, at);
+    const [word, name = '', type = ''] = text.slice(at, end).split(' ');
+    at = end + 1;
+    if (word !== 'create' || !name.startsWith(OWN_SET_PREFIX)) continue;
+    const own = { text, prefix: `add ${name} `, at };
+    if (type === 'bitmap:port') sets.set(name, { type, members: { kind: 'ports', ports: readPorts(own) } });
+    else if (type === 'hash:ip') sets.set(name, { type, members: { kind: 'addresses', addresses: readAddresses(own) } });
+    else sets.set(name, { type, members: { kind: 'others' } });
+    at = own.at;
   }
   return sets;
 }
 
+/** Where in the text the members of one set are read; `at` moves on. */
+type Reading = { readonly text: string; readonly prefix: string; at: number };
+
+function endOfLine(text: string, from: number): number {
+  const end = text.indexOf('\n', from);
+  return end < 0 ? text.length : end;
+}
+
 /** `ipset save` prints a bitmap in order. */
-function takePort(ports: { first: number; last: number }[], port: number): void {
-  const before = ports.at(-1);
-  if (before !== undefined && before.last === port - 1) before.last = port;
-  else ports.push({ first: port, last: port });
+function readPorts(reading: Reading): PortRange[] {
+  const { text, prefix } = reading;
+  const ports: { first: number; last: number }[] = [];
+  let before: { first: number; last: number } | undefined;
+  while (text.startsWith(prefix, reading.at)) {
+    let port = 0;
+    let at = reading.at + prefix.length;
+    for (let digit = text.charCodeAt(at) - ZERO; digit >= 0 && digit <= 9; digit = text.charCodeAt(++at) - ZERO) port = port * 10 + digit;
+    if (before?.last === port - 1) before.last = port;
+    else ports.push(before = { first: port, last: port });
+    reading.at = endOfLine(text, at) + 1;
+  }
+  return ports;
+}
+
+const ZERO = 0x30;
+
+function readAddresses(reading: Reading): Set<string> {
+  const { text, prefix } = reading;
+  const addresses = new Set<string>();
+  while (text.startsWith(prefix, reading.at)) {
+    const end = endOfLine(text, reading.at);
+    addresses.add(text.slice(reading.at + prefix.length, end).split(' ', 1)[0] as string);
+    reading.at = end + 1;
+  }
+  return addresses;
 }
 
 export function planSets(wanted: WantedSets, observed: ObservedSets): SetPlan {

@@ -89,6 +89,11 @@ export class Bench {
     return this.guest(place).tell({ do: 'ask', transport, address: to[0], port: to[1], ...more });
   }
 
+  /** True when nothing answers for a while: long enough for an answer over these cables. */
+  async isSilent(place: Place, transport: 'tcp' | 'udp', to: readonly [address: string, port: number], more: Record<string, unknown> = {}): Promise<boolean> {
+    return await this.ask(place, transport, to, { timeoutMs: 300, ...more }) === 'silent';
+  }
+
   /** Input of `iptables-restore --noflush`. */
   async rules(script: string, tool = 'iptables-restore'): Promise<void> {
     await this.onHost(tool, ['--noflush'], { stdin: script });

@@ -154,11 +154,11 @@ describe('rules beside Docker', () => {
     assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, 30_001]), `target sees ${ADDRESS.client.v4}`);
     assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, 8_099]), `other sees ${ADDRESS.client.v4}`);
     await bench.onHost('iptables', ['-F']);
-    assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, 30_001]), 'silent');
+    assert.ok(await bench.isSilent('client', 'tcp', [ADDRESS.host.v4, 30_001]));
     await driver.apply(asked, { observe: true });
     assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, 30_001]), `target sees ${ADDRESS.client.v4}`);
     await driver.removeAll();
     assert.doesNotMatch(await picture(bench), /portlease/i);
-    assert.equal(await bench.ask('client', 'tcp', [ADDRESS.host.v4, 8_099]), 'silent', "Docker's own accepts were flushed above");
+    assert.ok(await bench.isSilent('client', 'tcp', [ADDRESS.host.v4, 8_099]), "Docker's own accepts were flushed above");
   });
 });

@@ -25,7 +25,7 @@ const listen = {
 
 // Asks once on a new connection: the answer, or 'refused' or 'silent'.
 const ask = {
-  tcp: ({ port, address, from, timeoutMs = 400, keep }) => new Promise(resolve => {
+  tcp: ({ port, address, from, timeoutMs = 5_000, keep }) => new Promise(resolve => {
     const socket = createConnection({ port, host: address, localAddress: from });
     const end = answer => { clearTimeout(timer); if (keep === undefined) socket.destroy(); resolve(answer); };
     const timer = setTimeout(() => { socket.destroy(); resolve('silent'); }, timeoutMs);
@@ -34,7 +34,7 @@ const ask = {
     socket.on('error', error => { clearTimeout(timer); resolve(error.code === 'ECONNREFUSED' ? 'refused' : error.code); });
     if (keep !== undefined) open.set(keep, socket);
   }),
-  udp: ({ port, address, from, fromPort, timeoutMs = 400 }) => new Promise(resolve => {
+  udp: ({ port, address, from, fromPort, timeoutMs = 5_000 }) => new Promise(resolve => {
     const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
     const end = answer => { clearTimeout(timer); socket.close(); resolve(answer); };
     const timer = setTimeout(() => end('silent'), timeoutMs);
@@ -45,7 +45,7 @@ const ask = {
 };
 
 // Asks again on a kept TCP connection.
-const again = ({ keep, timeoutMs = 400 }) => new Promise(resolve => {
+const again = ({ keep, timeoutMs = 5_000 }) => new Promise(resolve => {
   const socket = open.get(keep);
   const timer = setTimeout(() => resolve('silent'), timeoutMs);
   socket.once('data', data => { clearTimeout(timer); resolve(data.toString().trim()); });

@@ -67,7 +67,7 @@ describe('traffic through the rules', function () {
     });
 
     it(`${what} of a leased port without a mapping reaches no listener, from anywhere`, async () => {
-      for (const from of ['client', 'host', 'target'] as const) assert.equal(await at(LEASED, from), 'silent', from);
+      for (const from of ['client', 'host', 'target'] as const) assert.ok(await bench.isSilent(from, transport, [ADDRESS.host[family], LEASED]), from);
     });
 
     it(`${what} of other ports is not touched`, async () => {
@@ -85,15 +85,15 @@ describe('traffic through the rules', function () {
 
   it('from an entry of the cut set is dropped when it is new', async () => {
     await bench.listen('client', 'udp', 5_000, ADDRESS.client.v4);
-    const push = (fromPort: number): Promise<string> => bench.ask('host', 'udp', [ADDRESS.client.v4, 5_000], { fromPort, from: ADDRESS.host.v4 });
-    assert.equal(await push(6_001), `client sees ${ADDRESS.host.v4}`);
+    const push = (fromPort: number) => ['host', 'udp', [ADDRESS.client.v4, 5_000], { fromPort, from: ADDRESS.host.v4 }] as const;
+    assert.equal(await bench.ask(...push(6_001)), `client sees ${ADDRESS.host.v4}`);
     await bench.onHost('ipset', ['add', 'portlease-cut4', `${ADDRESS.host.v4},udp:6002`, 'timeout', '60']);
-    assert.notEqual(await push(6_002), `client sees ${ADDRESS.host.v4}`);
+    assert.ok(await bench.isSilent(...push(6_002)));
     await bench.listen('host', 'udp', FREE + 1, ADDRESS.host.v4);
     await bench.onHost('ipset', ['add', 'portlease-cut4', `${ADDRESS.client.v4},udp:6003`, 'timeout', '60']);
-    const call = (fromPort: number): Promise<string> => bench.ask('client', 'udp', [ADDRESS.host.v4, FREE + 1], { fromPort, from: ADDRESS.client.v4 });
-    assert.equal(await call(6_003), 'silent');
-    assert.equal(await call(6_004), `host sees ${ADDRESS.client.v4}`);
+    const call = (fromPort: number) => ['client', 'udp', [ADDRESS.host.v4, FREE + 1], { fromPort, from: ADDRESS.client.v4 }] as const;
+    assert.ok(await bench.isSilent(...call(6_003)));
+    assert.equal(await bench.ask(...call(6_004)), `host sees ${ADDRESS.client.v4}`);
     assert.equal((await driver.apply(spec, { observe: true })).changed, 0, 'entries of the cut set belong to others');
   });
 
@@ -122,7 +122,7 @@ describe('traffic through the rules', function () {
     for (const tool of ['iptables', 'ip6tables']) await bench.onHost(tool, ['-t', 'nat', '-F']);
     for (const [transport, family] of EVERY) {
       for (const from of ['client', 'host', 'target'] as const) {
-        assert.equal(await bench.ask(from, transport, [ADDRESS.host[family], MAPPED]), 'silent', `${transport} ${family} ${from}`);
+        assert.ok(await bench.isSilent(from, transport, [ADDRESS.host[family], MAPPED]), `${transport} ${family} ${from}`);
       }
     }
     const { changed, repaired } = await driver.apply(spec, { observe: true });
