@@ -7,7 +7,7 @@ import { isTargetAddress } from '../shared/names.js';
 import { listenPolicy } from '../shared/tls.js';
 import { BOOT_ID_PATH } from './drivers/settings/boot.js';
 
-export const DEFAULT_CONFIG_PATH = '/etc/portlease/agent.yaml';
+const DEFAULT_CONFIG_PATH = '/etc/portlease/agent.yaml';
 
 const ENV_PREFIX = 'PORTLEASE_AGENT_';
 

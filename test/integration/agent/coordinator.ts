@@ -15,7 +15,7 @@ export type Call = ServerDuplexStream<SessionRequest, SessionResponse>;
 const INTERVAL_MS = 60;
 
 /** Waits for an event with a deadline instead of sleeping. */
-export class Seen extends EventEmitter {
+class Seen extends EventEmitter {
   async until(what: string, condition: () => boolean, deadlineMs = 8_000): Promise<void> {
     const signal = AbortSignal.timeout(deadlineMs);
     while (!condition()) {
