@@ -5,6 +5,8 @@ import { Status } from '../shared/gen/google/rpc/status.js';
 import { REASONS } from '../shared/reasons.js';
 import { durationToMs } from '../shared/wire.js';
 
+/** Of ErrorInfo.metadata. */
+export const REMEDY_KEY = 'remedy';
 const DETAILS_KEY = 'grpc-status-details-bin';
 const DOMAIN = 'portlease';
 const TYPE_PREFIX = 'type.googleapis.com/google.rpc.';
@@ -25,9 +27,10 @@ export class Refused extends Error {
     this.name = 'Refused';
   }
 
-  /** What the table of reasons says to do; undefined for a reason that it does not have. */
+  /** What to do: as the coordinator says, else as the table of reasons does; undefined when neither knows. */
   get remedy(): string | undefined {
-    const { reason } = this.details;
+    const { reason, metadata } = this.details;
+    if (metadata[REMEDY_KEY] !== undefined) return metadata[REMEDY_KEY];
     return reason !== undefined && Object.hasOwn(REASONS, reason) ? REASONS[reason as keyof typeof REASONS].remedy : undefined;
   }
 }

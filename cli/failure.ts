@@ -1,7 +1,7 @@
 /** What is said when a command fails, for people and for scripts, and the exit code that goes with it. */
 import { status } from '@grpc/grpc-js';
 import { DeadlinePassed, Interrupted, Unreachable } from './coordinator.js';
-import { Refused } from './errors.js';
+import { REMEDY_KEY, Refused } from './errors.js';
 import { EXIT, type ExitCode } from './exit.js';
 import { printable, UsageError } from './usage.js';
 import { msText } from './words.js';
@@ -82,7 +82,7 @@ function remedyOfCode(code: status): string {
 
 /** Lines for people. */
 export function failureText(failure: Failure): string {
-  const metadata = Object.entries(failure.metadata ?? {}).filter(([key]) => key !== 'remedy').map(([key, value]) => `${key}=${value}`).join(', ');
+  const metadata = Object.entries(failure.metadata ?? {}).filter(([key]) => key !== REMEDY_KEY).map(([key, value]) => `${key}=${value}`).join(', ');
   const reason = failure.reason === undefined ? [] : [`reason: ${failure.reason}${metadata === '' ? '' : ` (${metadata})`}`];
   const lines = [
     `portlease: ${failure.message}`,

@@ -6,6 +6,8 @@ import { systemClock } from '../shared/clock.js';
 import { EXIT } from './exit.js';
 import { run } from './run.js';
 
+/** What Node would say about its own future is nothing that a caller can act on. */
+process.noDeprecation = true;
 const clock = systemClock();
 const interrupted = new AbortController();
 process.once('SIGINT', () => {

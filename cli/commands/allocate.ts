@@ -1,4 +1,4 @@
-/** `portlease allocate ENV`. */
+/** `portlease allocate [ENV]`. */
 import type { Command } from 'commander';
 import { AllocatePortsResponse, PortServiceService, type AllocatePortsRequest } from '../../shared/gen/portlease/v1/ports.js';
 import { Wait } from '../../shared/gen/portlease/v1/common.js';
@@ -18,7 +18,7 @@ const WANT_HELP = 'what the environment needs (repeatable): name=ssh,pool=ssh,ta
 export function addAllocate(program: Command, act: Act, newId: () => string): void {
   program.command('allocate')
     .description('give an environment all the ports that it wants, or none')
-    .argument('<env>', 'environment')
+    .argument('[env]', 'environment; a name is made up when it is left out')
     .option('--host <name>', 'host that runs it')
     .option('--tenant <name>', 'who pays')
     .option('--want <parts>', WANT_HELP, collect)
@@ -29,8 +29,8 @@ export function addAllocate(program: Command, act: Act, newId: () => string): vo
     .action(act((args, flags) => prepareAllocate(args, flags, newId)));
 }
 
-function prepareAllocate([name = '']: readonly string[], flags: Flags, newId: () => string): Job {
-  const environment = dnsLabel('ENV', name);
+function prepareAllocate([name]: readonly string[], flags: Flags, newId: () => string): Job {
+  const environment = name === undefined ? '' : dnsLabel('ENV', name);
   const request: AllocatePortsRequest = {
     requestId: optional(flags, 'requestId', requestId) ?? `cli-${newId()}`,
     tenant: needed(flags, 'tenant', dnsLabel, 'Say whose environment it is: --tenant NAME'),
@@ -43,7 +43,7 @@ function prepareAllocate([name = '']: readonly string[], flags: Flags, newId: ()
   };
   const until = text(flags, 'wait') ?? 'live';
   return {
-    what: `allocate ports for ${environment}`,
+    what: environment === '' ? 'allocate ports' : `allocate ports for ${environment}`,
     run: async (coordinator) => resultOf(await coordinator.call(PortServiceService.allocatePorts, request), request),
     ...(request.dryRun ? {} : { resume: `wait on until ${until} with the same command and --request-id ${request.requestId}` }),
   };
@@ -54,13 +54,17 @@ function resultOf(response: AllocatePortsResponse, request: AllocatePortsRequest
   const next = request.dryRun ? ['leave out --dry-run to do it'] : allocatedHints(response, request);
   return {
     json: jsonOf(AllocatePortsResponse, response),
-    text: properties([['result', remark], ['request id', response.requestId]]) + '\n' + mappingsTable(response.mappings),
+    text: properties([['result', remark], ['environment', nameOf(response)], ['request id', response.requestId]]) + '\n' + mappingsTable(response.mappings),
     next,
   };
 }
 
 function allocatedHints(response: AllocatePortsResponse, request: AllocatePortsRequest): string[] {
   const hints = response.environment === undefined ? [] : environmentHints(response.environment);
-  if (request.wait === Wait.WAIT_RECORDED) hints.push(`see whether it is live: portlease show ${request.environment}`);
-  return [...hints, `give the ports back: portlease release ${request.environment}`];
+  if (request.wait === Wait.WAIT_RECORDED) hints.push(`see whether it is live: portlease show ${nameOf(response)}`);
+  return [...hints, `give the ports back: portlease release ${nameOf(response)}`];
+}
+
+function nameOf({ environment }: AllocatePortsResponse): string {
+  return environment?.environment ?? '';
 }

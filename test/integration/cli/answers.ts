@@ -1,10 +1,11 @@
 /** What a coordinator with one gateway, one pool and one environment would say. */
 import { Role } from '../../../shared/gen/portlease/v1/agents.js';
 import { MappingState, Protocol } from '../../../shared/gen/portlease/v1/common.js';
-import {
-  Gateway, GatewayScope, Host, HostState, IdleAction, Lease, LeaseState, Pool, Strategy, GetStatusResponse,
+import type {
+  Gateway, GetStatusResponse} from '../../../shared/gen/portlease/v1/operations.js';
+import { GatewayScope, Host, HostState, IdleAction, Lease, LeaseState, Pool, Strategy
 } from '../../../shared/gen/portlease/v1/operations.js';
-import { Environment, Mapping } from '../../../shared/gen/portlease/v1/ports.js';
+import type { Environment, Mapping } from '../../../shared/gen/portlease/v1/ports.js';
 
 export const GATEWAY: Gateway = {
   gateway: 'gw-1', scope: GatewayScope.GATEWAY_SCOPE_SHARED, publicHost: '203.0.113.1', revision: 1_234, agentHost: 'gw-host', agentState: HostState.HOST_STATE_ALIVE,

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Metadata, Server, ServerCredentials, status, type ServiceError, type UntypedHandleCall } from '@grpc/grpc-js';
-import { Any } from '../../../shared/gen/google/protobuf/any.js';
+import type { Any } from '../../../shared/gen/google/protobuf/any.js';
 import { BadRequest, ErrorInfo, RetryInfo } from '../../../shared/gen/google/rpc/error_details.js';
 import { Status } from '../../../shared/gen/google/rpc/status.js';
 import { OperationsServiceService } from '../../../shared/gen/portlease/v1/operations.js';
@@ -58,7 +58,7 @@ export type Details = {
 };
 
 /** An error as the coordinator sends it: google.rpc.Status in the trailer. */
-export function refusal(code: status, message: string, { reason, domain = 'portlease', metadata = {}, fields, retryAfterMs }: Details): Partial<ServiceError> {
+export function refusal(code: status, message: string, { reason, domain = 'portlease', metadata = {}, fields, retryAfterMs }: Details): ServiceError {
   const details = [
     ...(reason === undefined ? [] : [any('ErrorInfo', ErrorInfo.encode({ reason, domain, metadata }).finish())]),
     ...(fields === undefined ? [] : [any('BadRequest', BadRequest.encode(BadRequest.fromPartial({ fieldViolations: fields })).finish())]),
@@ -66,7 +66,12 @@ export function refusal(code: status, message: string, { reason, domain = 'portl
   ];
   const trailer = new Metadata();
   trailer.set('grpc-status-details-bin', Buffer.from(Status.encode({ code, message, details }).finish()));
-  return { code, details: message, metadata: trailer };
+  return bare(code, message, trailer);
+}
+
+/** An error of gRPC itself, without details unless `metadata` has some. */
+export function bare(code: status, details: string, metadata = new Metadata()): ServiceError {
+  return Object.assign(new Error(details), { code, details, metadata });
 }
 
 function any(name: string, value: Uint8Array): Any {

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { EXIT } from '../../../cli/exit.js';
+import { portlease, type Outcome } from '../../unit/cli/world.js';
+import { TestCoordinator } from '../rpc/coordinator.js';
+
+const WANT = '--want=name=ssh,pool=ssh,target=10.1.0.1';
+
+describe('the command line and a real coordinator, over its unix socket', () => {
+  let coordinator: TestCoordinator;
+  beforeEach(async () => { coordinator = await TestCoordinator.start(); });
+  afterEach(() => coordinator.close());
+
+  const run = (...argv: string[]): Promise<Outcome> => portlease([...argv, '--server', `unix:${coordinator.socket}`], { newId: randomUUID });
+
+  async function json<T>(...argv: string[]): Promise<T> {
+    const { exitCode, out, err } = await run(...argv, '--json');
+    assert.equal(exitCode, EXIT.ok, err);
+    return JSON.parse(out) as T;
+  }
+
+  async function refused(...argv: string[]): Promise<{ exitCode: number; error: { reason?: string; code: string; next: string[]; fields?: { field: string }[] } }> {
+    const { exitCode, out, err } = await run(...argv, '--json');
+    assert.equal(out, '');
+    return { exitCode, ...(JSON.parse(err) as { error: { code: string; next: string[] } }) };
+  }
+
+  async function withAgents(): Promise<void> {
+    await coordinator.agent({ host: 'g1', roles: ['gateway'], addresses: ['203.0.113.1'] });
+    await coordinator.agent({ host: 'h1' });
+    await coordinator.agent({ host: 'h2', addresses: ['10.9.0.2'] });
+  }
+
+  it('walks an environment from allocation to release', async () => {
+    await withAgents();
+    const allocated = await json<{ mappings: { publicPort: number; state: string }[] }>('allocate', 'env-1', '--host=h1', '--tenant=acme', WANT, '--label=team=ml');
+    const [first] = allocated.mappings;
+    assert.equal(first?.state, 'MAPPING_STATE_LIVE');
+    const moved = await json<{ environment: { host: string; mappings: { publicPort: number }[] } }>('move', 'env-1', '--to=h2', '--target=ssh=10.1.0.2');
+    assert.deepEqual([moved.environment.host, moved.environment.mappings[0]?.publicPort], ['h2', first.publicPort]);
+    assert.match((await run('list', '--label=team=ml')).out, /^env-1 +acme +gw +h2 +1 +live /m);
+    assert.match((await run('mappings', '--env=env-1')).out, new RegExp(`^env-1 +ssh +203\\.0\\.113\\.1:${first.publicPort} +tcp +live +h2 +10\\.1\\.0\\.2:22 `, 'm'));
+    const released = await json<{ mappings: { state: string }[] }>('release', '--port', `gw/tcp/${first.publicPort}`);
+    assert.deepEqual(released.mappings.map(({ state }) => state), ['MAPPING_STATE_RELEASED']);
+    assert.match((await run('release', 'env-1')).out, /nothing to release/);
+  });
+
+  it('makes up a name when none is given, and says it', async () => {
+    await withAgents();
+    const { out } = await run('allocate', '--host=h1', '--tenant=acme', WANT);
+    const [, name = ''] = /^environment +(\S+)$/m.exec(out) ?? [];
+    assert.equal((await run('show', name)).exitCode, EXIT.ok);
+  });
+
+  it('shows everything on one screen', async () => {
+    await withAgents();
+    const { out } = await run('status');
+    assert.match(out, /^journal +ok$/m);
+    assert.match(out, /^gw +shared +203\.0\.113\.1 +g1 +alive /m);
+    assert.match(out, /^ssh +gw +\[-{20}\] +0% /m);
+    assert.match((await run('hosts', '--host=h1')).out, /^h1 +gw +host +alive /m);
+  });
+
+  it('manages gateways, pools and hosts', async () => {
+    await json('gateways', 'create', 'gw-2', '--scope=shared', '--public-host=203.0.113.2');
+    await json('pools', 'create', 'web', '--gateway=gw-2', '--range=20000-20009', '--protocol=tcp', '--quarantine=1s', '--alias=http', '--service-type=web');
+    await json('pools', 'update', 'web', '--gateway=gw-2', '--range=20000-20019', '--description=web apps', '--alias=');
+    const { pools: [pool] } = await json<{ pools: { ranges: object[]; description: string; aliases: string[]; quarantine: string; protocol: string; figures: { total: number } }[] }>('pools', '--gateway=gw-2');
+    assert.deepEqual([pool?.ranges, pool?.description, pool?.aliases, pool?.quarantine, pool?.protocol, pool?.figures.total],
+      [[{ first: 20_000, last: 20_019 }], 'web apps', [], '1s', 'PROTOCOL_TCP', 20]);
+    await json('hosts', 'create', 'h9', '--gateway=gw-2', '--failure-domain=rack-1');
+    assert.equal((await refused('gateways', 'delete', 'gw-2')).error.reason, 'GATEWAY_IN_USE');
+    await json('pools', 'delete', 'web', '--gateway=gw-2');
+    assert.match((await run('hosts', 'replace', 'h9', '--reason=new board')).out, /^h9 +gw-2 +host +unknown \(replaceable\) /m);
+  });
+
+  it('lists leases in pages', async () => {
+    await withAgents();
+    for (const name of ['a', 'b', 'c']) await json('allocate', `env-${name}`, '--host=h1', '--tenant=acme', `--want=name=x,pool=ssh,target=10.1.0.1`, '--wait=recorded');
+    assert.match((await run('leases', '--host=h1')).out, /^gw +30\d{3}(-30\d{3})? +tcp +ssh +h1 +active +(yes|no) +\d+\/\d+ +\d+\.\d+ /m);
+    const { environments, nextPageToken } = await json<{ environments: object[]; nextPageToken: string }>('list', '--limit=2');
+    assert.deepEqual([environments.length, nextPageToken !== ''], [2, true]);
+  });
+
+  it('gives the reason and the remedy of a refusal', async () => {
+    await withAgents();
+    const cases: [argv: string[], reason: string][] = [
+      [['show', 'nobody'], 'ENVIRONMENT_UNKNOWN'],
+      [['allocate', 'env-1', '--host=h7', '--tenant=acme', WANT], 'HOST_UNKNOWN'],
+      [['allocate', 'env-1', '--host=h1', '--tenant=acme', '--want=name=a,pool=none,target=10.1.0.1'], 'POOL_UNKNOWN'],
+      [['allocate', 'env-1', '--host=h1', '--tenant=acme', '--want=name=a,service=none,target=10.1.0.1'], 'SERVICE_TYPE_UNKNOWN'],
+      [['allocate', 'env-1', '--host=h1', '--tenant=acme', '--want=name=a,pool=tiny,count=3,target=10.1.0.1'], 'POOL_EXHAUSTED'],
+      [['allocate', 'env-1', '--host=h1', '--tenant=acme', `${WANT},port=29999`], 'PORT_NOT_IN_POOL'],
+      [['allocate', 'env-1', '--host=h1', '--tenant=acme', `${WANT},protocol=udp`], 'PROTOCOL_NOT_SERVED'],
+      [['pools', 'create', 'ssh', '--gateway=gw', '--range=40000', '--protocol=tcp'], 'POOL_EXISTS'],
+      [['pools', 'create', 'more', '--gateway=gw', '--range=30050-30060', '--protocol=tcp'], 'POOL_OVERLAP'],
+      [['pools', 'create', 'more', '--gateway=none', '--range=40000', '--protocol=tcp'], 'GATEWAY_UNKNOWN'],
+      [['hosts', 'create', 'h1', '--gateway=gw'], 'HOST_EXISTS'],
+      [['hosts', 'reclaim', 'h1', '--reason=it is off'], 'HOST_NOT_LOST'],
+    ];
+    for (const [argv, reason] of cases) {
+      const { exitCode, error } = await refused(...argv);
+      assert.deepEqual([exitCode, error.reason], [EXIT.refused, reason], argv.join(' '));
+      assert.ok(error.next.length > 0);
+    }
+  });
+
+  it('S6: goes on waiting with the same request id, and gets the same ports', async () => {
+    await coordinator.agent({ host: 'g1', roles: ['gateway'], addresses: ['203.0.113.1'] });
+    const agent = await coordinator.agent({ host: 'h1' });
+    agent.reports = false;
+    const line = ['allocate', 'env-1', '--host=h1', '--tenant=acme', WANT, '--request-id=r1'];
+    const late = await refused(...line, '--timeout=500ms');
+    assert.equal(late.exitCode, EXIT.deadline, JSON.stringify(late));
+    assert.ok(late.error.next.some((hint) => hint.includes('--request-id r1')), late.error.next.join('; '));
+    const recorded = await json<{ environment: { mappings: { publicPort: number }[] } }>('show', 'env-1');
+    agent.reports = true;
+    agent.report();
+    const { replayed, mappings } = await json<{ replayed: boolean; mappings: { publicPort: number; state: string }[] }>(...line);
+    assert.deepEqual([replayed, mappings[0]?.publicPort, mappings[0]?.state], [true, recorded.environment.mappings[0]?.publicPort, 'MAPPING_STATE_LIVE']);
+    assert.equal((await refused(...line, '--label=other=body')).error.reason, 'REQUEST_ID_REUSED');
+  });
+
+  it('says that nobody is there once the coordinator is gone', async () => {
+    await coordinator.shutdown();
+    assert.equal((await run('status')).exitCode, EXIT.unreachable);
+  });
+});

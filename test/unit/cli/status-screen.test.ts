@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { GatewayScope, HostState } from '../../../shared/gen/portlease/v1/operations.js';
+import { statusHints, statusScreen, usageBar } from '../../../cli/status-screen.js';
+import { GATEWAY, POOL, statusAnswer } from '../../integration/cli/answers.js';
+
+describe('the status screen', () => {
+  it('shows coordinator, journal, hosts, gateways and pools, and fits a screen', () => {
+    const screen = statusScreen(statusAnswer());
+    assert.equal(screen, [
+      'coordinator   0.1.0, up 2h 5m',
+      'journal       ok',
+      'hosts         2 alive',
+      'environments  1 with 1 mappings',
+      '',
+      'GATEWAY  SCOPE   PUBLIC       AGENT    STATE  REVISION',
+      'gw-1     shared  203.0.113.1  gw-host  alive      1234',
+      '',
+      'POOL  GATEWAY  USAGE                        ALLOCATED  HELD  RESTING  FREE  TOTAL',
+      'ssh   gw-1     [#####---------------]  24%         20     5        1    75    101',
+      '',
+    ].join('\n'));
+    assert.ok(screen.split('\n').every((line) => line.length <= 100));
+  });
+
+  it('draws usage in plain ASCII: anything shows, and only full is full', () => {
+    const empty = '-'.repeat(20);
+    assert.equal(usageBar(0), `[${empty}]   0%`);
+    assert.equal(usageBar(0.1), `[#${empty.slice(1)}]   0%`);
+    assert.equal(usageBar(99.99), `[${'#'.repeat(19)}-]  99%`);
+    assert.equal(usageBar(100), `[${'#'.repeat(20)}] 100%`);
+  });
+
+  it('asks for nothing when all is well', () => {
+    assert.deepEqual(statusHints(statusAnswer()), []);
+  });
+
+  it('leads a new installation to its first gateway and pool', () => {
+    assert.match(statusHints(statusAnswer({ gateways: [], pools: [] })).join(), /portlease gateways create NAME --scope shared/);
+    assert.match(statusHints(statusAnswer({ pools: [] })).join(), /portlease pools create NAME --gateway gw-1/);
+  });
+
+  const figures = { ...POOL.figures!, free: 0, usagePercent: 100 };
+  const CASES: [what: string, Parameters<typeof statusAnswer>[0], expected: RegExp][] = [
+    ['a journal that fails', { journal: 'the disk is full' }, /^nothing can be made durable \(the disk is full\)/],
+    ['a shared gateway without an agent', { gateways: [{ ...GATEWAY, agentHost: '', agentState: HostState.HOST_STATE_UNSPECIFIED }] }, /gateway gw-1 has no agent/],
+    ['a gateway agent that is silent', { gateways: [{ ...GATEWAY, agentState: HostState.HOST_STATE_LOST }] }, /agent of gateway gw-1 does not answer: look at it on gw-host/],
+    ['a full pool', { pools: [{ ...POOL, figures }] }, /pool ssh of gw-1 has no free port: portlease pools update ssh --gateway gw-1/],
+    ['a pool that is nearly full', { pools: [{ ...POOL, figures: { ...figures, free: 3, usagePercent: 97 } }] }, /nearly full/],
+    ['lost hosts', { hostsLost: 2 }, /^2 lost: portlease hosts /],
+    ['suspect hosts', { hostsSuspect: 1 }, /^1 with a late heartbeat/],
+    ['hosts that have not come back', { hostsUnknown: 3 }, /^3 have not said hello/],
+  ];
+  for (const [what, part, expected] of CASES) {
+    it(`says what to do about ${what}`, () => {
+      assert.match(statusHints(statusAnswer(part)).join('\n'), expected);
+      assert.match(statusScreen(statusAnswer(part)), /^next: /m);
+    });
+  }
+
+  it('wants no agent for a gateway whose hosts have their own addresses', () => {
+    const gateway = { ...GATEWAY, scope: GatewayScope.GATEWAY_SCOPE_HOST, agentHost: '', agentState: HostState.HOST_STATE_UNSPECIFIED };
+    assert.deepEqual(statusHints(statusAnswer({ gateways: [gateway] })), []);
+  });
+});
