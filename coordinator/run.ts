@@ -82,7 +82,11 @@ async function start({ config, log, clock, random }: CoordinatorOptions, closers
   });
   tellHealth = server.setServing;
   tellHealth(gateways.serving);
-  closers.push(() => server.close(GRACE_MS));
+  closers.push(() => {
+    const closed = server.close(GRACE_MS);
+    gateways.dismiss();
+    return closed;
+  });
   return { server, gateways };
 }
 

@@ -157,6 +157,11 @@ export class Gateways {
     });
   }
 
+  /** Ends every session, and answers those who wait for an agent; decisions go on. */
+  dismiss(): void {
+    for (const keeper of this.#keepers.values()) keeper.dismiss();
+  }
+
   async close(): Promise<void> {
     await this.#changes;
     await Promise.all(this.all().map((keeper) => keeper.close()));

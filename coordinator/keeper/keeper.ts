@@ -127,16 +127,21 @@ export class Keeper {
     return stop;
   }
 
-  /** Answers what is in flight, as far as it can be made durable, and ends every session. */
+  /** Ends every session, and answers those who wait for an agent; decisions go on. */
+  dismiss(): void {
+    for (const job of this.#parked.takeAll()) job.done(STOPPING);
+    this.#watchers.lose(STOPPING);
+    this.sessions.closeAll(STOPPING);
+  }
+
+  /** Finishes what is in flight, as far as it can be made durable. */
   async close(): Promise<void> {
     if (this.#state === 'closed') return;
     clearInterval(this.#ticker);
-    for (const job of this.#parked.takeAll()) job.done(STOPPING);
     if (this.#awake && this.#state !== 'down') await new Promise<void>((resolve) => { this.#idle.push(resolve); });
     this.#state = 'closed';
     this.#stop.abort();
-    this.#watchers.lose(STOPPING);
-    this.sessions.closeAll(STOPPING);
+    this.dismiss();
   }
 
   #decidingOn(book: Book): Deciding {

@@ -56,6 +56,10 @@ export class Api {
     return response.environment;
   }
 
+  listEnvironments(request: ports.DeepPartial<ports.ListEnvironmentsRequest> = {}): Promise<ports.ListEnvironmentsResponse> {
+    return this.call(PORTS.listEnvironments, ports.ListEnvironmentsRequest.fromPartial(request));
+  }
+
   async mappings(filter: ports.DeepPartial<ports.ListMappingsRequest> = {}): Promise<ports.Mapping[]> {
     return (await this.call(PORTS.listMappings, ports.ListMappingsRequest.fromPartial({ pageSize: 1_000, ...filter }))).mappings;
   }

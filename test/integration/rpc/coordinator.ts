@@ -66,6 +66,12 @@ export class TestCoordinator {
     this.#running = undefined;
   }
 
+  /** Stops the coordinator under its agents. */
+  async stop(): Promise<void> {
+    await this.#running?.close();
+    this.#running = undefined;
+  }
+
   /** An agent whose session is open. */
   async agent(options: Omit<FakeAgentOptions, 'address'>): Promise<FakeAgent> {
     const agent = new FakeAgent({ address: this.address, ...options });

@@ -113,6 +113,10 @@ export class FakeAgent {
     this.#stream?.pause();
   }
 
+  goOn(): void {
+    this.#stream?.resume();
+  }
+
   close(): void {
     clearInterval(this.#timer);
     this.#stream?.cancel();
