@@ -20,7 +20,8 @@ export const CONFLICT = 'sequence conflict';
 
 export const WRITE_BATCH = `INSERT INTO batch VALUES (${SLOTS.map(() => '?').join(', ')})`;
 
-/** Leases and mappings are deleted and inserted again: so a port or a range may pass from one row to another within a batch, in
+/** Each part begins with "IS NOT NULL": then SQLite prepares nothing (no set for IN, no cursor) for what the batch does not have.
+ *  Leases and mappings are deleted and inserted again: so a port or a range may pass from one row to another within a batch, in
  *  whatever order the rows come. */
 export const PREPARE_BATCH = `
 CREATE TEMP VIEW batch (${SLOTS.join(', ')}) AS SELECT ${SLOTS.map(() => 'NULL').join(', ')};
@@ -35,10 +36,10 @@ CREATE TEMP TRIGGER write_batch INSTEAD OF INSERT ON batch BEGIN
   ${remove('request', '(gateway, request_id)', 'value ->> 0, value ->> 1')}
   ${upsert(POOL, 'gateway, pool')}
   ${upsert(HOST, 'host')}
-  DELETE FROM lease WHERE lease_id IN (SELECT value ->> 0 FROM jsonb_each(NEW.lease));
+  DELETE FROM lease WHERE NEW.lease IS NOT NULL AND lease_id IN (SELECT value ->> 0 FROM jsonb_each(NEW.lease));
   ${insert(LEASE)};
   ${upsert(ENVIRONMENT, 'environment')}
-  DELETE FROM mapping WHERE mapping_id IN (SELECT value ->> 0 FROM jsonb_each(NEW.mapping));
+  DELETE FROM mapping WHERE NEW.mapping IS NOT NULL AND mapping_id IN (SELECT value ->> 0 FROM jsonb_each(NEW.mapping));
   ${insert(MAPPING)};
   ${upsert(REQUEST, 'gateway, request_id')}
   ${insert(EVENT)};
@@ -94,12 +95,12 @@ function joined(values: readonly (Row | string)[]): string {
 }
 
 function remove(table: string, key: string, value: string): string {
-  return `DELETE FROM ${table} WHERE ${key} IN (SELECT ${value} FROM jsonb_each(NEW.removed_${table}));`;
+  return `DELETE FROM ${table} WHERE NEW.removed_${table} IS NOT NULL AND ${key} IN (SELECT ${value} FROM jsonb_each(NEW.removed_${table}));`;
 }
 
 function insert<Record>({ name, columns }: Table<Record>): string {
   const values = columns.map((_, i) => `json_extract(value, '$[${i}]')`).join(', ');
-  return `INSERT INTO ${name} (${columns.join(', ')}) SELECT ${values} FROM jsonb_each(NEW.${name}) WHERE true`;
+  return `INSERT INTO ${name} (${columns.join(', ')}) SELECT ${values} FROM jsonb_each(NEW.${name}) WHERE NEW.${name} IS NOT NULL`;
 }
 
 function upsert<Record>(table: Table<Record>, key: string): string {

@@ -18,7 +18,7 @@ export const CODES = { constraint: sqlite3.CONSTRAINT, busy: sqlite3.BUSY, corru
 const OPEN_FLAGS = { readWrite: sqlite3.OPEN_READWRITE | sqlite3.OPEN_CREATE, readOnly: sqlite3.OPEN_READONLY };
 
 export class Connection {
-  private readonly statements = new Map<string, sqlite3.Statement>();
+  private readonly statements = new Map<string, Promise<sqlite3.Statement>>();
   private constructor(private readonly database: sqlite3.Database, private readonly path: string) {}
 
   static open(path: string, mode: Mode): Promise<Connection> {
@@ -39,20 +39,21 @@ export class Connection {
   }
 
   /** Runs one statement; answers how many rows it changed (triggers not counted). */
-  run(sql: string, ...values: Value[]): Promise<number> {
+  async run(sql: string, ...values: Value[]): Promise<number> {
+    const statement = await this.prepared(sql);
     return new Promise((resolve, reject) => {
-      const { failed } = this.bound(sql);
-      this.prepared(sql).run(values, function (this: sqlite3.RunResult, error: Error | null) {
-        if (error) reject(failed(error)); else resolve(this.changes);
+      const failed = (error: Error) => { reject(this.failed(sql, error)); };
+      statement.run(values, function (this: sqlite3.RunResult, error: Error | null) {
+        if (error) failed(error); else resolve(this.changes);
       });
     });
   }
 
-  all<Row>(sql: string, ...values: Value[]): Promise<Row[]> {
+  async all<Row>(sql: string, ...values: Value[]): Promise<Row[]> {
+    const statement = await this.prepared(sql);
     return new Promise((resolve, reject) => {
-      const { failed } = this.bound(sql);
-      this.prepared(sql).all<Row>(values, (error: Error | null, rows: Row[]) => {
-        if (error) reject(failed(error)); else resolve(rows);
+      statement.all<Row>(values, (error: Error | null, rows: Row[]) => {
+        if (error) reject(this.failed(sql, error)); else resolve(rows);
       });
     });
   }
@@ -64,24 +65,26 @@ export class Connection {
 
   /** Resolves when the file is closed; what still runs is finished first. */
   async close(): Promise<void> {
-    for (const statement of this.statements.values()) await new Promise((done) => statement.finalize(done));
+    for (const preparing of this.statements.values()) {
+      const statement = await preparing.catch(() => undefined);
+      if (statement) await new Promise((done) => statement.finalize(done));
+    }
     this.statements.clear();
     await new Promise<void>((resolve, reject) => {
       this.database.close((error) => { if (error) reject(this.failed('close', error)); else resolve(); });
     });
   }
 
-  /** A statement that could not be prepared reports it when it is run, and is not kept. */
-  private prepared(sql: string): sqlite3.Statement {
+  /** Waits for the preparation: calls on a statement whose preparation fails afterwards are never answered by the package. */
+  private prepared(sql: string): Promise<sqlite3.Statement> {
     const known = this.statements.get(sql);
     if (known) return known;
-    const statement = this.database.prepare(sql, (error) => { if (error) this.statements.delete(sql); });
-    this.statements.set(sql, statement);
-    return statement;
-  }
-
-  private bound(sql: string): { failed: (error: Error) => SqliteError } {
-    return { failed: (error) => this.failed(sql, error) };
+    const preparing = new Promise<sqlite3.Statement>((resolve, reject) => {
+      const statement = this.database.prepare(sql, (error) => { if (error) reject(this.failed(sql, error)); else resolve(statement); });
+    });
+    this.statements.set(sql, preparing);
+    preparing.catch(() => this.statements.delete(sql));
+    return preparing;
   }
 
   private failed(sql: string, error: Error): SqliteError {

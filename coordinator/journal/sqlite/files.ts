@@ -38,18 +38,21 @@ export class DatabaseFiles {
   /** Opens and, where needed, migrates the database.
    *  @throws Error that names the file when it cannot be used */
   static async open(path: string, steps: readonly MigrationStep[]): Promise<DatabaseFiles> {
-    const writer = await Connection.open(path, 'readWrite');
+    const opened: Connection[] = [];
     try {
+      const writer = await Connection.open(path, 'readWrite');
+      opened.push(writer);
       await writer.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
       await migrate(writer, path, steps);
       await writer.exec(WRITER);
       await useWal(writer, path);
       await writer.exec(PREPARE_BATCH + PREPARE_REMOVAL);
       const reader = await Connection.open(path, 'readOnly');
+      opened.push(reader);
       await reader.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}; PRAGMA temp_store = MEMORY`);
       return new DatabaseFiles(writer, reader);
     } catch (error) {
-      await writer.close();
+      for (const connection of opened.reverse()) await connection.close();
       throw error;
     }
   }
@@ -58,12 +61,12 @@ export class DatabaseFiles {
    *  disk has proven that it takes writes. After a failed fsync the kernel may believe that pages of the WAL are on disk which are
    *  not, so only copying them makes them durable.
    *  @throws Error while the disk fails or a reader keeps the WAL from being emptied */
-  static async reopen(path: string, steps: readonly MigrationStep[], wasCorrupt: boolean): Promise<DatabaseFiles> {
+  static async reopen(path: string, steps: readonly MigrationStep[], mayBeDamaged: boolean): Promise<DatabaseFiles> {
     const files = await DatabaseFiles.open(path, steps);
     try {
       const checkpoint = await files.writer.one<{ busy: number }>('PRAGMA wal_checkpoint(TRUNCATE)');
       if (checkpoint?.busy !== 0) throw new Error(`${path}: the WAL cannot be emptied while another program reads the database`);
-      if (wasCorrupt) await check(files.writer, path);
+      if (mayBeDamaged) await check(files.writer, path);
       return files;
     } catch (error) {
       await files.close();
@@ -98,7 +101,7 @@ async function useWal(writer: Connection, path: string): Promise<void> {
 async function check(writer: Connection, path: string): Promise<void> {
   const found = await writer.one<{ quick_check: string }>('PRAGMA quick_check(1)');
   if (found?.quick_check === 'ok') return;
-  throw new Error(`${path} is damaged (${found?.quick_check}): restore the newest copy of it`);
+  throw new Error(`${path} is damaged (${found?.quick_check.replaceAll('\n', ' ')}): restore the newest copy of it`);
 }
 
 /** Failures after which nothing of the statement is in the database for certain, and the connection is fit to be used again. */

@@ -32,6 +32,8 @@ export class SqliteJournal implements Journal {
   /** Of the newest files: reads go on while nothing can be written. */
   private reader: Connection;
   private failure: Error | undefined;
+  /** SQLite found the file damaged: the whole of it is checked before it is written to again. */
+  private mayBeDamaged = false;
   private writing: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
 
@@ -175,6 +177,7 @@ export class SqliteJournal implements Journal {
 
   private async fail(error: Error, group: readonly Write[]): Promise<void> {
     this.failure = error;
+    this.mayBeDamaged ||= isCorruption(error);
     await this.files?.writer.close().catch(() => undefined);
     this.files = undefined;
     for (const write of group) write.reject(unknown(error));
@@ -184,14 +187,15 @@ export class SqliteJournal implements Journal {
   private async usable(): Promise<DatabaseFiles | Error> {
     if (this.files) return this.files;
     try {
-      const files = await DatabaseFiles.reopen(this.path, this.steps, isCorruption(this.failure));
+      const files = await DatabaseFiles.reopen(this.path, this.steps, this.mayBeDamaged);
       await this.reader.close().catch(() => undefined);
       this.reader = files.reader;
       this.files = files;
       this.failure = undefined;
+      this.mayBeDamaged = false;
       return files;
     } catch (error) {
-      if (!isCorruption(this.failure)) this.failure = error as Error;
+      this.failure = error as Error;
       return error as Error;
     }
   }
