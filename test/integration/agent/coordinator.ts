@@ -16,10 +16,10 @@ const INTERVAL_MS = 60;
 
 /** Waits for an event with a deadline instead of sleeping. */
 class Seen extends EventEmitter {
-  async until(what: string, condition: () => boolean, deadlineMs = 8_000): Promise<void> {
+  async until(what: string | (() => string), condition: () => boolean, deadlineMs = 8_000): Promise<void> {
     const signal = AbortSignal.timeout(deadlineMs);
     while (!condition()) {
-      await once(this, 'change', { signal }).catch(() => { throw new Error(`not within ${deadlineMs} ms: ${what}`); });
+      await once(this, 'change', { signal }).catch(() => { throw new Error(`not within ${deadlineMs} ms: ${typeof what === 'string' ? what : what()}`); });
     }
   }
 

@@ -13,7 +13,7 @@ const ADDRESS = '10.99.0.1';
 const RULE = /-A PORTLEASE\S* .*--to-destination 10\.1\.2\.3:22/;
 
 describe('the agent as a program, in a network namespace of its own', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   const namespace = `pl-agent-${process.pid}`;
   let dir = '';
   let coordinator: TestCoordinator;
@@ -51,7 +51,7 @@ describe('the agent as a program, in a network namespace of its own', function (
     };
     await writeFile(join(dir, 'agent.yaml'), [
       'host: host-a', 'gateway: gw', `coordinator: unix:${join(dir, 'coordinator.sock')}`, `addresses: [${ADDRESS}]`,
-      `paths: { state: ${join(dir, 'state')}, run: ${dir} }`, 'timing: { reconcileInterval: 200ms, reconnectMin: 50ms, reconnectMax: 200ms, connect: 1s }',
+      `paths: { state: ${join(dir, 'state')}, run: ${dir} }`, 'timing: { reconcileInterval: 200ms, reconnectMin: 50ms, reconnectMax: 200ms, connect: 10s }',
     ].join('\n'));
     ip('netns', 'add', namespace);
     ip('-n', namespace, 'link', 'set', 'lo', 'up');
@@ -76,8 +76,8 @@ describe('the agent as a program, in a network namespace of its own', function (
   const config = (): string[] => ['--config', join(dir, 'agent.yaml')];
 
   async function applied(revision: number): Promise<void> {
-    await coordinator.seen.until(`a report of revision ${revision}\n${agents.at(-1)?.output ?? ''}`,
-      () => coordinator.reports.some(report => report.applied?.revision === revision), 20_000);
+    await coordinator.seen.until(() => `a report of revision ${revision}; the agent said:\n${agents.at(-1)?.output ?? ""}`,
+      () => coordinator.reports.some(report => report.applied?.revision === revision), 60_000);
   }
 
   it('serves what the coordinator wants, says so, and leaves the rules when it is stopped', async () => {
@@ -103,11 +103,11 @@ describe('the agent as a program, in a network namespace of its own', function (
     ip('-n', namespace, 'addr', 'add', `${ADDRESS}/32`, 'dev', 'lo');
     assert.doesNotMatch(natRules(), RULE);
     const rebooted = new Program([...config(), '--set', `paths.bootId=${await otherBootId()}`]);
-    await coordinator.seen.until('to miss the coordinator', () => rebooted.output.includes('no session with the coordinator'), 20_000);
+    await coordinator.seen.until('to miss the coordinator', () => rebooted.output.includes('no session with the coordinator'), 60_000);
     await watchRules();
     coordinator = new TestCoordinator();
     await coordinator.listen(`unix:${join(dir, 'coordinator.sock')}`);
-    await coordinator.seen.until('a hello', () => coordinator.hellos.length > 0, 20_000);
+    await coordinator.seen.until('a hello', () => coordinator.hellos.length > 0, 60_000);
     assert.deepEqual([coordinator.hellos[0]?.bootId, coordinator.hellos[0]?.lastSession, coordinator.hellos[0]?.accepted?.revision], ['other-boot', 1, 10]);
   });
 
