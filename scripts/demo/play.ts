@@ -13,8 +13,8 @@ export function commandsToPlayWith(world: World, ports: Ports): string {
   const request = `'{"tenant": "demo", "environment": "env-2", "host": "host-a", "wants": [{"name": "ssh", "pool": "ssh-linux", "target": {"address": "${vmAddress('host-a', 1)}"}}]}'`;
   const sections: [string, string[]][] = [
     ['As the client outside:', [
-      inside('client', `curl http://${GATEWAY_PUBLIC[4]}:${ports.web}/`),
-      inside('client', `curl --max-time 1 telnet://${GATEWAY_PUBLIC[4]}:${ports.ssh}`),
+      inside('client', `curl --silent http://${GATEWAY_PUBLIC[4]}:${ports.web}/`),
+      inside('client', `curl --silent --max-time 1 telnet://${GATEWAY_PUBLIC[4]}:${ports.ssh}`),
     ]],
     ['As an operator:', [`${portlease} status`, `${portlease} show ${ENVIRONMENT}`, `${portlease} leases`, `sqlite3 ${coordinator.database} .tables`]],
     ['As a scheduler, through reflection (buf curl comes with the build; grpcurl takes the same):', [

@@ -9,6 +9,7 @@ import { GATEWAY_PUBLIC, vmOf, type HostName, type Node } from './layout.js';
 import type { LoggedProcess } from './logged-process.js';
 import { Machine } from './machine.js';
 import { Topology } from './topology.js';
+import { eventually } from './wait.js';
 import { Probe, startService, type Listener, type Watched } from './traffic.js';
 
 export type BenchOptions = {
@@ -86,6 +87,26 @@ export class Bench {
     await this.#until(host, HostState.HOST_STATE_LOST);
   }
 
+  /** Runs `what` and waits until the host has opened a new session since. */
+  async untilNewSession(host: string, what: () => void | Promise<void>): Promise<void> {
+    const before = (await this.api.host(host))?.session ?? 0;
+    await what();
+    await eventually(`a new session of ${host}`, async () => ((await this.api.host(host))?.session ?? 0) > before, { withinMs: 20_000, hint: () => this.logs() });
+  }
+
+  /** The rules of a machine, without counters and dates; of one table or of all. */
+  async rules(node: Node, table?: 'nat' | 'mangle' | 'filter', family: 4 | 6 = 4): Promise<string[]> {
+    const tool = family === 4 ? 'iptables-save' : 'ip6tables-save';
+    const { stdout } = await this.topology.run(node, [tool, ...(table ? ['-t', table] : [])]);
+    return stdout.split('\n').filter((line) => line !== '' && !line.startsWith('#')).map((line) => line.replace(/ \[\d+:\d+\]$/, ''));
+  }
+
+  /** Rules of a machine that lead this public port somewhere. */
+  async leadsOf(node: Node, port: number): Promise<string[]> {
+    const rules = await this.rules(node, 'nat');
+    return rules.filter((rule) => rule.includes('-j DNAT') && portsIn(rule).some(({ first, last }) => first <= port && port <= last));
+  }
+
   /** A service in the machine behind a host (or on another machine). WHO begins with the host's name. */
   async serve(who: string, listen: Listener[], options: { node?: Node; pushEveryMs?: number } = {}): Promise<LoggedProcess> {
     const host = who.split('/')[0] as HostName;
@@ -129,6 +150,10 @@ export class Bench {
   #machine(node: Node): Promise<Machine> {
     return Machine.start(this.topology, node, join(this.directory, node));
   }
+}
+
+function portsIn(rule: string): { first: number; last: number }[] {
+  return [...rule.matchAll(/--dport (\d+)(?::(\d+))?/g)].map(([, first, last]) => ({ first: Number(first), last: Number(last ?? first) }));
 }
 
 function attempt<T>(get: () => T): T | undefined {

@@ -8,7 +8,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LoggedProcess } from './logged-process.js';
 import { inNamespace } from './netns.js';
-import { allProcesses, argvOf, namespaceOf, signalProcess, stateOf } from './processes.js';
+import { allProcesses, argvOf, namespaceOf, signalProcess } from './processes.js';
 import { run, type Finished, type RunOptions } from './run.js';
 import type { Node } from './layout.js';
 import type { Topology } from './topology.js';
@@ -79,29 +79,35 @@ export class Machine {
   }
 
   /**
-   * From now on each start of this program stops before it does anything, as if the machine were very slow, until `release()`.
-   * The program on this machine is replaced, not the daemon that calls it.
+   * From now on each start of this program waits before it does anything, as on a machine that is very slow, until `release()`.
+   * The program on this machine is replaced, not the daemon that calls it. (A stopped one would not outlive its parent: the kernel
+   * ends a stopped group that becomes an orphan.)
    */
   async stall(program: string): Promise<void> {
     const wrapper = join(this.directory, `stalling-${program}`);
-    writeFileSync(wrapper, `#!/bin/sh\nkill -STOP $$\nexec /usr/sbin/${program} "$@"\n`, { mode: 0o755 });
-    await this.run(['mount', '--no-mtab', '-t', 'tmpfs', 'tmpfs', OWN_PROGRAMS]);
+    const gate = this.#gate(program);
+    writeFileSync(wrapper, `#!/bin/sh\nread -r _ <${gate}\nexec /usr/sbin/${program} "$@"\n`, { mode: 0o755 });
+    await this.run(['mkfifo', gate]);
+    const { code } = await this.run(['mountpoint', '--quiet', OWN_PROGRAMS], { accept: [1, 32] });
+    if (code !== 0) await this.run(['mount', '--no-mtab', '-t', 'tmpfs', 'tmpfs', OWN_PROGRAMS]);
     await this.run(['cp', wrapper, join(OWN_PROGRAMS, program)]);
   }
 
   /** Ids of the stalled ones, once there is at least one. */
   stalled(program: string, withinMs = 10_000): Promise<number[]> {
     return eventually(`${program} to stall on ${this.node}`, () => {
-      const pids = this.processes().filter((pid) => stateOf(pid) === 'T' && argvOf(pid)?.[1]?.endsWith(`/${program}`));
+      const pids = this.#stalledNow(program);
       return pids.length > 0 && pids;
     }, { withinMs, everyMs: 5 });
   }
 
   /** New starts run at once again; what is stalled goes on. Returns how many did. */
   async release(program: string): Promise<number> {
-    await this.run(['umount', '--no-mtab', OWN_PROGRAMS]);
-    const pids = this.processes().filter((pid) => stateOf(pid) === 'T' && argvOf(pid)?.[1]?.endsWith(`/${program}`));
-    for (const pid of pids) signalProcess(pid, 'SIGCONT');
+    await this.run(['rm', join(OWN_PROGRAMS, program)]);
+    const pids = this.#stalledNow(program);
+    // All that wait in open() go on when it is opened for writing, and read the end when it is closed.
+    if (pids.length > 0) await this.run(['dd', 'if=/dev/null', `of=${this.#gate(program)}`, 'status=none']);
+    await this.run(['rm', this.#gate(program)]);
     return pids.length;
   }
 
@@ -132,6 +138,14 @@ export class Machine {
     await this.run(['mount', '--no-mtab', '-t', 'tmpfs', '-o', 'size=16m,mode=755', 'tmpfs', '/run']);
     await this.run(['mount', '--no-mtab', '--bind', this.#bootIdFile, BOOT_ID]);
     mkdirSync(this.outside('/run/portlease'), { mode: 0o700 });
+  }
+
+  #stalledNow(program: string): number[] {
+    return this.processes().filter((pid) => argvOf(pid)?.[1] === join(OWN_PROGRAMS, program));
+  }
+
+  #gate(program: string): string {
+    return join(this.directory, `gate-${program}`);
   }
 
   get #bootIdFile(): string {

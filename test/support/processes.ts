@@ -15,11 +15,6 @@ export function argvOf(pid: number): string[] | undefined {
   return orGone(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1));
 }
 
-/** One letter: R, S, D, T (stopped), Z. */
-export function stateOf(pid: number): string | undefined {
-  return orGone(() => readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').slice(0, 1));
-}
-
 export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);

@@ -3,6 +3,7 @@ import { MappingState, Protocol, Wait } from '../../shared/gen/portlease/v1/comm
 import type { AllocatePortsRequest, DeepPartial, Mapping, Want } from '../../shared/gen/portlease/v1/ports.js';
 import type { Transport } from '../../shared/ports.js';
 import { vmAddress, type HostName } from './layout.js';
+import type { Bench } from './bench.js';
 import type { ProbeRecord } from './timeline.js';
 import type { Listener, Probe, Watched } from './traffic.js';
 
@@ -47,6 +48,22 @@ const TRANSPORTS: Record<Protocol, Transport[]> = {
 /** The public ports of mappings, for a probe. */
 export function portsOf(mappings: readonly Mapping[]): Omit<Watched, 'address'>[] {
   return mappings.flatMap(({ protocol, publicPort }) => TRANSPORTS[protocol].map((transport) => ({ port: publicPort, transport })));
+}
+
+/** An environment as environmentOn() makes it, served by its host, and a client that is answered by it on new and kept connections. */
+export async function servedEnvironment(bench: Bench, host: HostName, options: { alsoOn?: HostName[]; environment?: string; index?: number } = {}): Promise<{ mappings: Mapping[]; probe: Probe }> {
+  const { environment = 'env-1', index = 0, alsoOn = [] } = options;
+  for (const one of [host, ...alsoOn]) await bench.serve(`${one}/${environment}`, ENVIRONMENT_LISTENERS.map((listener) => ({ ...listener, address: vmAddress(one, index) })), { pushEveryMs: 100 });
+  const { mappings } = await bench.api.allocate(environmentOn(host, environment, index));
+  const probe = await bench.probe(...portsOf(mappings));
+  await reachedOnAll(probe, mappings, `${host}/${environment}`);
+  return { mappings, probe };
+}
+
+/** Lets the client go on for a while. */
+export async function goOn(probe: Probe, forMs: number): Promise<void> {
+  const untilMs = Date.now() + forMs;
+  await probe.until(`attempts over ${forMs} ms`, ({ sentAtMs }) => sentAtMs >= untilMs, { fromMs: untilMs, withinMs: forMs + 5_000 });
 }
 
 /** Waits until `who` answers from now on through each port of the mappings, on connections of each of these kinds. */
