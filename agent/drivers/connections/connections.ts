@@ -6,18 +6,19 @@
  * 4. the table is read back, and all begins again until nothing is found.
  */
 import type { Log } from '../../../shared/log.js';
+import { canonicalAddress } from '../../../shared/names.js';
 import type { RunChild } from '../child.js';
 import { deleteEntries, listEntries } from './conntrack.js';
-import { CutIndex, deletionsOf, isSame, sourcesOf, type Cut, type Doomed, type LeadsTo, type Source } from './cut.js';
+import { CutIndex, deletionsOf, isSame, sourcesOf, type Cut, type Doomed, type Source, type Standing } from './cut.js';
 import { dropNewFrom } from './cutset.js';
 import { isTranslated } from './entry.js';
 import { closeSockets } from './sockets.js';
 
-export type { Cut, Endpoint, LeadsTo } from './cut.js';
+export type { Cut, Endpoint, Standing } from './cut.js';
 
 export type ConnectionsOptions = {
   run: RunChild;
-  /** Lease addresses in canonical form. */
+  /** Lease addresses. */
   addresses: readonly string[];
   /** True for an address of this host: only then can a socket of it be meant. */
   isLocal(address: string): boolean;
@@ -35,12 +36,12 @@ export class ConnectionsDriver {
   private hasWarned = false;
 
   constructor(private readonly options: ConnectionsOptions) {
-    this.addresses = new Set(options.addresses);
+    this.addresses = new Set(options.addresses.map(address => canonicalAddress(address) ?? address));
   }
 
-  /** Ends every connection of these cuts that does not lead where `leadsTo` says. Throws when a tool fails. */
-  async cut(cuts: readonly Cut[], leadsTo: LeadsTo): Promise<CutResult> {
-    const index = new CutIndex(cuts, this.addresses, leadsTo);
+  /** Ends every connection of these cuts that does not lead where the rules stand to lead. Throws when a tool fails. */
+  async cut(cuts: readonly Cut[], standing: Standing): Promise<CutResult> {
+    const index = new CutIndex(cuts, this.addresses, standing);
     const known = sourcesOf(cuts, []);
     const [found] = await Promise.all([this.find(cuts, index), dropNewFrom(this.options.run, known)]);
     // A server may have spoken after the table was read and before its packets were dropped.
@@ -48,7 +49,7 @@ export class ConnectionsDriver {
     for (let pass = 0; pass < PASSES && doomed.length > 0; pass++) {
       await dropNewFrom(this.options.run, without(sourcesOf([], doomed), known));
       await this.closeOwnSockets(doomed);
-      await deleteEntries(this.options.run, deletionsOf(doomed, leadsTo));
+      await deleteEntries(this.options.run, deletionsOf(doomed, standing, index.spared));
       doomed = await this.find(cuts, index);
     }
     const remaining = new Set(doomed.flatMap(one => one.cuts));
@@ -62,20 +63,21 @@ export class ConnectionsDriver {
   }
 
   private async closeOwnSockets(doomed: readonly Doomed[]): Promise<void> {
-    const own = doomed.filter(one => this.endsHere(one)).map(({ entry }) => entry);
+    const local = new Map([...new Set(doomed.map(({ entry }) => entry.reply.source))].map(address => [address, this.options.isLocal(address)]));
+    const own = doomed.filter(({ entry }) => local.get(entry.reply.source)).filter(wasServed).map(({ entry }) => entry);
     if (own.length === 0) return;
     const left = await closeSockets(this.options.run, own);
     if (left === 0 || this.hasWarned) return;
     this.hasWarned = true;
     this.options.log.warn({ sockets: left }, 'sockets could not be closed (kernel without INET_DIAG_DESTROY?): their packets are dropped instead');
   }
+}
 
-  /** Its server socket is one of this host, and portlease led the connection there. */
-  private endsHere({ entry, cuts, direction }: Doomed): boolean {
-    const { source, sourcePort } = entry.reply;
-    if (direction === 'revived' || !this.options.isLocal(source)) return false;
-    return isTranslated(entry) || cuts.some(({ from }) => from.some(old => isSame(old, { address: source, port: sourcePort }, entry.original.destinationPort)));
-  }
+/** portlease led the connection there: no socket of a foreign server is closed. */
+function wasServed({ entry, cuts, direction }: Doomed): boolean {
+  if (direction === 'revived') return false;
+  const seen = { address: entry.reply.source, port: entry.reply.sourcePort };
+  return isTranslated(entry) || cuts.some(({ from }) => from.some(old => isSame(old, seen, entry.original.destinationPort)));
 }
 
 function without(sources: readonly Source[], known: readonly Source[]): Source[] {

@@ -9,6 +9,8 @@ const LINES_A_TURN = 5_000;
 
 export type Deletion =
   | { kind: 'port'; transport: Transport; address: string; port: number }
+  /** All connections from `address` to a target. */
+  | { kind: 'target'; transport: Transport; address: string; target: string }
   | { kind: 'entry'; entry: ConntrackEntry };
 
 /**
@@ -48,6 +50,8 @@ function filterOf(deletion: Deletion): string[] {
   switch (deletion.kind) {
     case 'port':
       return ['-p', deletion.transport, '--orig-dst', deletion.address, '--orig-port-dst', String(deletion.port)];
+    case 'target':
+      return ['-p', deletion.transport, '--orig-dst', deletion.address, '--reply-src', deletion.target];
     case 'entry': {
       const { transport, original } = deletion.entry;
       return ['-p', transport, '--orig-src', original.source, '--orig-dst', original.destination,

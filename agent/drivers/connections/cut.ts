@@ -15,8 +15,12 @@ export type Cut = {
   readonly dropMs: number;
 };
 
-/** Where a public port leads by the rules that stand now; connections to there stay. Asked anew for every entry. */
-export type LeadsTo = (transport: Transport, port: number) => readonly Endpoint[];
+/** Where public ports lead by the rules that stand now; connections to there stay. Asked anew for every entry. */
+export type Standing = {
+  endpoints(transport: Transport, port: number): readonly Endpoint[];
+  /** True when any port leads to this address. */
+  isTarget(address: string): boolean;
+};
 
 /** An address and port whose new packets are dropped. */
 export type Source = { address: string; transport: Transport; ports: PortRange; dropMs: number };
@@ -28,8 +32,10 @@ export class CutIndex {
   private readonly byPort = new Map<string, Cut[]>();
   /** How the servers of doomed entries would re-create them, whoever they are. */
   private readonly reversed = new Map<string, readonly Cut[]>();
+  /** Targets with connections from an own address that stay, whoever led them there; see targetKey. */
+  readonly spared = new Set<string>();
 
-  constructor(readonly cuts: readonly Cut[], private readonly addresses: ReadonlySet<string>, private readonly leadsTo: LeadsTo) {
+  constructor(readonly cuts: readonly Cut[], private readonly addresses: ReadonlySet<string>, private readonly standing: Standing) {
     for (const cut of cuts) for (let port = cut.ports.first; port <= cut.ports.last; port++) this.add(cut, port);
   }
 
@@ -42,7 +48,9 @@ export class CutIndex {
 
   /** Undefined when the entry may stay. */
   doom(entry: ConntrackEntry): Doomed | undefined {
-    return this.inward(entry) ?? this.revived(entry);
+    const doomed = this.inward(entry) ?? this.revived(entry);
+    if (doomed === undefined && this.addresses.has(entry.original.destination)) this.spared.add(targetKey(entry));
+    return doomed;
   }
 
   private inward(entry: ConntrackEntry): Doomed | undefined {
@@ -51,7 +59,7 @@ export class CutIndex {
     const cuts = this.byPort.get(`${transport}:${original.destinationPort}`);
     if (cuts === undefined) return undefined;
     const end = { address: reply.source, port: reply.sourcePort };
-    const stays = this.leadsTo(transport, original.destinationPort).some(to => isSame(to, end, original.destinationPort));
+    const stays = this.standing.endpoints(transport, original.destinationPort).some(to => isSame(to, end, original.destinationPort));
     if (stays) return undefined;
     this.reversed.set(tupleKey(transport, reply), cuts);
     return { entry, cuts, direction: 'inward' };
@@ -101,15 +109,40 @@ export function sourcesOf(cuts: readonly Cut[], doomed: readonly Doomed[]): Sour
   return [...sources.values()];
 }
 
-/** What to delete: a port as a whole where nothing of it stays, else entry by entry. */
-export function deletionsOf(doomed: readonly Doomed[], leadsTo: LeadsTo): Deletion[] {
+/** So many ports of one target are deleted one by one; for each the kernel walks its whole table. */
+const SINGLE_DELETIONS = 8;
+
+/**
+ * What to delete: a port as a whole where nothing of it stays, else entry by entry. Many ports that led to a target of which no
+ * port is left, as when a host is lost, go at once, unless others lead connections there (`spared`).
+ */
+export function deletionsOf(doomed: readonly Doomed[], standing: Standing, spared: ReadonlySet<string>): Deletion[] {
   const deletions = new Map<string, Deletion>();
+  const many = manyPorts(doomed);
   for (const { entry, direction } of doomed) {
-    const { transport, original } = entry;
+    const { transport, original, reply } = entry;
     const { destination, destinationPort } = original;
-    const isWhole = direction === 'inward' && leadsTo(transport, destinationPort).length === 0;
-    if (isWhole) deletions.set(`${transport} ${destination} ${destinationPort}`, { kind: 'port', transport, address: destination, port: destinationPort });
-    else deletions.set(tupleKey(transport, original), { kind: 'entry', entry });
+    const target = targetKey(entry);
+    if (direction === 'revived') deletions.set(tupleKey(transport, original), { kind: 'entry', entry });
+    else if (many.has(target) && !spared.has(target) && !standing.isTarget(reply.source)) deletions.set(target, { kind: 'target', transport, address: destination, target: reply.source });
+    else if (standing.endpoints(transport, destinationPort).length > 0) deletions.set(tupleKey(transport, original), { kind: 'entry', entry });
+    else deletions.set(`${transport} ${destination} ${destinationPort}`, { kind: 'port', transport, address: destination, port: destinationPort });
   }
   return [...deletions.values()];
+}
+
+function targetKey({ transport, original, reply }: ConntrackEntry): string {
+  return `${transport} ${original.destination} ${reply.source}`;
+}
+
+/** Targets, other than this host itself, with so many doomed ports. */
+function manyPorts(doomed: readonly Doomed[]): Set<string> {
+  const ports = new Map<string, Set<number>>();
+  for (const { entry, direction } of doomed) {
+    if (direction === 'revived' || entry.reply.source === entry.original.destination) continue;
+    const target = targetKey(entry);
+    const known = ports.get(target) ?? new Set();
+    ports.set(target, known.add(entry.original.destinationPort));
+  }
+  return new Set([...ports].filter(([, each]) => each.size > SINGLE_DELETIONS).map(([target]) => target));
 }

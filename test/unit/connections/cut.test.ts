@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { CutIndex, deletionsOf, sourcesOf, type Cut, type Endpoint } from '../../../agent/drivers/connections/cut.js';
+import { CutIndex, deletionsOf, sourcesOf, type Cut, type Endpoint, type Standing } from '../../../agent/drivers/connections/cut.js';
 import { cutLines } from '../../../agent/drivers/connections/cutset.js';
 import type { ConntrackEntry, Tuple } from '../../../agent/drivers/connections/entry.js';
 import { socketFilter } from '../../../agent/drivers/connections/sockets.js';
@@ -7,6 +7,7 @@ import { socketFilter } from '../../../agent/drivers/connections/sockets.js';
 const HOST = '10.0.0.1';
 const CLIENT = '192.0.2.7';
 const OLD: Endpoint = { address: '10.2.0.5', port: 22 };
+const standingOf = (endpoints: readonly Endpoint[]): Standing => ({ endpoints: () => endpoints, isTarget: address => endpoints.some(one => one.address === address) });
 const NEW: Endpoint = { address: '10.2.0.6', port: 22 };
 
 function tuple(source: string, sourcePort: number, destination: string, destinationPort: number): Tuple {
@@ -23,7 +24,7 @@ function cutOf(more: Partial<Cut> = {}): Cut {
 }
 
 function doomed(cut: Cut, entries: ConntrackEntry[], leadsTo: readonly Endpoint[] = []): string[] {
-  const index = new CutIndex([cut], new Set([HOST]), () => leadsTo);
+  const index = new CutIndex([cut], new Set([HOST]), standingOf(leadsTo));
   return entries.map(entry => index.doom(entry)?.direction ?? 'stays');
 }
 
@@ -70,13 +71,13 @@ describe('a cut', () => {
 
   it('names every cut of a port, so that none is taken for ended too early', () => {
     const cuts = [cutOf(), cutOf({ ports: { first: 30_000, last: 30_000 } })];
-    const found = new CutIndex(cuts, new Set([HOST]), () => []).doom(inward(30_000, to(OLD)));
+    const found = new CutIndex(cuts, new Set([HOST]), standingOf([])).doom(inward(30_000, to(OLD)));
     assert.deepEqual(found?.cuts, cuts);
   });
 });
 
 describe('what is dropped and deleted', () => {
-  const index = new CutIndex([cutOf()], new Set([HOST]), () => []);
+  const index = new CutIndex([cutOf()], new Set([HOST]), standingOf([]));
   const found = [inward(30_000, to(OLD)), inward(30_001, { address: '10.2.0.9', port: 30_001 })].map(entry => index.doom(entry) as NonNullable<ReturnType<CutIndex['doom']>>);
 
   it('are new packets of the known old targets and of those that the table shows', () => {
@@ -90,14 +91,32 @@ describe('what is dropped and deleted', () => {
   });
 
   it('are whole ports where nothing stays', () => {
-    assert.deepEqual(deletionsOf([...found, ...found], () => []), [
+    assert.deepEqual(deletionsOf([...found, ...found], standingOf([]), new Set()), [
       { kind: 'port', transport: 'tcp', address: HOST, port: 30_000 },
       { kind: 'port', transport: 'tcp', address: HOST, port: 30_001 },
     ]);
   });
 
   it('are single entries where others of the port stay', () => {
-    assert.deepEqual(deletionsOf(found.slice(0, 1), () => [NEW]), [{ kind: 'entry', entry: inward(30_000, to(OLD)) }]);
+    assert.deepEqual(deletionsOf(found.slice(0, 1), standingOf([NEW]), new Set()), [{ kind: 'entry', entry: inward(30_000, to(OLD)) }]);
+  });
+
+  it('are all connections to a target of which no port is left, when they are many', () => {
+    const cut = cutOf({ ports: { first: 30_000, last: 30_099 } });
+    const entries = Array.from({ length: 50 }, (_, at) => inward(30_000 + at, { address: '10.2.0.5', port: 30_000 + at }));
+    const all = entries.map(entry => ({ entry, cuts: [cut], direction: 'inward' as const }));
+    assert.deepEqual(deletionsOf(all, standingOf([]), new Set()), [{ kind: 'target', transport: 'tcp', address: HOST, target: '10.2.0.5' }]);
+    assert.equal(deletionsOf(all, standingOf([OLD]), new Set()).length, 50, 'another port may lead there');
+    const index = new CutIndex([cut], new Set([HOST]), standingOf([]));
+    for (const entry of [...entries, inward(443, { address: '10.2.0.5', port: 443 })]) index.doom(entry);
+    assert.equal(deletionsOf(all, standingOf([]), index.spared).length, 50, 'others lead connections there');
+    assert.equal(deletionsOf(all.slice(0, 8), standingOf([]), new Set()).length, 8);
+  });
+
+  it('are never all connections of this host itself', () => {
+    const entries = Array.from({ length: 50 }, (_, at) => inward(30_000 + at, { address: HOST, port: 30_000 + at }));
+    const all = entries.map(entry => ({ entry, cuts: [cutOf()], direction: 'inward' as const }));
+    assert.ok(deletionsOf(all, standingOf([]), new Set()).every(({ kind }) => kind === 'port'));
   });
 
   it('are dropped for a second at least, and for as long as an ipset can count at most', () => {

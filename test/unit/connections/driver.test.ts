@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { ChildFailed, type RunChild } from '../../../agent/drivers/child.js';
-import { ConnectionsDriver, type Cut } from '../../../agent/drivers/connections/connections.js';
+import { ConnectionsDriver, type Cut, type Standing } from '../../../agent/drivers/connections/connections.js';
 import { createLogger } from '../../../shared/log.js';
 
 const log = createLogger({ name: 'test', level: 'silent' });
 const LINE = 'tcp      6 431999 ESTABLISHED src=192.0.2.7 dst=10.0.0.1 sport=4000 dport=30000 src=10.2.0.5 dst=192.0.2.7 sport=22 dport=4000 [ASSURED] mark=0 use=1\n';
 const CUT: Cut = { transport: 'tcp', ports: { first: 30_000, last: 30_000 }, from: [], dropMs: 1_000 };
+const NOWHERE: Standing = { endpoints: () => [], isTarget: () => false };
 const OLD = { address: '10.2.0.5', port: 22 };
 
 /** A kernel with one entry that comes back `times` times after it was deleted; notes what is run. */
@@ -25,35 +26,35 @@ function kernel(times: number, isLocal = false): { driver: ConnectionsDriver; ra
 describe('the connections driver', () => {
   it('looks, drops new packets, deletes and reads back, in that order', async () => {
     const { driver, ran } = kernel(0);
-    assert.deepEqual(await driver.cut([CUT], () => []), { ended: [CUT], remaining: [] });
+    assert.deepEqual(await driver.cut([CUT], NOWHERE), { ended: [CUT], remaining: [] });
     assert.deepEqual(ran, ['conntrack -L', 'ipset restore', 'conntrack -D', 'conntrack -L']);
   });
 
   it('names a source once only when it is known and found in the table', async () => {
     const { driver, ran } = kernel(0);
-    await driver.cut([{ ...CUT, from: [OLD] }], () => []);
+    await driver.cut([{ ...CUT, from: [OLD] }], NOWHERE);
     assert.deepEqual(ran, ['conntrack -L', 'ipset restore', 'conntrack -D', 'conntrack -L']);
   });
 
   it('closes sockets that end on this host before it deletes their entries', async () => {
     const { driver, ran } = kernel(0, true);
-    await driver.cut([CUT], () => []);
+    await driver.cut([CUT], NOWHERE);
     assert.deepEqual(ran.slice(1, -1), ['ipset restore', 'ss -K', 'ss -H', 'conntrack -D']);
   });
 
   it('deletes again what comes back', async () => {
     const { driver } = kernel(2);
-    assert.deepEqual((await driver.cut([CUT], () => [])).ended, [CUT]);
+    assert.deepEqual((await driver.cut([CUT], NOWHERE)).ended, [CUT]);
   });
 
   it('says what remains when entries come back without end', async () => {
     const { driver } = kernel(1_000);
-    assert.deepEqual(await driver.cut([CUT], () => []), { ended: [], remaining: [CUT] });
+    assert.deepEqual(await driver.cut([CUT], NOWHERE), { ended: [], remaining: [CUT] });
   });
 
   it('reads back also when there was nothing to delete, as long as a server may have spoken in between', async () => {
     const { driver, ran } = kernel(-1);
-    await driver.cut([{ ...CUT, from: [OLD] }], () => []);
+    await driver.cut([{ ...CUT, from: [OLD] }], NOWHERE);
     assert.deepEqual(ran, ['conntrack -L', 'ipset restore', 'conntrack -L']);
   });
 
@@ -62,13 +63,13 @@ describe('the connections driver', () => {
       ? Promise.reject(new ChildFailed(file, argv, { exitCode: 1, signal: null, stderr, timedOut: false }))
       : Promise.resolve({ stdout: argv[0] === '-L' ? LINE : '', stderr: '' });
     const driver = (stderr: string): ConnectionsDriver => new ConnectionsDriver({ run: failing(stderr), addresses: ['10.0.0.1'], isLocal: () => false, log });
-    assert.deepEqual((await driver('conntrack v1.4.7 (conntrack-tools): 0 flow entries have been deleted.\n').cut([CUT], () => [])).remaining, [CUT]);
-    await assert.rejects(driver('Operation failed: Operation not permitted\n').cut([CUT], () => []), /not permitted/);
+    assert.deepEqual((await driver('conntrack v1.4.7 (conntrack-tools): 0 flow entries have been deleted.\n').cut([CUT], NOWHERE)).remaining, [CUT]);
+    await assert.rejects(driver('Operation failed: Operation not permitted\n').cut([CUT], NOWHERE), /not permitted/);
   });
 
   it('finds the connections of many ports in one dump of the table', async () => {
     const { driver, ran } = kernel(-1);
-    await driver.cut(Array.from({ length: 1_000 }, (_, index) => ({ ...CUT, ports: { first: 30_000 + index, last: 30_000 + index } })), () => []);
+    await driver.cut(Array.from({ length: 1_000 }, (_, index) => ({ ...CUT, ports: { first: 30_000 + index, last: 30_000 + index } })), NOWHERE);
     assert.deepEqual(ran, ['conntrack -L']);
   });
 });
