@@ -4,7 +4,7 @@ import { CLIENT_OPTIONS } from '../shared/grpc.js';
 import { refusedOf } from './errors.js';
 
 /** A method as the generated code describes it. */
-export type Method<Request, Response> = {
+type Method<Request, Response> = {
   path: string;
   requestSerialize: (request: Request) => Buffer;
   responseDeserialize: (bytes: Buffer) => Response;

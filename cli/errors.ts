@@ -40,7 +40,7 @@ export function refusedOf(error: ServiceError): Refused {
 }
 
 /** Details that are missing, or not to be read, leave the fields empty: the code and the message still say something. */
-export function detailsOf(error: ServiceError): ErrorDetails {
+function detailsOf(error: ServiceError): ErrorDetails {
   const details: ErrorDetails = { reason: undefined, metadata: {}, fields: [], retryAfterMs: undefined };
   const [bytes] = error.metadata.get(DETAILS_KEY);
   if (!Buffer.isBuffer(bytes)) return details;

@@ -7,9 +7,9 @@ import { isPort, MAX_PORT, type PortRange } from '../shared/ports.js';
 import type { Duration } from '../shared/gen/google/protobuf/duration.js';
 import { quoted, UsageError } from './usage.js';
 
-export const MAX_LABELS = 64;
+const MAX_LABELS = 64;
 const MAX_REASON = 256;
-const MAX_TEXT = 1024;
+const MAX_TEXT = 256;
 const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const MAX_DURATION_MS = 365 * UNITS_MS.d;
 

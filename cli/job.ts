@@ -22,7 +22,7 @@ export type Job = {
 export type Flags = Readonly<Record<string, string | boolean | string[] | undefined>>;
 
 /** Reads arguments and flags; throws UsageError. */
-export type Prepare = (args: readonly string[], flags: Flags) => Job;
+type Prepare = (args: readonly string[], flags: Flags) => Job;
 
 /** What commander calls for a command: made of `prepare` by run.ts. */
 export type Act = (prepare: Prepare) => (...commanderArguments: unknown[]) => Promise<void>;

@@ -2,13 +2,13 @@
 import type { Command } from 'commander';
 import type { Pool } from '../shared/gen/portlease/v1/operations.js';
 import { MAX_PORT, overlaps, rangeText, type PortRange } from '../shared/ports.js';
-import { choice, dnsLabel, duration, plainText, portRange, wholeNumber } from './fields.js';
+import { choice, dnsLabel, duration, plainText, portRange, refuse, wholeNumber } from './fields.js';
 import { collect, flagName } from './flags.js';
 import type { Flags } from './job.js';
 import { UsageError } from './usage.js';
 import { IDLE_ACTIONS, PROTOCOLS, STRATEGIES } from './words.js';
 
-export type PoolField = Exclude<keyof Pool, 'pool' | 'gateway' | 'figures'>;
+type PoolField = Exclude<keyof Pool, 'pool' | 'gateway' | 'figures'>;
 type Spec<Value> = {
   /** Name of the flag as commander keeps it: range → --range. */
   flag: string;
@@ -21,22 +21,26 @@ type Spec<Value> = {
 type PoolSpecs = { [Field in PoolField]: Spec<Pool[Field]> };
 
 const MAX_RANGES = 64;
+const MAX_RESERVED = 256;
+const MAX_ALIASES = 16;
+const MAX_TEMPLATE = 253;
+const DOMAIN_TEMPLATE = /^(?:[a-z0-9.-]|\{(?:env|service|gateway)\})*$/;
 
-export const POOL_FIELDS: PoolSpecs = {
+const POOL_FIELDS: PoolSpecs = {
   ranges: { flag: 'range', many: true, placeholder: 'first-last', help: 'ports of the pool, for example 30000-30999 (repeatable)', parse: someRanges },
   protocol: { flag: 'protocol', many: false, placeholder: 'protocol', help: 'tcp, udp or tcp+udp', parse: (name, value) => choice(name, value, PROTOCOLS) },
   description: { flag: 'description', many: false, placeholder: 'text', help: 'what it is for', parse: (name, value) => plainText(name, value) },
   serviceType: { flag: 'serviceType', many: false, placeholder: 'name', help: 'what it serves, for example ssh', parse: (name, value) => (value === '' ? '' : dnsLabel(name, value)) },
-  aliases: { flag: 'alias', many: true, placeholder: 'name', help: 'other name for the service type (repeatable)', parse: (name, values) => values.map((value) => dnsLabel(name, value)) },
+  aliases: { flag: 'alias', many: true, placeholder: 'name', help: 'other name for the service type (repeatable)', parse: aliases },
   defaultInternalPort: { flag: 'internalPort', many: false, placeholder: 'port', help: 'port of the target when a want names none; 0: every want names its own', parse: (name, value) => wholeNumber(name, value, { min: 0, max: MAX_PORT }) },
   strategy: { flag: 'strategy', many: false, placeholder: 'how', help: `how a number is picked: ${Object.keys(STRATEGIES).join(', ')}`, parse: (name, value) => choice(name, value, STRATEGIES) },
-  reserved: { flag: 'reserved', many: true, placeholder: 'first-last', help: 'ports that are never leased (repeatable)', parse: ranges },
+  reserved: { flag: 'reserved', many: true, placeholder: 'first-last', help: 'ports that are never leased (repeatable)', parse: (name, values) => ranges(name, values, MAX_RESERVED) },
   quarantine: { flag: 'quarantine', many: false, placeholder: 'time', help: 'how long a released port rests (default: 60s)', parse: duration },
   hold: { flag: 'hold', many: false, placeholder: 'time', help: 'how long the numbers of a silent host are kept (default: 24h)', parse: duration },
   idleLimit: { flag: 'idleLimit', many: false, placeholder: 'time', help: 'no traffic for longer than this is idle (default: 24h)', parse: duration },
   idleAction: { flag: 'idleAction', many: false, placeholder: 'what', help: 'what follows then: report or release', parse: (name, value) => choice(name, value, IDLE_ACTIONS) },
   connectionTimeout: { flag: 'connectionTimeout', many: false, placeholder: 'time', help: 'how long quiet connections are kept (default: no limit)', parse: duration },
-  domainTemplate: { flag: 'domainTemplate', many: false, placeholder: 'template', help: 'host name of a service, for example {env}.{service}.example.com', parse: (name, value) => plainText(name, value) },
+  domainTemplate: { flag: 'domainTemplate', many: false, placeholder: 'template', help: 'host name of a service, for example {env}.{service}.example.com', parse: domainTemplate },
 };
 
 const SPECS = Object.entries(POOL_FIELDS) as [PoolField, PoolSpecs[PoolField]][];
@@ -93,17 +97,27 @@ export function scalar(name: string, value: unknown): string {
 
 function someRanges(name: string, values: readonly string[]): PortRange[] {
   if (values.length === 0) throw new UsageError(`${name} is empty`, 'A pool has at least one range, for example 30000-30999.');
-  return ranges(name, values);
+  return ranges(name, values, MAX_RANGES);
 }
 
-function ranges(name: string, values: readonly string[]): PortRange[] {
-  if (values.length > MAX_RANGES) throw new UsageError(`${name}: ${values.length} ranges`, `At most ${MAX_RANGES} are allowed.`);
+function aliases(name: string, values: readonly string[]): string[] {
+  if (values.length > MAX_ALIASES) throw new UsageError(`${name}: ${values.length} names`, `At most ${MAX_ALIASES} are allowed.`);
+  return values.map((value) => dnsLabel(name, value));
+}
+
+function ranges(name: string, values: readonly string[], max: number): PortRange[] {
+  if (values.length > max) throw new UsageError(`${name}: ${values.length} ranges`, `At most ${max} are allowed.`);
   const parsed = values.map((value) => portRange(name, value));
   for (const [i, range] of parsed.entries()) {
     const other = parsed.slice(0, i).find((earlier) => overlaps(earlier, range));
     if (other !== undefined) throw new UsageError(`${name}: ${rangeText(range)} overlaps ${rangeText(other)}`, 'Name each port once.');
   }
   return parsed;
+}
+
+function domainTemplate(name: string, value: string): string {
+  if (value.length <= MAX_TEMPLATE && DOMAIN_TEMPLATE.test(value)) return value;
+  throw refuse(name, value, 'is no template of a host name', 'Write a-z 0-9 . - and {env}, {service}, {gateway}, for example {env}.{service}.example.com');
 }
 
 /** Field names as an update mask has them: defaultInternalPort → default_internal_port. */

@@ -64,7 +64,7 @@ describe('the command line and a real coordinator, over its unix socket', () => 
   it('manages gateways, pools and hosts', async () => {
     await json('gateways', 'create', 'gw-2', '--scope=shared', '--public-host=203.0.113.2');
     await json('pools', 'create', 'web', '--gateway=gw-2', '--range=20000-20009', '--protocol=tcp', '--quarantine=1s', '--alias=http', '--service-type=web');
-    await json('pools', 'update', 'web', '--gateway=gw-2', '--range=20000-20019', '--description=web apps', '--alias=');
+    await json('pools', 'update', 'web', '--gateway=gw-2', '--range=20000-20019', '--description=web apps', '--alias=', '--domain-template={env}.{service}.example.com', '--connection-timeout=0s');
     const { pools: [pool] } = await json<{ pools: { ranges: object[]; description: string; aliases: string[]; quarantine: string; protocol: string; figures: { total: number } }[] }>('pools', '--gateway=gw-2');
     assert.deepEqual([pool?.ranges, pool?.description, pool?.aliases, pool?.quarantine, pool?.protocol, pool?.figures.total],
       [[{ first: 20_000, last: 20_019 }], 'web apps', [], '1s', 'PROTOCOL_TCP', 20]);

@@ -36,9 +36,9 @@ const PORT_REFS = ['', '30022', 'tcp/30022', 'gw-1/tcp', 'gw-1/icmp/1', 'gw-1//1
 
 const LISTS = { '--tenant': NAMES, '--gateway': NAMES, '--pool': NAMES, '--host': NAMES, '--limit': COUNTS };
 const POOL = {
-  '--gateway': NAMES, '--range': RANGES, '--protocol': WORDS, '--description': [...TEXTS, 'a'.repeat(1_025)], '--service-type': NAMES.slice(1), '--alias': NAMES.slice(1),
+  '--gateway': NAMES, '--range': RANGES, '--protocol': WORDS, '--description': [...TEXTS, 'a'.repeat(257)], '--service-type': NAMES.slice(1), '--alias': NAMES.slice(1),
   '--internal-port': PORTS.filter((port) => port !== '0'), '--strategy': WORDS, '--reserved': RANGES, '--quarantine': TIMES, '--hold': TIMES,
-  '--idle-limit': TIMES, '--idle-action': WORDS, '--connection-timeout': TIMES, '--domain-template': TEXTS,
+  '--idle-limit': TIMES, '--idle-action': WORDS, '--connection-timeout': TIMES, '--domain-template': [...TEXTS, '{tenant}.example.com', 'http://x', 'A.example.com', 'a'.repeat(254)],
 };
 type Row = { /** A valid command line. */ base: string[]; flags: Record<string, readonly string[]>; args?: readonly string[] };
 

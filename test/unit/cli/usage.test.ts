@@ -29,6 +29,7 @@ describe('a command line that says too little, too much or something else', () =
     ['a pool without name', ['pools', 'create', '--gateway=g', '--range=1-2', '--protocol=tcp'], /name of the pool is missing/],
     ['ranges that overlap', ['pools', 'create', 'p', '--gateway=g', '--range=1-20', '--range=20-30', '--protocol=tcp'], /--range: 20-30 overlaps 1-20/],
     ['65 ranges', ['pools', 'create', 'p', '--gateway=g', '--protocol=tcp', ...Array.from({ length: 65 }, (_, i) => `--range=${i + 1}`)], /--range: 65 ranges/],
+    ['17 aliases', ['pools', 'update', 'p', '--gateway=g', ...Array.from({ length: 17 }, (_, i) => `--alias=a${i}`)], /--alias: 17 names/],
     ['an update of nothing', ['pools', 'update', 'p', '--gateway=g'], /nothing to change is named/],
     ['a pool that would lose its last range', ['pools', 'update', 'p', '--gateway=g', '--range='], /--range is empty/],
     ['a shared gateway without address', ['gateways', 'create', 'g', '--scope=shared'], /--public-host is missing/],
