@@ -45,7 +45,7 @@ export const REASONS = {
   GATEWAY_NOT_READY: { code: status.UNAVAILABLE, meaning: 'The ports must be fenced, and the gateway has not confirmed in time.', remedy: 'Look at the gateway agent; retry with the same request id.' },
   JOURNAL_UNAVAILABLE: { code: status.UNAVAILABLE, meaning: 'Nothing can be made durable now.', remedy: 'Look at the disk of the coordinator; retry with the same request id.' },
   NOT_MADE: { code: status.INTERNAL, meaning: 'The journal refused this decision; nothing was changed.', remedy: 'This is a defect of portlease: report it with the log.' },
-  SECOND_MACHINE: { code: status.FAILED_PRECONDITION, meaning: 'Another machine uses this host id, or this one has lost its state.', remedy: 'Give the machine an id of its own, or, if it takes the place of the other one: `portlease hosts replace HOST`.' },
+  SECOND_MACHINE: { code: status.FAILED_PRECONDITION, meaning: 'Another machine uses this host id, or this one has lost its state.', remedy: 'Give the machine an id of its own, or, if it takes the place of the other one: `portlease hosts replace HOST --reason WHY`.' },
   DATABASE_IS_OLDER: { code: status.FAILED_PRECONDITION, meaning: 'The agent knows more than the database: an old copy was restored.', remedy: 'Start the coordinator on the newest copy of its database.' },
   STALE_SESSION: { code: status.ABORTED, meaning: 'The session is not the newest of the host.', remedy: 'The agent opens a new one by itself.' },
   NOT_ADMITTED: { code: status.PERMISSION_DENIED, meaning: 'The host is not known and the config does not admit unknown ones.', remedy: 'Create it with `portlease hosts create HOST --gateway GATEWAY`.' },

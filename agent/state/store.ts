@@ -183,7 +183,7 @@ function recoverOrExplain(path: string, content: Buffer, { host }: Owner): Recov
   } catch (error) {
     if (!(error instanceof Corrupt)) throw error;
     throw new StateUnusable(`${path} is damaged: ${error.message}. Rules of this host stay as they are. To go on: move ${path} away, ` +
-      `run \`portlease hosts replace ${host}\`, and start the agent again: the coordinator then sends everything anew.`, { cause: error });
+      `run \`portlease hosts replace ${host} --reason WHY\`, and start the agent again: the coordinator then sends everything anew.`, { cause: error });
   }
 }
 
