@@ -1,7 +1,9 @@
 /**
- * What the journal takes by itself: `npx tsx test/bench/journal.ts`. Allocations of one port, each of a mapping, environment,
- * request, event and audit row, 1, 64 or 256 an append, one append after the other. Prints JSON lines {name, value, unit}.
+ * What the journal takes by itself. Allocations of one port, each of a mapping, environment, request, event and audit row; 1, 64 or
+ * 256 an append, one append after the other; names in order, or scattered (each touches other pages). By itself:
+ * `npx tsx test/bench/journal.ts`.
  */
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -9,22 +11,34 @@ import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import type { Changes } from '../../coordinator/book/types.js';
 import { SqliteJournal } from '../../coordinator/journal/sqlite/journal.js';
 import { allocation, changes, gatewayRecord } from '../integration/journal/records.js';
+import { median, quantile, type Row } from './rows.js';
 
-type Result = { name: string; value: number; unit: string };
+type Names = 'ordered' | 'scattered';
+type Load = { label: string; batch: number; count: number; names: Names };
 
 const RUNS = 5;
 const ROWS = 5;
+const LOADS: readonly Load[] = [
+  { label: 'b1', batch: 1, count: 4_000, names: 'ordered' },
+  { label: 'b64', batch: 64, count: 40_000, names: 'ordered' },
+  { label: 'b256', batch: 256, count: 40_000, names: 'ordered' },
+  { label: 'b64.scattered', batch: 64, count: 40_000, names: 'scattered' },
+  { label: 'b256.scattered', batch: 256, count: 40_000, names: 'scattered' },
+];
 
-for (const [batch, count] of [[1, 4_000], [64, 40_000], [256, 40_000]] as const) {
-  const runs: Result[][] = [];
-  for (let run = 0; run < RUNS; run++) runs.push(await measureAppends(batch, count));
-  print(medians(runs));
+export async function benchJournal(): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const load of LOADS) {
+    const runs: Row[][] = [];
+    for (let run = 0; run < RUNS; run++) runs.push(await measureAppends(load));
+    rows.push(...medians(runs));
+  }
+  return [...rows, ...await measureLoad(100_000)];
 }
-print(await measureLoad(100_000));
 
-async function measureAppends(batch: number, count: number): Promise<Result[]> {
+async function measureAppends({ label, batch, count, names }: Load): Promise<Row[]> {
   return withJournal(async (journal) => {
-    const all = Array.from({ length: Math.ceil(count / batch) }, (_, i) => together(i * batch, batch));
+    const all = Array.from({ length: Math.ceil(count / batch) }, (_, i) => together(i * batch, batch, names));
     const latencies: number[] = [];
     const loop = monitorEventLoopDelay({ resolution: 1 });
     loop.enable();
@@ -38,24 +52,23 @@ async function measureAppends(batch: number, count: number): Promise<Result[]> {
     const seconds = (performance.now() - start) / 1000;
     const { user, system } = process.cpuUsage(cpu);
     loop.disable();
-    latencies.sort((a, b) => a - b);
     const allocations = all.length * batch;
-    const name = (what: string) => `journal.b${batch}.${what}`;
+    const name = (what: string) => `journal.${label}.${what}`;
     return [
       { name: name('allocations'), value: Math.round(allocations / seconds), unit: '1/s' },
       { name: name('rows'), value: Math.round(ROWS * allocations / seconds), unit: '1/s' },
       { name: name('cpu'), value: round((user + system) / allocations), unit: 'us/allocation' },
-      { name: name('append.p50'), value: round(latencies[latencies.length >> 1] ?? 0), unit: 'ms' },
-      { name: name('append.p99'), value: round(latencies[Math.floor(latencies.length * 0.99)] ?? 0), unit: 'ms' },
+      { name: name('append.p50'), value: round(median(latencies)), unit: 'ms' },
+      { name: name('append.p99'), value: round(quantile(latencies, 0.99)), unit: 'ms' },
       { name: name('loop.p99'), value: round(loop.percentile(99) / 1e6 - 1), unit: 'ms' },
       { name: name('loop.max'), value: round(loop.max / 1e6 - 1), unit: 'ms' },
     ];
   });
 }
 
-async function measureLoad(count: number): Promise<Result[]> {
+async function measureLoad(count: number): Promise<Row[]> {
   return withJournal(async (journal) => {
-    for (let from = 0; from < count; from += 1_000) await journal.append('gw', from, together(from, 1_000));
+    for (let from = 0; from < count; from += 1_000) await journal.append('gw', from, together(from, 1_000, 'ordered'));
     const loop = monitorEventLoopDelay({ resolution: 1 });
     loop.enable();
     const start = performance.now();
@@ -80,25 +93,29 @@ async function withJournal<T>(work: (journal: SqliteJournal) => Promise<T>): Pro
 }
 
 /** One batch of allocations, as a book hands it over. */
-function together(from: number, count: number): Changes {
+function together(from: number, count: number, names: Names): Changes {
   const all = Array.from({ length: count }, (_, i) => allocation(from + i + 1));
-  return changes(from + count, {
+  const whole = changes(from + count, {
     environments: all.flatMap((one) => one.environments), mappings: all.flatMap((one) => one.mappings),
     requests: all.flatMap((one) => one.requests), events: all.flatMap((one) => one.events), audits: all.flatMap((one) => one.audits),
   });
+  if (names === 'scattered') {
+    for (const record of [...whole.environments, ...whole.mappings]) record.environment = scattered(record.environment);
+    for (const record of whole.requests) record.requestId = scattered(record.requestId);
+  }
+  return whole;
 }
 
-function medians(runs: readonly Result[][]): Result[] {
-  return (runs[0] ?? []).map(({ name, unit }, i) => {
-    const values = runs.map((run) => run[i]?.value ?? 0).sort((a, b) => a - b);
-    return { name, value: values[values.length >> 1] ?? 0, unit };
-  });
+function scattered(name: string): string {
+  return createHash('md5').update(name).digest('hex');
+}
+
+function medians(runs: readonly Row[][]): Row[] {
+  return (runs[0] ?? []).map(({ name, unit }, i) => ({ name, value: median(runs.map((run) => run[i]?.value ?? 0)), unit }));
 }
 
 function round(value: number): number {
   return Math.round(value * 100) / 100;
 }
 
-function print(results: readonly Result[]): void {
-  for (const result of results) console.log(JSON.stringify(result));
-}
+if (process.argv[1] === import.meta.filename) for (const row of await benchJournal()) console.log(JSON.stringify(row));
