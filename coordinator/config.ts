@@ -64,7 +64,7 @@ const schema = z.strictObject({
 export type CoordinatorConfig = z.output<typeof schema>;
 
 /** Ports that no pool may have. */
-export function ownPortsOf({ grpc }: CoordinatorConfig['listen']): number[] {
+function ownPortsOf({ grpc }: CoordinatorConfig['listen']): number[] {
   return grpc.port === 0 ? [] : [grpc.port];
 }
 

@@ -7,7 +7,7 @@ import { endpointAddress } from '../shared/grpc.js';
 import type { Log } from '../shared/log.js';
 import { createNotifier, watchdogIntervalMs } from '../shared/notify.js';
 import { listenPolicy, loadTls } from '../shared/tls.js';
-import { ownPortsOf, type CoordinatorConfig } from './config.js';
+import type { CoordinatorConfig } from './config.js';
 import { SqliteJournal } from './journal/sqlite/journal.js';
 import { Gateways } from './keeper/gateways.js';
 import { packageFile, packageVersion } from './package-files.js';
@@ -77,7 +77,6 @@ async function start({ config, log, clock, random }: CoordinatorOptions, closers
     version: packageVersion(),
     startedAtMs: clock.nowMs(),
     journalStatus: () => journal.status(),
-    ownPorts: ownPortsOf(config.listen),
     descriptors: descriptors(log),
   });
   tellHealth = server.setServing;

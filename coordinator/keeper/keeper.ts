@@ -129,7 +129,10 @@ export class Keeper {
 
   /** Ends every session, and answers those who wait for an agent; decisions go on. */
   dismiss(): void {
-    for (const job of this.#parked.takeAll()) job.done(STOPPING);
+    for (const job of this.#parked.takeAll()) {
+      job.answered = true;
+      job.done(STOPPING);
+    }
     this.#watchers.lose(STOPPING);
     this.sessions.closeAll(STOPPING);
   }

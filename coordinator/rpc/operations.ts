@@ -15,7 +15,7 @@ import { statusAnswer, type StatusSource } from './status.js';
 
 export type OperationsOptions = Services & StatusSource & {
   /** Ports that portlease itself listens on: no pool may have them. */
-  ownPorts: readonly number[];
+  ownPorts: () => readonly number[];
 };
 
 export function operationsService(options: OperationsOptions): OperationsServiceServer {
@@ -84,12 +84,12 @@ function poolChanges(options: OperationsOptions): Part<'createPool' | 'updatePoo
   return {
     createPool: mutating(options, { right: OPERATE, attempt: attempt('CreatePool') }, async ({ request }, { actor }) => {
       const { gateway, spec } = parsePool(request.pool);
-      refuseOwnPorts(spec.ranges, { ownPorts, pool: spec.pool });
+      refuseOwnPorts(spec.ranges, { ownPorts: ownPorts(), pool: spec.pool });
       return answer(gateways.need(gateway, 'pool.gateway'), { kind: 'createPool', actor, pool: spec, seed: false });
     }),
     updatePool: mutating(options, { right: OPERATE, attempt: attempt('UpdatePool') }, async ({ request }, { actor }) => {
       const { gateway, pool, change } = parsePoolUpdate(request);
-      refuseOwnPorts(change.ranges ?? [], { ownPorts, pool });
+      refuseOwnPorts(change.ranges ?? [], { ownPorts: ownPorts(), pool });
       return answer(gateways.need(gateway, 'pool.gateway'), { kind: 'updatePool', actor, pool, change });
     }),
     deletePool: mutating(options, { right: OPERATE, attempt: attempt('DeletePool') }, async ({ request }, { actor }) => {

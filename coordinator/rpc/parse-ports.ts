@@ -1,5 +1,5 @@
 /** Requests of PortService, checked field by field. Each parser throws InvalidRequest with all that is wrong. */
-import { hash, randomUUID } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { MappingState as WireState, Protocol as WireProtocol, Wait as WireWait, type Target as WireTarget } from '../../shared/gen/portlease/v1/common.js';
 import type {
   AllocatePortsRequest, ListEnvironmentsRequest, ListMappingsRequest, MoveEnvironmentRequest, ReleasePortsRequest, Want,
@@ -10,6 +10,7 @@ import { isPort, MAX_PORT } from '../../shared/ports.js';
 import { optionalProtocolFromWire, protocolFromWire, targetFromWire } from '../../shared/wire.js';
 import type { AllocateCommand, Choice, Command, Protocol, ReleaseSelector, Target, WantSpec } from '../book/types.js';
 import { Checks } from './checks.js';
+import { newName } from './new-name.js';
 
 export type Wait = 'recorded' | 'live' | 'verified';
 
@@ -36,8 +37,8 @@ export function parseAllocate(request: AllocatePortsRequest, actor: string): { c
   checks.done();
   const { tenant, host, dryRun } = request;
   const bodyHash = hash('sha256', JSON.stringify([tenant, request.environment, host, wants, labels]), 'base64url');
-  const environment = request.environment === '' ? `env-${randomUUID()}` : request.environment;
-  const requestId = request.requestId === '' ? randomUUID() : request.requestId;
+  const environment = request.environment === '' ? `env-${newName()}` : request.environment;
+  const requestId = request.requestId === '' ? `req-${newName()}` : request.requestId;
   return {
     command: { kind: 'allocate', actor, requestId, bodyHash, tenant, environment, host, wants, labels, dryRun, verify: wait === 'verified' },
     wait,

@@ -15,7 +15,7 @@ import { portService } from './ports.js';
 import { addReflection } from './reflection.js';
 import { closeToOthers, prepareSocket } from './unix-socket.js';
 
-export type ServerOptions = Omit<AgentsOptions & OperationsOptions, 'identify'> & {
+export type ServerOptions = Omit<AgentsOptions & OperationsOptions, 'identify' | 'ownPorts'> & {
   listen: { grpc: Endpoint; unix: string };
   tls: TlsMaterial | undefined;
   /** For reflection: a serialized FileDescriptorSet; undefined: no reflection. */
@@ -38,14 +38,16 @@ const MAX_CALLER_BYTES = 4 * 1024 * 1024;
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { listen, tls } = options;
   const health = new HealthImplementation(statusMap('SERVING'));
-  const tcp = buildServer(options, tls === undefined ? 'plaintext' : 'tls', health);
-  const unix = buildServer(options, 'unix', health);
+  let port = portOf(listen.grpc);
+  const parts = { ...options, ownPorts: () => [port] };
+  const tcp = buildServer(parts, tls === undefined ? 'plaintext' : 'tls', health);
+  const unix = buildServer(parts, 'unix', health);
   const servers = [tcp, unix];
   try {
     await prepareSocket(listen.unix);
     await bind(unix, unixAddress(listen.unix), ServerCredentials.createInsecure());
     closeToOthers(listen.unix);
-    const port = await bind(tcp, endpointAddress(listen.grpc), serverCredentials(tls));
+    port = await bind(tcp, endpointAddress(listen.grpc), serverCredentials(tls));
     return {
       port,
       setServing: (serving) => { for (const service of SERVICES) health.setStatus(service, serving ? 'SERVING' : 'NOT_SERVING'); },
@@ -64,7 +66,11 @@ function statusMap(status: ServingStatus): Record<string, ServingStatus> {
   return Object.fromEntries(SERVICES.map((service) => [service, status]));
 }
 
-function buildServer(options: ServerOptions, transport: Transport, health: HealthImplementation): Server {
+function portOf(endpoint: Endpoint): number {
+  return endpoint.kind === 'tcp' ? endpoint.port : 0;
+}
+
+function buildServer(options: ServerOptions & Pick<OperationsOptions, 'ownPorts'>, transport: Transport, health: HealthImplementation): Server {
   const server = new Server({ ...SERVER_OPTIONS, 'grpc.max_receive_message_length': MAX_AGENT_BYTES });
   const services = { ...options, identify: identifyBy(transport) };
   server.addService(checked(PortServiceService, MAX_CALLER_BYTES), portService(services));

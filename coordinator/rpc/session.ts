@@ -34,6 +34,8 @@ class SessionStream {
   #sink: SessionSink | undefined;
   #leave: () => void = () => undefined;
   #reports = 0;
+  /** The agent will say nothing more. */
+  #isHalfClosed = false;
   #helloTimer: NodeJS.Timeout | undefined;
 
   constructor(options: AgentsOptions, stream: Stream) {
@@ -45,7 +47,7 @@ class SessionStream {
     const stream = this.#stream;
     this.#helloTimer = setTimeout(() => { this.#fail(new InvalidField('hello', `did not come within ${HELLO_WITHIN_MS / 1000} s`)); }, HELLO_WITHIN_MS);
     stream.on('data', (message: SessionRequest) => { this.#receive(message); });
-    stream.on('end', () => { this.#end(); stream.end(); });
+    stream.on('end', () => { this.#hangUp(); });
     stream.on('cancelled', () => { this.#end(); });
     stream.on('close', () => { this.#end(); });
     stream.on('error', () => { this.#end(); });
@@ -94,6 +96,7 @@ class SessionStream {
       this.#write({ $case: 'desiredState', value: deltaToWire(delta) }, () => {
         this.#leave();
         written();
+        if (this.#isHalfClosed) this.#hangUp();
       });
     });
     this.#sink = {
@@ -131,6 +134,14 @@ class SessionStream {
 
   #write(message: NonNullable<SessionResponse['message']>, written: () => void): void {
     if (this.#state !== 'ended') this.#stream.write({ message }, written);
+  }
+
+  /** The agent has closed its side: a hello that waits is answered first. */
+  #hangUp(): void {
+    this.#isHalfClosed = true;
+    if (this.#state === 'greeted') return;
+    this.#end();
+    this.#stream.end();
   }
 
   /** Ends the stream with the status that the error stands for. */

@@ -1,7 +1,7 @@
 /** An agent without a kernel: speaks AgentService for real, keeps the desired state, and reports what the test lets it. */
 import { credentials, Metadata, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js';
 import { refusedOf, type Refused } from '../../../cli/errors.js';
-import type { Confirmation, Delta, DesiredObject, HeldGrant, ObjectProblem, Role } from '../../../shared/desired.js';
+import type { Confirmation, Delta, DesiredObject, HeldGrant, ObjectProblem, Role, StateVersion } from '../../../shared/desired.js';
 import { StateDigest } from '../../../shared/digest.js';
 import { AgentServiceClient, type SessionRequest, type SessionResponse } from '../../../shared/gen/portlease/v1/agents.js';
 import { CLIENT_OPTIONS } from '../../../shared/grpc.js';
@@ -53,7 +53,7 @@ export class FakeAgent {
   }
 
   /** Resolves with the first state, or rejects with the refusal. */
-  async open(held: { leases?: HeldGrant[]; routes?: HeldGrant[] } = {}): Promise<void> {
+  async open(held: { leases?: HeldGrant[]; routes?: HeldGrant[]; accepted?: StateVersion } = {}): Promise<void> {
     const { host, gateway = 'gw', roles = ['host'], addresses = ['10.9.0.1'], lastSession = 0 } = this.#options;
     const stream = this.#client.session();
     this.#stream = stream;
