@@ -6,6 +6,7 @@ import { about, index, tellHost, vacate } from './mappings.js';
 import { isInForce } from './states.js';
 import type { Environment, Host, Mapping, Pool, State } from './state.js';
 import type { AllocateCommand, EnvironmentView, MappingRecord, Refusal, Reply, WantSpec } from './types.js';
+import { remember } from './tick.js';
 import { viewOf } from './views.js';
 
 /** A mapping that the request gets: one that the environment has, or a pick. */
@@ -149,6 +150,7 @@ function record(state: State, command: AllocateCommand, draft: Draft, answers: A
   const request = { requestId: command.requestId, bodyHash: command.bodyHash, environment: command.environment, mappingIds: mappings.map(({ record: { mappingId } }) => mappingId), atMs: state.nowMs };
   const kept = { record: request, mappings };
   state.requests.set(command.requestId, kept);
+  remember(state, kept);
   state.dirty.requests.add(kept);
   state.changed = true;
   return answer(state, command.environment, mappings, false);

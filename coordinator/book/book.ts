@@ -10,7 +10,7 @@ import { createPool, deletePool, updatePool } from './pools.js';
 import { release, reclaimHost } from './release.js';
 import { restore, type BookOptions } from './restore.js';
 import type { State } from './state.js';
-import { remember, tick } from './tick.js';
+import { tick } from './tick.js';
 import type {
   Changes, Command, Decision, EnvironmentView, GatewayRecord, HostView, LeaseView, MappingRecord, PoolFigures, PoolSpec, Reply, StoredGateway,
 } from './types.js';
@@ -149,12 +149,7 @@ export class Book {
 
 function dispatch(state: State, command: Command): Reply {
   switch (command.kind) {
-    case 'allocate': {
-      const reply = allocate(state, command);
-      const request = reply.kind === 'allocated' && !reply.replayed ? state.requests.get(command.requestId) : undefined;
-      if (request !== undefined) remember(state, request);
-      return reply;
-    }
+    case 'allocate': return allocate(state, command);
     case 'release': return release(state, command.selector);
     case 'move': return move(state, command);
     case 'hello': return hello(state, command);

@@ -3,11 +3,11 @@
  * want cannot be met, and for a dry run.
  */
 import type { PortRange, Protocol } from '../../shared/ports.js';
+import { growthOf, isSettled, spaceIn, takeWhole } from './growth.js';
 import { holderOf } from './leases.js';
 import { callBack, callBackPort, callBackRun, exhausted, findRun, idleElsewhere, mayCallBack } from './shortage.js';
-import type { Holder, Host, Mapping, Pool, PoolSpace, State } from './state.js';
+import type { Holder, Host, Mapping, Pool, State } from './state.js';
 import { inRanges } from './state.js';
-import { makePoolSpace } from './poolspace.js';
 import type { AllocateCommand, Refusal, WantSpec } from './types.js';
 
 export type Pick = { want: WantSpec; index: number; holder: Holder; port: number; protocol: Protocol; internalPort: number };
@@ -18,9 +18,6 @@ export type Ask = { want: WantSpec; field: string; pool: Pool; had: readonly Map
 
 /** A want with the indexes that are still to be found. */
 type Task = { want: WantSpec; field: string; had: readonly Mapping[]; missing: readonly number[]; holder: Holder; protocol: Protocol; internalPort: number };
-
-const FIRST_BLOCK_ORDER = 2;
-const LAST_BLOCK_ORDER = 10;
 
 export class Draft {
   readonly picks: Pick[] = [];
@@ -264,18 +261,9 @@ export class Draft {
 
   /** Scope host: all that the pool has in the host's own space. */
   private growWhole(holder: Holder): boolean {
-    const { blocks } = holder.poolSpace;
-    const runs: PortRange[] = [];
-    for (const block of [...blocks.all()].sort((a, b) => a.first - b.first)) {
-      const last = runs.at(-1);
-      if (last !== undefined && last.last + 1 === block.first) runs[runs.length - 1] = { first: last.first, last: block.last };
-      else runs.push(block);
-    }
-    for (const ports of runs) {
-      blocks.takeRange(ports.first, ports.last);
-      this.granted(holder, ports);
-    }
-    return runs.length > 0;
+    const stretches = takeWhole(holder.poolSpace.blocks);
+    for (const ports of stretches) this.granted(holder, ports);
+    return stretches.length > 0;
   }
 
   private granted(holder: Holder, ports: PortRange): void {
@@ -296,24 +284,4 @@ function missingOf({ want, had }: Ask): number[] {
 function runStart(had: readonly Mapping[]): number | undefined {
   const starts = new Set(had.map(({ record }) => record.port - record.index));
   return starts.size === 1 ? [...starts][0] : undefined;
-}
-
-/** The host has applied all that was taken from it: nothing old is served there under a number that it may get again. */
-export function isSettled(host: Host): boolean {
-  return host.appliedRevision >= host.mustApply;
-}
-
-/** Ports in the next block of a host: as many as it has, so that what it has doubles. */
-function growthOf(holder: Holder): number {
-  return Math.min(2 ** LAST_BLOCK_ORDER, Math.max(2 ** FIRST_BLOCK_ORDER, 2 ** Math.floor(Math.log2(Math.max(1, holder.ports)))));
-}
-
-export function spaceIn(state: State, pool: Pool, host: Host): PoolSpace {
-  const space = state.spaceOf(host.record.host);
-  let poolSpace = pool.spaces.get(space.name);
-  if (poolSpace === undefined) {
-    poolSpace = makePoolSpace(state, pool, space);
-    pool.spaces.set(space.name, poolSpace);
-  }
-  return poolSpace;
 }

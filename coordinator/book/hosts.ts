@@ -5,7 +5,7 @@ import { freePort, rest, setState, settle } from './mappings.js';
 import { isInForce } from './states.js';
 import { digestOf, snapshot } from './outbox.js';
 import { fenceReleasing } from './release.js';
-import type { Host, Mapping, State } from './state.js';
+import type { Host, Lease, Mapping, State } from './state.js';
 import type { Command, Confirmation, HeartbeatCommand, HelloCommand, HostRecord, Refusal, ReportCommand, Reply } from './types.js';
 
 export function makeHost(record: HostRecord, nowMs: number): Host {
@@ -51,10 +51,11 @@ export function hello(state: State, command: HelloCommand): Reply {
     session: host.record.session + 1, replaceable: false, lostAtMs: 0,
   });
   if (command.roles.includes('gateway')) state.gatewayAgent = host;
+  else if (state.gatewayAgent === host) state.gatewayAgent = undefined;
   state.dirtyHost(host);
   welcomeBack(state, host, rebooted);
   if (moved) for (const lease of host.leases) route(state, lease);
-  if (state.gatewayAgent === host) awaitRoutes(state);
+  if (state.gatewayAgent === host) awaitRoutes(state, rebooted);
   state.progress = true;
   return { kind: 'welcome', session: host.record.session, epoch: state.gateway.epoch, state: snapshot(state, host) };
 }
@@ -90,20 +91,26 @@ export function report(state: State, command: ReportCommand): Reply {
 }
 
 function refuseHello(state: State, command: HelloCommand, known: Host | undefined): Refusal | undefined {
-  const metadata = { host: command.host, gateway: state.gateway.gateway };
-  const refuse = (reason: Refusal['reason'], message: string): Refusal => ({ kind: 'refused', reason, message, metadata });
-  if (known === undefined && !command.admit) return refuse('NOT_ADMITTED', `host ${command.host} is not known`);
-  if (known !== undefined && !command.admit && known.record.roles.join() !== command.roles.join()) return refuse('NOT_ADMITTED', `host ${command.host} has the roles ${known.record.roles.join(', ')}, not ${command.roles.join(', ')}`);
-  const wrongRole = refuseRoles(state, command.host, command.roles, 'roles');
-  if (wrongRole !== undefined) return wrongRole;
-  const { accepted, lastSession } = command;
-  const record = known?.record;
-  if (record?.replaceable !== true && lastSession < (record?.confirmedSession ?? 0)) {
-    return refuse('SECOND_MACHINE', `this machine knows session ${lastSession} of host ${command.host}, the newest is ${record?.confirmedSession}`);
-  }
-  const beyond = lastSession > (record?.session ?? 0) || (accepted !== undefined && (accepted.epoch > state.gateway.epoch || accepted.revision > state.gateway.sequence));
-  if (beyond && record?.replaceable !== true) return refuse('DATABASE_IS_OLDER', `host ${command.host} knows session ${lastSession}, epoch ${accepted?.epoch}, revision ${accepted?.revision}: more than this database`);
-  return undefined;
+  const refusal = refuseStranger(state, command, known) ?? refuseRoles(state, command.host, command.roles, 'roles');
+  return refusal ?? (known?.record.replaceable === true ? undefined : refuseHistory(state, command, known));
+}
+
+function refuseStranger(state: State, command: HelloCommand, known: Host | undefined): Refusal | undefined {
+  if (command.admit) return undefined;
+  const refuse = (message: string): Refusal => ({ kind: 'refused', reason: 'NOT_ADMITTED', message, metadata: { host: command.host, gateway: state.gateway.gateway } });
+  if (known === undefined) return refuse(`host ${command.host} is not known`);
+  const roles = known.record.roles.join(', ');
+  return roles === command.roles.join(', ') ? undefined : refuse(`host ${command.host} has the roles ${roles}, not ${command.roles.join(', ')}`);
+}
+
+/** What the machine remembers must be what this database has of it (S3, S4). */
+function refuseHistory(state: State, command: HelloCommand, known: Host | undefined): Refusal | undefined {
+  const { accepted, lastSession, host } = command;
+  const { session, confirmedSession } = known?.record ?? { session: 0, confirmedSession: 0 };
+  const refuse = (reason: Refusal['reason'], message: string): Refusal => ({ kind: 'refused', reason, message, metadata: { host, gateway: state.gateway.gateway } });
+  if (lastSession < confirmedSession) return refuse('SECOND_MACHINE', `this machine knows session ${lastSession} of host ${host}, the newest is ${confirmedSession}`);
+  const beyond = lastSession > session || (accepted !== undefined && (accepted.epoch > state.gateway.epoch || accepted.revision > state.gateway.sequence));
+  return beyond ? refuse('DATABASE_IS_OLDER', `host ${host} knows session ${lastSession}, epoch ${accepted?.epoch}, revision ${accepted?.revision}: more than this database`) : undefined;
 }
 
 function refuseRoles(state: State, name: string, roles: HostRecord['roles'], field: string): Refusal | undefined {
@@ -143,9 +150,11 @@ function welcomeBack(state: State, host: Host, rebooted: boolean): void {
   }
 }
 
-function awaitRoutes(state: State): void {
+/** The gateway confirms every route again; one that rebooted has none until then, so that nothing new counts as live before. */
+function awaitRoutes(state: State, rebooted: boolean): void {
   for (const lease of state.leases.values()) {
     if (lease.record.state === 'withdrawing' || lease.record.state === 'fencing') continue;
+    if (rebooted) lease.routed = false;
     lease.routeRevision = state.sequence;
     state.unrouted.add(lease);
   }
@@ -184,20 +193,26 @@ function isCurrent(host: Host, command: HeartbeatCommand): boolean {
 
 function confirm(state: State, host: Host, confirmation: Confirmation): void {
   const [kind, id] = confirmation.key.split('/') as [string, string];
-  if (kind === 'release') {
-    const mapping = state.mappings.get(id);
-    if (mapping?.record.host !== host.record.host || mapping.record.state !== 'releasing') return;
-    if (mapping.record.generation !== confirmation.generation || mapping.record.port !== confirmation.ports.first) return;
-    const lease = state.leaseAt(state.space(mapping.record.space), mapping.record.port);
-    // While the range is being fenced, somebody else may still serve it: only the gateway can end that.
-    if (lease?.record.state !== 'withdrawing' && lease?.record.state !== 'fencing') rest(state, mapping);
-    return;
-  }
-  const lease = state.leases.get(id);
-  if (lease === undefined || state.gatewayAgent !== host || lease.record.generation !== confirmation.generation) return;
-  if (lease.record.first !== confirmation.ports.first || lease.record.last !== confirmation.ports.last || lease.record.protocol !== confirmation.protocol) return;
-  if (kind === 'withdrawal' && lease.record.state === 'withdrawing') finishWithdrawal(state, lease);
-  if (kind === 'route' && lease.record.state === 'fencing') activate(state, lease);
+  if (kind === 'release') confirmRelease(state, host, { mapping: state.mappings.get(id), confirmation });
+  else if (state.gatewayAgent === host) confirmRange(state, kind, { lease: state.leases.get(id), confirmation });
+}
+
+function confirmRelease(state: State, host: Host, of: { mapping: Mapping | undefined; confirmation: Confirmation }): void {
+  const { mapping, confirmation } = of;
+  if (mapping?.record.host !== host.record.host || mapping.record.state !== 'releasing') return;
+  if (mapping.record.generation !== confirmation.generation || mapping.record.port !== confirmation.ports.first) return;
+  const lease = state.leaseAt(state.space(mapping.record.space), mapping.record.port);
+  // While the range is being fenced, somebody else may still serve it: only the gateway can end that.
+  if (lease?.record.state !== 'withdrawing' && lease?.record.state !== 'fencing') rest(state, mapping);
+}
+
+function confirmRange(state: State, kind: string, of: { lease: Lease | undefined; confirmation: Confirmation }): void {
+  const { lease, confirmation: { generation, ports, protocol } } = of;
+  if (lease === undefined) return;
+  const { record } = lease;
+  if (record.generation !== generation || record.first !== ports.first || record.last !== ports.last || record.protocol !== protocol) return;
+  if (kind === 'withdrawal' && record.state === 'withdrawing') finishWithdrawal(state, lease);
+  if (kind === 'route' && record.state === 'fencing') activate(state, lease);
 }
 
 function settleMappings(state: State, host: Host, problems: Map<string, string>): void {
@@ -205,6 +220,7 @@ function settleMappings(state: State, host: Host, problems: Map<string, string>)
     if (mapping.hostRevision > host.appliedRevision || problems.has(`mapping/${mapping.record.mappingId}`)) continue;
     host.awaiting.delete(mapping);
     mapping.applied = true;
+    if (mapping.record.state === 'blocked') setState(state, mapping, 'pending', 'NOT_CONFIRMED_BY_GATEWAY');
     settle(state, mapping);
   }
   for (const [key, problem] of problems) {

@@ -2,9 +2,9 @@
  * The life of a lease: granted, split, fenced, withdrawn, expired, renewed. In a shared space a range reaches another host, or the
  * pool, only after the gateway confirmed that route and connections are gone (S1, S8, S12); in scope host nobody else can get it.
  */
-import type { PortRange } from '../../shared/ports.js';
+import { overlaps, type PortRange } from '../../shared/ports.js';
 import { FreePorts } from './freeports.js';
-import { poolSpaceOf, rest, setState, settle, tellHost, tellRelease, about } from './mappings.js';
+import { poolSpaceOf, rest, setState, setStateUntil, settle, tellHost, tellRelease, about } from './mappings.js';
 import { isInForce } from './states.js';
 import { leaseObject, routeObject, withdrawalObject } from './objects.js';
 import { drop, put } from './outbox.js';
@@ -62,10 +62,12 @@ export function finishWithdrawal(state: State, lease: Lease): void {
   for (const mapping of [...mappingsIn(space, lease)]) if (mapping.record.state === 'releasing') rest(state, mapping);
   drop(state, state.gatewayAgent, `withdrawal/${lease.record.leaseId}`);
   unregister(state, lease);
-  const poolSpace = poolSpaceOf(state, lease.record);
-  if (poolSpace !== undefined) {
-    poolSpace.pool.counts.leased -= sizeOf(lease);
-    releaseToBlocks(poolSpace, lease.record);
+  const counts = state.pools.get(lease.record.pool)?.counts;
+  if (counts !== undefined) counts.leased -= sizeOf(lease);
+  // Its pool may have lost these ports meanwhile, and another one may have them.
+  for (const pool of state.pools.values()) {
+    const poolSpace = pool.spaces.get(space.name);
+    if (poolSpace !== undefined && pool.spec.ranges.some((range) => overlaps(range, lease.record))) releaseToBlocks(poolSpace, lease.record);
   }
   state.progress = true;
 }
@@ -254,7 +256,7 @@ function recordOf(state: State, from: Template, ports: PortRange, leaseState: Le
 function hold(state: State, mapping: Mapping): void {
   const poolSpace = poolSpaceOf(state, mapping.record);
   const untilMs = state.nowMs + (poolSpace?.pool.spec.holdMs ?? 0);
-  setState(state, mapping, 'held', 'HOST_LOST', untilMs);
+  setStateUntil(state, mapping, { state: 'held', reason: 'HOST_LOST', untilMs });
   poolSpace?.holds.push(untilMs, mapping);
   state.event('PortChanged', about(mapping));
 }

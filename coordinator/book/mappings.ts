@@ -23,11 +23,15 @@ export function index(state: State, record: MappingRecord, environment: Environm
   return mapping;
 }
 
-export function setState(state: State, mapping: Mapping, next: MappingState, reason: string, untilMs = 0): void {
+export function setState(state: State, mapping: Mapping, next: MappingState, reason: string): void {
+  setStateUntil(state, mapping, { state: next, reason, untilMs: 0 });
+}
+
+export function setStateUntil(state: State, mapping: Mapping, next: Pick<MappingRecord, 'state' | 'reason' | 'untilMs'>): void {
   count(state, mapping.record, -1);
-  mapping.record.state = next;
-  mapping.record.reason = reason;
-  mapping.record.untilMs = untilMs;
+  mapping.record.state = next.state;
+  mapping.record.reason = next.reason;
+  mapping.record.untilMs = next.untilMs;
   count(state, mapping.record, 1);
   state.dirtyMapping(mapping);
 }
@@ -76,7 +80,7 @@ export function rest(state: State, mapping: Mapping): void {
   state.space(record.space).lastUsed.set(record.port, state.sequence);
   const pool = state.pools.get(record.pool);
   const untilMs = state.nowMs + (pool?.spec.quarantineMs ?? 60_000);
-  setState(state, mapping, 'quarantined', '', untilMs);
+  setStateUntil(state, mapping, { state: 'quarantined', reason: '', untilMs });
   startRest(state, mapping);
   leaveEnvironment(state, mapping);
   state.event('PortReleased', about(mapping));
@@ -93,7 +97,7 @@ export function startRest(state: State, mapping: Mapping): void {
 export function vacate(state: State, mapping: Mapping): void {
   const { record } = mapping;
   const space = state.space(record.space);
-  setState(state, mapping, 'released', '', state.nowMs);
+  setStateUntil(state, mapping, { state: 'released', reason: '', untilMs: state.nowMs });
   space.mappingAt.delete(record.port);
   space.mapped.delete(record.port);
   state.mappings.delete(record.mappingId);

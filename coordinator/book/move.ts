@@ -1,13 +1,13 @@
 /** MoveEnvironment: the same numbers on another host. In a shared space that is a re-pointed route, behind the fence. */
 import { readyHost } from './allocate.js';
-import { isSettled, spaceIn } from './draft.js';
+import { isSettled, spaceIn, takeWhole } from './growth.js';
 import { grant, holderOf, transfer } from './leases.js';
 import { about, giveUp, index, setState, tellHost } from './mappings.js';
 import { isInForce } from './states.js';
 import { drop } from './outbox.js';
 import { fenceIfSilent } from './release.js';
 import { gatewayReady } from './shortage.js';
-import type { Environment, Host, Lease, Mapping, State } from './state.js';
+import type { Holder, Host, Lease, Mapping, State } from './state.js';
 import type { Command, Refusal, Reply } from './types.js';
 import { viewOf } from './views.js';
 
@@ -33,7 +33,7 @@ export function move(state: State, command: MoveCommand): Reply {
   environment.record.host = command.host;
   for (const mapping of staying) retarget(state, mapping, command);
   if (state.shared) for (const run of runsOf(state, leaving)) moveRun(state, run, host, command);
-  else for (const mapping of leaving) moveToOwnSpace(state, environment, mapping, host, command);
+  else for (const mapping of leaving) moveToOwnSpace(state, mapping, host, command);
   state.dirtyEnvironment(environment);
   return { kind: 'moved', view: viewOf(state, command.environment, mappings) };
 }
@@ -74,17 +74,16 @@ function moveRun(state: State, run: readonly Mapping[], host: Host, command: Mov
 }
 
 /** Scope host: a new mapping with the same number in the other host's space; the old one is released. */
-function moveToOwnSpace(state: State, environment: Environment, mapping: Mapping, host: Host, command: MoveCommand): void {
+function moveToOwnSpace(state: State, mapping: Mapping, host: Host, command: MoveCommand): void {
   giveUp(state, mapping);
   fenceIfSilent(state, mapping);
-  const pool = state.pools.get(mapping.record.pool);
-  if (pool === undefined) throw new Error(`mapping ${mapping.record.mappingId} is of no pool`);
-  const holder = holderOf(state, spaceIn(state, pool, host), host.record.host);
+  const holder = holderThere(state, host, mapping);
+  for (const ports of takeWhole(holder.poolSpace.blocks)) grant(state, holder, ports);
   holder.free.remove(mapping.record.port);
   const next = index(state, {
     ...mapping.record, mappingId: state.newId('m'), space: holder.poolSpace.space.name, host: host.record.host, state: 'pending',
     reason: 'NOT_CONFIRMED_BY_HOST', epoch: state.gateway.epoch, generation: state.sequence, createdAtMs: state.nowMs, untilMs: 0, releasedSequence: 0,
-  }, environment);
+  }, mapping.environment);
   next.verify = command.verify;
   change(next, command);
   state.dirtyMapping(next);
@@ -92,19 +91,21 @@ function moveToOwnSpace(state: State, environment: Environment, mapping: Mapping
   state.event('PortChanged', about(next));
 }
 
-/** Scope host: leases what the pools need on the new host; a refusal when a number is not free there. */
+/** Scope host: why a number cannot be had on the new host, if one cannot. */
 function takenThere(state: State, host: Host, mappings: readonly Mapping[]): Refusal | undefined {
-  for (const { record } of mappings) {
-    const pool = state.pools.get(record.pool);
-    if (pool === undefined) throw new Error(`mapping ${record.mappingId} is of no pool`);
-    const holder = holderOf(state, spaceIn(state, pool, host), host.record.host);
-    const { blocks } = holder.poolSpace;
-    if (blocks.has(record.port)) for (const block of [...blocks.all()]) if (blocks.takeRange(block.first, block.last)) grant(state, holder, block);
-    if (!holder.free.has(record.port)) {
-      return { kind: 'refused', reason: 'PORT_TAKEN', message: `port ${record.port} is not free on host ${host.record.host}`, field: 'host', metadata: { host: host.record.host, port: `${record.port}` } };
-    }
+  for (const mapping of mappings) {
+    const { free, poolSpace } = holderThere(state, host, mapping);
+    const { port } = mapping.record;
+    if (free.has(port) || (poolSpace.blocks.has(port) && !host.occupied.has(port))) continue;
+    return { kind: 'refused', reason: 'PORT_TAKEN', message: `port ${port} is not free on host ${host.record.host}`, field: 'host', metadata: { host: host.record.host, port: `${port}` } };
   }
   return undefined;
+}
+
+function holderThere(state: State, host: Host, mapping: Mapping): Holder {
+  const pool = state.pools.get(mapping.record.pool);
+  if (pool === undefined) throw new Error(`mapping ${mapping.record.mappingId} is of no pool`);
+  return holderOf(state, spaceIn(state, pool, host), host.record.host);
 }
 
 function retarget(state: State, mapping: Mapping, command: MoveCommand): void {

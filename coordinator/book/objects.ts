@@ -1,5 +1,5 @@
 /** How records become objects of desired state. */
-import { isIPv4 } from 'node:net';
+import { ipFamily } from '../../shared/names.js';
 import type { Lease, Mapping, State } from './state.js';
 import type { DesiredObject } from './types.js';
 
@@ -32,7 +32,7 @@ export function routeObject(state: State, lease: Lease): DesiredObject {
   const addresses = state.hosts.get(host)?.record.addresses ?? [];
   return {
     kind: 'route', key: `route/${leaseId}`, version: state.sequence, leaseId, ports: portsOf(lease), protocol, generation, host,
-    addresses: [addresses.find(isIPv4), addresses.find((address) => !isIPv4(address))].filter((address) => address !== undefined),
+    addresses: [firstOf(addresses, 4), firstOf(addresses, 6)].filter((address) => address !== undefined),
     fence: lease.record.state === 'fencing', cutMs: cutMs(state, lease.record.pool),
   };
 }
@@ -47,4 +47,8 @@ export function withdrawalObject(state: State, lease: Lease): DesiredObject {
 
 function cutMs(state: State, pool: string): number {
   return Math.max(state.pools.get(pool)?.spec.quarantineMs ?? 0, 60_000);
+}
+
+function firstOf(addresses: readonly string[], family: 4 | 6): string | undefined {
+  return addresses.find((address) => ipFamily(address) === family);
 }

@@ -1,5 +1,5 @@
 /** Pools: created, changed and removed while others serve. Overlaps and shrinks that hit live ports are refused with the ports. */
-import { overlaps, rangeText, type PortRange } from '../../shared/ports.js';
+import { overlaps, rangeSize, rangeText, type PortRange } from '../../shared/ports.js';
 import { FreePorts } from './freeports.js';
 import { addFree, withdraw } from './leases.js';
 import { makePool, makePoolSpace } from './poolspace.js';
@@ -15,6 +15,7 @@ export function createPool(state: State, spec: PoolSpec, seed: boolean): Reply {
   const refusal = checkRanges(state, spec);
   if (refusal !== undefined) return refusal;
   const pool = makePool(spec);
+  countLeftover(state, pool);
   state.pools.set(spec.pool, pool);
   if (state.shared) {
     const space = state.space(state.gateway.gateway);
@@ -33,8 +34,9 @@ export function updatePool(state: State, name: string, change: Partial<Omit<Pool
   if (refusal !== undefined) return refusal;
   const next = { ...makePool(spec), counts: pool.counts };
   const strategyChanged = spec.strategy !== pool.spec.strategy;
+  const protocolChanged = spec.protocol !== pool.spec.protocol;
   Object.assign(pool, { spec: next.spec, reserved: next.reserved, reservedCount: next.reservedCount, total: next.total });
-  withdrawLeftover(state, pool);
+  withdrawLeftover(state, pool, protocolChanged);
   rebuild(state, pool, strategyChanged);
   state.dirty.pools.add(pool);
   state.event('PoolUpdated', { detail: `{"pool":"${name}"}` });
@@ -57,6 +59,12 @@ export function deletePool(state: State, name: string): Reply {
   return { kind: 'done' };
 }
 
+/** What an earlier pool of this name has left: ports that rest, ranges that are being withdrawn. */
+function countLeftover(state: State, { spec, counts }: Pool): void {
+  for (const { record } of state.mappings.values()) if (record.pool === spec.pool && record.state === 'quarantined') counts.quarantined += 1;
+  for (const { record } of state.withdrawing) if (record.pool === spec.pool) counts.leased += rangeSize(record);
+}
+
 function checkRanges(state: State, spec: PoolSpec): Refusal | undefined {
   for (const [position, range] of spec.ranges.entries()) {
     const refuse = (other: PortRange, whose: string, pool: string): Refusal => {
@@ -70,7 +78,7 @@ function checkRanges(state: State, spec: PoolSpec): Refusal | undefined {
       if (hit !== undefined) return refuse(hit, `pool ${other.pool}`, other.pool);
     }
   }
-  const stray = spec.reserved.findIndex((range) => !inRanges(spec.ranges, range.first) || !inRanges(spec.ranges, range.last));
+  const stray = spec.reserved.findIndex(({ first, last }) => runs(first, last, (port) => !inRanges(spec.ranges, port)).length > 0);
   if (stray < 0) return undefined;
   return { kind: 'refused', reason: 'INVALID_FIELD', message: `reserved ports ${rangeText(spec.reserved[stray] as PortRange)} are in no range of the pool`, field: `pool.reserved[${stray}]` };
 }
@@ -99,14 +107,14 @@ function unknownPool(state: State, name: string): Refusal {
   return { kind: 'refused', reason: 'POOL_UNKNOWN', message: `gateway ${state.gateway.gateway} has no pool ${name}`, field: 'pool', metadata: { pool: name, gateway: state.gateway.gateway } };
 }
 
-/** Takes back what hosts have leased outside of the ranges, or inside of what is reserved now. */
-function withdrawLeftover(state: State, pool: Pool): void {
+/** Takes back what hosts have leased outside of the ranges or inside of what is reserved now; after a change of protocol, everything. */
+function withdrawLeftover(state: State, pool: Pool, everything: boolean): void {
   const { spec, reserved } = pool;
   for (const poolSpace of pool.spaces.values()) {
     for (const holder of poolSpace.holders.values()) {
       for (const lease of [...holder.leases]) {
         const { first, last } = lease.record;
-        for (const run of runs(first, last, (port) => !inRanges(spec.ranges, port) || reserved.has(port))) {
+        for (const run of runs(first, last, (port) => everything || !inRanges(spec.ranges, port) || reserved.has(port))) {
           const current = state.leaseAt(poolSpace.space, run.first);
           if (current !== undefined) withdraw(state, current, run);
         }

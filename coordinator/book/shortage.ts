@@ -181,10 +181,15 @@ export function gatewayReady(state: State): boolean {
   return state.gatewayAgent?.desired !== undefined;
 }
 
-function hasWithdrawing(state: State, poolSpace: PoolSpace): boolean {
-  for (const lease of state.withdrawing) {
-    if (lease.record.pool !== poolSpace.pool.spec.pool) continue;
-    if (poolSpace.space.mapped.countIn(lease.record.first, lease.record.last) < lease.record.last - lease.record.first + 1) return true;
+/** Ports of the pool are on their way back from a host. */
+function hasWithdrawing(state: State, { pool, space }: PoolSpace): boolean {
+  for (const { record } of state.withdrawing) {
+    if (record.space !== space.name) continue;
+    for (const range of pool.spec.ranges) {
+      const first = Math.max(range.first, record.first);
+      const last = Math.min(range.last, record.last);
+      if (first <= last && space.mapped.countIn(first, last) < last - first + 1) return true;
+    }
   }
   return false;
 }

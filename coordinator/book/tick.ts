@@ -60,7 +60,11 @@ function meet(state: State, deadline: Deadline): void {
     case 'idleLease': {
       const { lease } = deadline;
       const current = state.leases.get(lease.record.leaseId) === lease;
-      if (state.shared && current && isIdle(state, lease) && gatewayReady(state)) withdraw(state, lease, lease.record);
+      if (!state.shared || !current || !isIdle(state, lease)) return;
+      // From a silent host nothing is taken before somebody needs it.
+      const answers = state.hosts.get(lease.record.host)?.state === 'alive';
+      if (answers && gatewayReady(state)) withdraw(state, lease, lease.record);
+      else state.deadlines.push(state.nowMs + state.timing.lostMs, deadline);
       return;
     }
     default:

@@ -51,19 +51,19 @@ function checkPool(state: State, pool: Pool): void {
 
 function checkPoolSpace(state: State, pool: Pool, poolSpace: PoolSpace): void {
   for (const holder of poolSpace.holders.values()) checkHolder(holder);
-  for (const range of pool.spec.ranges) {
-    for (let port = range.first; port <= range.last; port += 1) {
-      const lease = state.leaseAt(poolSpace.space, port);
-      const owned = poolSpace.space.mapped.has(port);
-      const unleased = lease === undefined && !owned && !pool.reserved.has(port);
-      assert.equal(poolSpace.blocks.has(port), unleased, `block of port ${port} of ${pool.spec.pool}`);
-      const served = lease?.record.state === 'active' || lease?.record.state === 'expired';
-      const setAside = lease !== undefined && state.hosts.get(lease.record.host)?.occupied.has(port) === true;
-      const free = served && !owned && !pool.reserved.has(port) && !setAside;
-      for (const holder of poolSpace.holders.values()) {
-        assert.equal(holder.free.has(port), free && lease?.record.host === holder.host, `free port ${port} of ${holder.host}`);
-      }
-    }
+  for (const range of pool.spec.ranges) for (let port = range.first; port <= range.last; port += 1) checkPort(state, poolSpace, port);
+}
+
+/** A port is in a block of the pool, or free in one host's lease, or neither: as who owns it and who leases it says. */
+function checkPort(state: State, { pool, space, blocks, holders }: PoolSpace, port: number): void {
+  const lease = state.leaseAt(space, port)?.record;
+  const claimed = space.mapped.has(port) || pool.reserved.has(port);
+  assert.equal(blocks.has(port), lease === undefined && !claimed, `block of port ${port} of ${pool.spec.pool}`);
+  const served = lease?.state === 'active' || lease?.state === 'expired';
+  const setAside = lease !== undefined && state.hosts.get(lease.host)?.occupied.has(port) === true;
+  const free = served && !claimed && !setAside;
+  for (const holder of holders.values()) {
+    assert.equal(holder.free.has(port), free && lease.host === holder.host, `free port ${port} of ${holder.host}`);
   }
 }
 

@@ -19,13 +19,7 @@ function step(world: World, environments: number, hosts: string[]): string {
   const host = pick(hosts);
   const agent = world.agents.get(host) as FakeAgent;
   const dice = world.random();
-  if (dice < 0.3) {
-    const count = world.random() < 0.2 ? 3 : 1;
-    const choice = world.random() < 0.2 ? { kind: 'exact' as const, port: 30_000 + Math.floor(world.random() * 34) } : { kind: 'any' as const };
-    const reply = world.decide(world.allocateCommand(environment, host, [want({ count, choice, contiguous: world.random() < 0.3 })]));
-    if (reply.kind === 'refused' && reply.reason === 'POOL_EXHAUSTED') checkNothingFree(world, count);
-    return `allocate ${environment} on ${host}: ${reply.kind}`;
-  }
+  if (dice < 0.3) return allocateSome(world, environment, host);
   if (dice < 0.45) return `release ${environment}: ${world.decide({ kind: 'release', actor: 'o', selector: { kind: 'environment', environment } }).kind}`;
   if (dice < 0.55) return `move ${environment} to ${host}: ${world.decide({ kind: 'move', actor: 'o', environment, host, targets: [], verify: false }).kind}`;
   if (dice < 0.75) return agent.online ? `report ${host}: ${world.report(agent).kind}` : 'nothing';
@@ -42,6 +36,14 @@ function step(world: World, environments: number, hosts: string[]): string {
   if (dice < 0.86) return `reclaim ${host}: ${world.decide({ kind: 'reclaimHost', actor: 'o', host, reason: 'test' }).kind}`;
   world.pass(Math.floor(world.random() * 2_500));
   return 'time';
+}
+
+function allocateSome(world: World, environment: string, host: string): string {
+  const count = world.random() < 0.2 ? 3 : 1;
+  const choice = world.random() < 0.2 ? { kind: 'exact' as const, port: 30_000 + Math.floor(world.random() * 34) } : { kind: 'any' as const };
+  const reply = world.decide(world.allocateCommand(environment, host, [want({ count, choice, contiguous: world.random() < 0.3 })]));
+  if (reply.kind === 'refused' && reply.reason === 'POOL_EXHAUSTED') checkNothingFree(world, count);
+  return `allocate ${environment} on ${host}: ${reply.kind}`;
 }
 
 /** A pool never refuses while a port is free, or idle on a host that answers. */
