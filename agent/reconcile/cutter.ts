@@ -5,7 +5,7 @@
 import { nextDelayMs } from '../../shared/backoff.js';
 import type { Log } from '../../shared/log.js';
 import type { ObjectProblem } from '../../shared/desired.js';
-import type { ConnectionsDriver, Cut, LeadsTo } from '../drivers/connections/connections.js';
+import type { ConnectionsDriver, Cut, Standing } from '../drivers/connections/connections.js';
 import type { End } from './ends.js';
 import type { After } from './timers.js';
 
@@ -14,7 +14,7 @@ export type CutJob = { cuts: readonly Cut[]; end: End | undefined };
 
 type CutterOptions = {
   connections: Pick<ConnectionsDriver, 'cut'>;
-  leadsTo: LeadsTo;
+  standing: Standing;
   log: Log;
   after: After;
   random: () => number;
@@ -92,7 +92,7 @@ export class Cutter {
   /** Returns the jobs that must be tried again. */
   private async tryAll(jobs: readonly CutJob[]): Promise<Set<CutJob>> {
     try {
-      const { remaining } = await this.options.connections.cut(jobs.flatMap(({ cuts }) => cuts), this.options.leadsTo);
+      const { remaining } = await this.options.connections.cut(jobs.flatMap(({ cuts }) => cuts), this.options.standing);
       const still = new Set(remaining);
       const left = new Set(jobs.filter(({ cuts }) => cuts.some(cut => still.has(cut))));
       this.note(left.size === 0 ? undefined : `connections were still there after they had been deleted: ${describe(remaining)}`);

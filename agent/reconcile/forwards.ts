@@ -16,8 +16,8 @@ export type HostFacts = {
   snat: boolean;
 };
 
-export type MappingObject = Extract<DesiredObject, { kind: 'mapping' }>;
-export type RouteObject = Extract<DesiredObject, { kind: 'route' }>;
+type MappingObject = Extract<DesiredObject, { kind: 'mapping' }>;
+type RouteObject = Extract<DesiredObject, { kind: 'route' }>;
 
 /** What one object comes to. */
 export type Made = { served: Served[]; forwards: Forward[] };

@@ -67,7 +67,10 @@ export class ReconcileLoop {
     this.rounds = new Rounds({ drivers, facts, log });
     this.cutter = new Cutter({
       connections: drivers.connections, log, after, random,
-      leadsTo: (transport, port) => this.rounds.standing.endpoints(transport, port),
+      standing: {
+        endpoints: (transport, port) => this.rounds.standing.endpoints(transport, port),
+        isTarget: address => this.rounds.standing.isTarget(address),
+      },
       onEnded: ends => this.confirm(ends),
       onProblems: () => this.report(),
     });

@@ -13,8 +13,11 @@ const NOWHERE: readonly Endpoint[] = [];
 export class Serving {
   private readonly places: Record<Transport, Places> = { tcp: noPlaces(), udp: noPlaces() };
 
+  private readonly targets = new Set<string>();
+
   constructor(served: Iterable<Served>) {
     for (const { transport, ports, endpoints } of served) {
+      for (const { address } of endpoints) this.targets.add(address);
       const places = this.places[transport];
       for (let port = ports.first; port <= ports.last; port++) places[port] = endpoints;
     }
@@ -22,6 +25,10 @@ export class Serving {
 
   endpoints(transport: Transport, port: number): readonly Endpoint[] {
     return this.places[transport][port] ?? NOWHERE;
+  }
+
+  isTarget(address: string): boolean {
+    return this.targets.has(address);
   }
 
   has(transport: Transport, port: number): boolean {

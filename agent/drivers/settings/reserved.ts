@@ -9,7 +9,7 @@ import type { PortRange } from '../../../shared/ports.js';
 import { difference, union } from '../rules/ranges.js';
 import { formatRanges, parseRanges } from './ranges.js';
 
-export const RESERVED_PORTS_PATH = '/proc/sys/net/ipv4/ip_local_reserved_ports';
+const RESERVED_PORTS_PATH = '/proc/sys/net/ipv4/ip_local_reserved_ports';
 
 export type ReservedPortsOptions = {
   /** Remembers which ports are ours. */

@@ -38,7 +38,7 @@ export class Talker {
     const seen = await eventually(`${name} hears the server`, async () => {
       const now = await this.look(name);
       return now.received > 0 || now.end !== '' ? now : undefined;
-    }, { withinMs: 3_000 });
+    }, { withinMs: 10_000 });
     return seen.end === '' ? seen.from : seen.end;
   }
 
@@ -61,7 +61,7 @@ export class Talker {
   /** Waits until the connection has carried something after this call. */
   async hearsMore(name: string): Promise<void> {
     const { received } = await this.look(name);
-    await eventually(`${name} goes on hearing the server`, async () => (await this.look(name)).received > received, { withinMs: 3_000 });
+    await eventually(`${name} goes on hearing the server`, async () => (await this.look(name)).received > received, { withinMs: 10_000 });
   }
 
   async close(): Promise<void> {

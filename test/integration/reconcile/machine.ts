@@ -94,7 +94,7 @@ export class Machine {
     return eventually(what, () => {
       const last = this.outcomes.at(-1)?.outcome;
       return last !== undefined && fits(last) ? last : undefined;
-    }, { withinMs: 5_000, everyMs: 1, hint: () => JSON.stringify(this.outcomes.at(-1)) });
+    }, { withinMs: 10_000, everyMs: 1, hint: () => JSON.stringify(this.outcomes.at(-1)) });
   }
 
   /** Packets that the rule against revival has dropped. */

@@ -19,7 +19,7 @@ describe('a mapping on a real host', () => {
       await machine.want(RANGE, mapping(30_001, ADDRESS.target.v4, { internalPort: 8_000 }));
       await client.open('old', transport, ADDRESS.host.v4, 30_001);
       await machine.want(RANGE, mapping(30_001, ADDRESS.other.v4, { internalPort: 8_000, generation: 3, version: 3 }));
-      await eventually('packets of the former target are dropped', async () => await machine.droppedByCut() > 2, { withinMs: 5_000 });
+      await eventually('packets of the former target are dropped', async () => await machine.droppedByCut() > 2, { withinMs: 10_000 });
       assert.equal(await client.open('new', transport, ADDRESS.host.v4, 30_001), 'other');
     });
   }
@@ -31,7 +31,7 @@ describe('a mapping on a real host', () => {
     assert.equal(await client.open('one', 'udp', ADDRESS.host.v4, 30_002), 'host');
     const outcome = await machine.want(RANGE, mapping(30_002, ADDRESS.target.v4, { internalPort: 8_000 }));
     assert.deepEqual(outcome.occupied, [{ transport: 'udp', port: 30_002 }]);
-    await eventually('the datagrams go to the target', async () => (await client.look('one')).from === 'target', { withinMs: 3_000 });
+    await eventually('the datagrams go to the target', async () => (await client.look('one')).from === 'target', { withinMs: 10_000 });
   });
 
   it('that vanished without a release ends its connections', async () => {
@@ -40,7 +40,7 @@ describe('a mapping on a real host', () => {
     await machine.want(RANGE, mapping(30_003, ADDRESS.target.v4, { internalPort: 8_000 }));
     await client.open('one', 'udp', ADDRESS.host.v4, 30_003);
     await machine.want(RANGE);
-    await eventually('packets of the target are dropped', async () => await machine.droppedByCut() > 2, { withinMs: 3_000 });
+    await eventually('packets of the target are dropped', async () => await machine.droppedByCut() > 2, { withinMs: 10_000 });
   });
 
   it('is verified when its target accepts a connection, and not before', async () => {

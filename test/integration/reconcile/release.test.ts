@@ -11,7 +11,7 @@ async function staysDead(machine: Machine, name: string, tool = 'iptables'): Pro
   const client = machine.talker('client');
   const { received } = await client.look(name);
   const dropped = await machine.droppedByCut(tool);
-  await eventually('packets of the old server are dropped', async () => await machine.droppedByCut(tool) >= dropped + 2, { withinMs: 5_000 });
+  await eventually('packets of the old server are dropped', async () => await machine.droppedByCut(tool) >= dropped + 2, { withinMs: 10_000 });
   assert.equal((await client.look(name)).received, received);
 }
 
@@ -57,7 +57,7 @@ describe('a released port, on a real host', () => {
       await client.open('direct', transport, ADDRESS.bridge.v4, 8_000);
       await machine.want(RANGE, release(wanted));
       await machine.confirmed('release/m30003');
-      if (transport === 'tcp') await eventually('the client is told', async () => (await client.look('mapped')).end === 'ECONNRESET', { withinMs: 2_000 });
+      if (transport === 'tcp') await eventually('the client is told', async () => (await client.look('mapped')).end === 'ECONNRESET', { withinMs: 10_000 });
       else await staysDead(machine, 'mapped');
       await client.hearsMore('direct');
     });

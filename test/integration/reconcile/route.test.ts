@@ -25,8 +25,8 @@ describe('a route of a real gateway', () => {
       await machine.confirmed(toB.key);
       const { received } = await client.look('old');
       assert.equal(await client.open('new', transport, ADDRESS.host.v4, 30_005), 'host-b');
-      await eventually('the first host goes on sending', async () => await a.sent() > sent + 10, { withinMs: 2_000 });
-      await eventually('its packets are dropped', async () => await machine.droppedByCut() > 0, { withinMs: 5_000 });
+      await eventually('the first host goes on sending', async () => await a.sent() > sent + 10, { withinMs: 10_000 });
+      await eventually('its packets are dropped', async () => await machine.droppedByCut() > 0, { withinMs: 10_000 });
       const old = await client.look('old');
       if (transport === 'tcp') assert.equal(old.received, received, 'nothing more of the first host');
       else assert.equal((await client.look('old')).from, 'host-b', 'the datagrams of the same client go to the second host');
@@ -62,7 +62,7 @@ describe('a route of a real gateway', () => {
     await machine.confirmed('withdrawal/l30000');
     const { received } = await client.look('old');
     const dropped = await machine.droppedByCut();
-    await eventually('packets of the first host are dropped', async () => await machine.droppedByCut() > dropped + 2, { withinMs: 2_000 });
+    await eventually('packets of the first host are dropped', async () => await machine.droppedByCut() > dropped + 2, { withinMs: 10_000 });
     assert.equal((await client.look('old')).received, received);
     assert.equal((await machine.bench.onHost('conntrack', ['-L', '-p', 'udp', '--orig-port-dst', '30005'])).stdout, '');
   });
@@ -79,7 +79,7 @@ describe('a route of a real gateway', () => {
     await machine.startLoop();
     await machine.confirmed(toB.key);
     const { received } = await client.look('old');
-    await eventually('packets of the first host are dropped', async () => await machine.droppedByCut() > 0, { withinMs: 5_000 });
+    await eventually('packets of the first host are dropped', async () => await machine.droppedByCut() > 0, { withinMs: 10_000 });
     assert.equal((await client.look('old')).received, received);
     assert.equal(await client.open('new', 'tcp', ADDRESS.host.v4, 30_005), 'host-b');
   });
@@ -92,6 +92,6 @@ describe('a route of a real gateway', () => {
     await machine.stopLoop();
     machine.accept({ ...toB, fence: false });
     await machine.startLoop();
-    await eventually('packets of the first host are dropped', async () => await machine.droppedByCut() > 0, { withinMs: 5_000 });
+    await eventually('packets of the first host are dropped', async () => await machine.droppedByCut() > 0, { withinMs: 10_000 });
   });
 });
