@@ -56,6 +56,7 @@ function mappingForwards(mapping: MappingObject, facts: HostFacts): Made {
   const { mappingId: id, generation, port, protocol, internalPort: toPort } = mapping;
   const ports = { first: port, last: port };
   const to = checkedTarget(mapping.target.address, facts);
+  if (facts.addresses.includes(to) && toPort === port) refuse('NOT_SERVABLE', `${to} port ${port} is the public port itself: let the service listen on another port or address`);
   const transports = transportsOf(protocol);
   const forwards = transports.map(transport => ({ id, generation, transport, ports, to, toPort, hairpin: true }));
   for (const forward of forwards) refuseBadForward(forward, facts);

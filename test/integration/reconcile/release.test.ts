@@ -63,6 +63,20 @@ describe('a released port, on a real host', () => {
     });
   }
 
+  for (const transport of ['tcp', 'udp'] as const) {
+    it(`ends a ${transport} connection to another address of the host with the same port on both ends`, async () => {
+      const [client, host] = [machine.talker('client'), machine.talker('host')];
+      const wanted = mapping(30_004, ADDRESS.bridge.v4);
+      await machine.want(RANGE, wanted);
+      await host.serve(transport, 30_004, 'host', ADDRESS.bridge.v4);
+      assert.equal(await client.open('one', transport, ADDRESS.host.v4, 30_004), 'host');
+      await machine.want(RANGE, release(wanted));
+      await machine.confirmed('release/m30004');
+      if (transport === 'tcp') await eventually('the client is told', async () => (await client.look('one')).end === 'ECONNRESET', { withinMs: 10_000 });
+      else await staysDead(machine, 'one');
+    });
+  }
+
   it('revives the connection when nothing but the rule and the entry go: the bench bites', async () => {
     const [client, target] = [machine.talker('client'), machine.talker('target')];
     await target.serve('udp', 30_000, 'target', ADDRESS.target.v4);

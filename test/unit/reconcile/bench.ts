@@ -1,6 +1,6 @@
 /** A loop whose drivers are steered by the test, with a clock that it steps. */
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Cut, CutResult, LeadsTo } from '../../../agent/drivers/connections/connections.js';
+import type { Cut, CutResult, Standing } from '../../../agent/drivers/connections/connections.js';
 import type { Listener } from '../../../agent/drivers/connections/listeners.js';
 import type { RulesSpec } from '../../../agent/drivers/rules/spec.js';
 import { ReconcileLoop, type RoundOutcome } from '../../../agent/reconcile/loop.js';
@@ -20,7 +20,7 @@ export class LoopBench {
   readonly order: string[] = [];
   readonly outcomes: RoundOutcome[] = [];
   readonly specs: { spec: RulesSpec; observe: boolean }[] = [];
-  readonly cuts: { cuts: readonly Cut[]; leadsTo: LeadsTo }[] = [];
+  readonly cuts: { cuts: readonly Cut[]; standing: Standing }[] = [];
   readonly logged: string[] = [];
   readonly reserved: (readonly PortRange[])[] = [];
   listeners: Listener[] = [];
@@ -49,7 +49,7 @@ export class LoopBench {
     this.loop = new ReconcileLoop({
       drivers: {
         rules: { apply: (spec, { observe }) => this.#apply(spec, observe) },
-        connections: { cut: (cuts, leadsTo) => this.#cut(cuts, leadsTo) },
+        connections: { cut: (cuts, standing) => this.#cut(cuts, standing) },
         reservedPorts: { ours: guarded, set: ports => this.#reserve(ports) },
         listeners: () => { this.order.push('listeners'); return Promise.resolve(this.listeners); },
         reaches: (address, port) => Promise.resolve(this.reachable.has(`${address}:${port}`)),
@@ -115,9 +115,9 @@ export class LoopBench {
     return { changed: 0, repaired };
   }
 
-  async #cut(cuts: readonly Cut[], leadsTo: LeadsTo): Promise<CutResult> {
+  async #cut(cuts: readonly Cut[], standing: Standing): Promise<CutResult> {
     this.order.push('cut');
-    this.cuts.push({ cuts, leadsTo });
+    this.cuts.push({ cuts, standing });
     const result = this.holdCuts ? await new Promise<CutResult | undefined>((finish, fail) => { this.heldCuts.push({ finish, fail }); }) : undefined;
     return result ?? { ended: [...cuts], remaining: [] };
   }

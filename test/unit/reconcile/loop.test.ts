@@ -114,15 +114,15 @@ describe('the reconcile loop', () => {
     bench.holdCuts = true;
     bench.want(RANGE, ONE);
     await bench.settle();
-    const leadsTo = bench.cuts[0]?.leadsTo;
-    assert.deepEqual(leadsTo?.('tcp', 30_001), [{ address: '10.2.0.5', port: 22 }]);
+    const standing = bench.cuts[0]?.standing;
+    assert.deepEqual(standing?.endpoints('tcp', 30_001), [{ address: '10.2.0.5', port: 22 }]);
     bench.holdRules = true;
     bench.want(RANGE, { ...ONE, target: { kind: 'address', address: '10.2.0.9' }, version: 3 });
     await bench.settle();
-    assert.deepEqual(leadsTo('tcp', 30_001).map(({ address }) => address), ['10.2.0.9', '10.2.0.5']);
+    assert.deepEqual(standing.endpoints('tcp', 30_001).map(({ address }) => address), ['10.2.0.9', '10.2.0.5']);
     bench.heldRules[0]?.finish();
     await bench.settle();
-    assert.deepEqual(leadsTo('tcp', 30_001).map(({ address }) => address), ['10.2.0.9']);
+    assert.deepEqual(standing.endpoints('tcp', 30_001).map(({ address }) => address), ['10.2.0.9']);
     bench.heldCuts[0]?.finish(undefined);
   });
 

@@ -55,6 +55,12 @@ describe('the plan of mappings', () => {
     assert.deepEqual([reasons(plan), plan.rules.forwards], [['mapping/m30001 NO_ADDRESS_OF_FAMILY'], []]);
   });
 
+  it('refuses a target that is the public port itself, and takes another port of the lease address', () => {
+    const targetNetworks = [parseCidr('10.0.0.0/16') as Cidr];
+    const plan = planOf([RANGE, mapping(30_001, '10.0.0.1'), mapping(30_002, '10.0.0.1', { internalPort: 22 })], { facts: { targetNetworks } });
+    assert.deepEqual([reasons(plan), plan.rules.forwards.map(({ id }) => id)], [['mapping/m30001 NOT_SERVABLE'], ['m30002', 'm30002']]);
+  });
+
   it('serves no port outside the leases of this host, in any of its transports (S7)', () => {
     const plan = planOf([lease({ first: 30_000, last: 30_009 }, 'tcp'), mapping(30_001, '10.2.0.5'), mapping(30_010, '10.2.0.5', { protocol: 'tcp' })]);
     assert.deepEqual(reasons(plan), ['mapping/m30001 NOT_LEASED', 'mapping/m30010 NOT_LEASED']);
