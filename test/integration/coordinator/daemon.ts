@@ -1,4 +1,5 @@
 /** The coordinator as it is shipped, as a process of its own on a unix socket: to be killed and started again on the same files. */
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -18,6 +19,8 @@ export type DaemonOptions = {
   timing: { heartbeat: string; deadline: string; suspect: string; lost: string };
   /** Where the database is, when not beside the rest. */
   databaseFolder?: string;
+  /** Each write of a commit comes up to so many µs later. */
+  slowWalUs?: number;
 };
 
 export const GATEWAY = 'gw';
@@ -30,9 +33,11 @@ export class Daemon {
   startedAtMs = 0;
   readonly #config = path.join(this.folder, 'c.yaml');
   readonly #apis: Api[] = [];
+  readonly #env: Record<string, string> = {};
   #process: LoggedProcess | undefined;
 
-  constructor({ pools, timing, databaseFolder = this.folder }: DaemonOptions) {
+  constructor({ pools, timing, databaseFolder = this.folder, slowWalUs }: DaemonOptions) {
+    if (slowWalUs !== undefined) this.#env = slowWal(this.folder, slowWalUs);
     this.database = path.join(databaseFolder, 'coordinator.db');
     mkdirSync(databaseFolder, { recursive: true });
     writeFileSync(this.#config, JSON.stringify({
@@ -53,7 +58,7 @@ export class Daemon {
   /** Resolves when it says that it serves. */
   async start(): Promise<void> {
     this.startedAtMs = Date.now();
-    this.#process = new LoggedProcess([process.execPath, MAIN, '--config', this.#config], { logFile: path.join(this.folder, 'coordinator.log') });
+    this.#process = new LoggedProcess([process.execPath, MAIN, '--config', this.#config], { logFile: path.join(this.folder, 'coordinator.log'), env: this.#env });
     await this.#process.line(/"msg":"serving"/, START_MS);
   }
 
@@ -97,6 +102,12 @@ export class Daemon {
     await this.#process?.stop('SIGKILL');
     rmSync(this.folder, { recursive: true });
   }
+}
+
+function slowWal(folder: string, longestUs: number): Record<string, string> {
+  const library = path.join(folder, 'slow-wal.so');
+  execFileSync('cc', ['-shared', '-fPIC', '-o', library, path.join(import.meta.dirname, 'slow-wal.c'), '-ldl']);
+  return { LD_PRELOAD: library, SLOW_WAL_US: String(longestUs) };
 }
 
 /** What an agent would have on its disk. */

@@ -43,7 +43,7 @@ describe('a coordinator that is killed again and again while it commits', functi
   const random = seeded(seed);
 
   before(() => {
-    daemon = new Daemon({ pools: POOLS, timing: { heartbeat: '200ms', deadline: '200ms', suspect: '1500ms', lost: `${LOST_MS}ms` } });
+    daemon = new Daemon({ pools: POOLS, timing: { heartbeat: '200ms', deadline: '200ms', suspect: '1500ms', lost: `${LOST_MS}ms` }, slowWalUs: 600 });
   });
   after(async () => {
     for (const agent of agents) agent.close();
