@@ -55,6 +55,8 @@ export function hello(state: State, command: HelloCommand): Reply {
   state.dirtyHost(host);
   welcomeBack(state, host, rebooted);
   if (moved) for (const lease of host.leases) route(state, lease);
+  // From here on there is somebody to tell: the snapshot has what is put meanwhile.
+  host.desired ??= new Map();
   if (state.gatewayAgent === host) awaitRoutes(state, rebooted);
   state.progress = true;
   return { kind: 'welcome', session: host.record.session, epoch: state.gateway.epoch, state: snapshot(state, host) };
