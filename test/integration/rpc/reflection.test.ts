@@ -25,8 +25,9 @@ describe('what buf curl can do through reflection', () => {
   const url = (path = '') => `http://${coordinator.address}${path}`;
 
   async function fails(...args: string[]): Promise<string> {
-    const outcome = await curl(...args).then((text) => { throw new Error(`it worked: ${text}`); }, (error: { stderr?: string }) => error.stderr);
-    return outcome ?? '';
+    const outcome = await curl(...args).then((text) => new Error(`it worked: ${text}`), (error: unknown) => String((error as { stderr?: string }).stderr));
+    if (outcome instanceof Error) throw outcome;
+    return outcome;
   }
 
   it('lists every service', async () => {

@@ -4,7 +4,7 @@ import { HostState } from '../../../shared/gen/portlease/v1/operations.js';
 import { Wait } from '../../../shared/gen/portlease/v1/common.js';
 import { eventually, within } from '../../support/wait.js';
 import { TestCoordinator } from './coordinator.js';
-import { FakeAgent } from './fake-agent.js';
+import type { FakeAgent } from './fake-agent.js';
 
 const allocation = (environment: string, pool = 'ssh') => ({
   tenant: 'acme', environment, host: 'h1', wait: Wait.WAIT_RECORDED,

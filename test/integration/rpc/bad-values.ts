@@ -1,0 +1,150 @@
+/** What each field of a request may not be. Keys as in requestFields(). */
+
+/** `field`: how the path that BadRequest names begins. */
+export type Row = { bad: readonly unknown[]; field: string; reason?: string };
+
+/** Nothing in such a field is refused: output only, or a flag. */
+export const FREE = 'free';
+
+const NAMES = ['Upper', '-j', 'a\nb', 'a\0b', '$(id)', '../x', 'ä', 'a'.repeat(64), 'a.b', ' '];
+const PORTS = [65536, 4_294_967_295];
+const TARGETS = ['', '0.0.0.0', '127.0.0.1', '127.255.0.1', '169.254.169.254', '224.0.0.1', '255.255.255.255', '::', '::1', 'fe80::1', 'ff02::1', '::ffff:10.0.0.1', '10.0.0.1 -j ACCEPT', 'example.com', '10.0.0.256', 'fe80::1%eth0'];
+const DURATIONS = [{ seconds: -1, nanos: 0 }, { seconds: 1, nanos: 1_000_000_000 }, { seconds: 400_000_000_000, nanos: 0 }];
+const TOO_LARGE = '18446744073709551615';
+const UNKNOWN_ENUM = [99, -1];
+
+const name = (field: string): Row => ({ field, bad: ['', ...NAMES] });
+const filter = (field: string): Row => ({ field, bad: NAMES });
+const number = (): Row => ({ field: 'request', bad: [TOO_LARGE] });
+const page = { page_size: { field: 'page_size', bad: [1001, 4_294_967_295] }, page_token: { field: 'page_token', bad: ['x', '../', 'W10', 'A'.repeat(5000)], reason: 'PAGE_TOKEN_INVALID' } };
+
+const pool: Record<string, Row> = {
+  pool: name('pool.pool'),
+  gateway: name('pool.gateway'),
+  description: { field: 'pool.description', bad: ['a\nb', 'a\0b', 'x'.repeat(257)] },
+  service_type: filter('pool.service_type'),
+  aliases: { field: 'pool.aliases', bad: [['Bad'], [''], Array.from({ length: 17 }, (_, i) => `a${i}`)] },
+  'ranges.first': { field: 'pool.ranges', bad: [0, ...PORTS, 45_001] },
+  'ranges.last': { field: 'pool.ranges', bad: [0, ...PORTS, 43_999] },
+  protocol: { field: 'pool.protocol', bad: [0, ...UNKNOWN_ENUM] },
+  default_internal_port: { field: 'pool.default_internal_port', bad: PORTS },
+  strategy: { field: 'pool.strategy', bad: UNKNOWN_ENUM },
+  'reserved.first': { field: 'pool.reserved', bad: [0, ...PORTS, 45_001, 1] },
+  'reserved.last': { field: 'pool.reserved', bad: [0, ...PORTS, 43_999] },
+  quarantine: { field: 'pool.quarantine', bad: DURATIONS },
+  hold: { field: 'pool.hold', bad: DURATIONS },
+  idle_limit: { field: 'pool.idle_limit', bad: DURATIONS },
+  idle_action: { field: 'pool.idle_action', bad: UNKNOWN_ENUM },
+  connection_timeout: { field: 'pool.connection_timeout', bad: DURATIONS },
+  domain_template: { field: 'pool.domain_template', bad: ['{env}.$(id)', 'a b', '{host}.example.com', 'UPPER', 'a\nb'] },
+};
+
+const grant = (at: string): Record<string, Row> => ({
+  lease_id: { field: `${at}.lease_id`, bad: ['', '-j', '../x', 'x'.repeat(19), 'a b'] },
+  'ports.first': { field: `${at}.ports`, bad: [0, ...PORTS, 30_002] },
+  'ports.last': { field: `${at}.ports`, bad: [0, ...PORTS, 29_999] },
+  protocol: { field: `${at}.protocol`, bad: [0, ...UNKNOWN_ENUM] },
+  generation: number(),
+});
+
+const version = { epoch: number(), session: number(), revision: number() };
+const wait: Row = { field: 'wait', bad: UNKNOWN_ENUM };
+const labels: Row = { field: 'labels', bad: [{ '-k': 'v' }, { k: 'a b' }, { '': 'v' }, { k: '-j' }, { 'a\n': 'v' }, Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`k${i}`, 'v']))] };
+
+export const BAD_VALUES: Record<string, Row | typeof FREE> = {
+  ...under('PortService/AllocatePorts', {
+    request_id: { field: 'request_id', bad: ['-x', 'a b', 'a\nb', 'x'.repeat(129), '$(id)'] },
+    tenant: name('tenant'), environment: filter('environment'), host: name('host'),
+    'wants.name': { field: 'wants[0].name', bad: ['', ...NAMES, 'a'.repeat(33)] },
+    'wants.pool': name('wants[0].pool'),
+    'wants.service_type': name('wants[0].service_type'),
+    'wants.protocol': { field: 'wants[0].protocol', bad: UNKNOWN_ENUM },
+    'wants.count': { field: 'wants[0].count', bad: [257, 4_294_967_295] },
+    'wants.contiguous': FREE,
+    'wants.target.address': { field: 'wants[0].target', bad: TARGETS },
+    'wants.internal_port': { field: 'wants[0].internal_port', bad: PORTS },
+    'wants.exact_port': { field: 'wants[0].exact_port', bad: [0, ...PORTS] },
+    'wants.preferred_port': { field: 'wants[0].preferred_port', bad: [0, ...PORTS] },
+    labels, wait, dry_run: FREE,
+  }),
+  ...under('PortService/ReleasePorts', {
+    environment: name('environment'),
+    mapping_id: { field: 'mapping_id', bad: ['', '-j', '../x', 'x'.repeat(19), 'a b', 'a\0'] },
+    'port.space': { field: 'port.space', bad: ['', ...NAMES, 'gw/', 'gw/h/x', '/h'] },
+    'port.protocol': { field: 'port.protocol', bad: [0, ...UNKNOWN_ENUM] },
+    'port.port': { field: 'port.port', bad: [0, ...PORTS] },
+    wait,
+  }),
+  ...under('PortService/MoveEnvironment', {
+    environment: name('environment'), host: name('host'),
+    'targets.name': { field: 'targets[0].name', bad: ['', ...NAMES] },
+    'targets.target.address': { field: 'targets[0].target', bad: TARGETS },
+    'targets.internal_port': { field: 'targets[0].internal_port', bad: PORTS },
+    wait,
+  }),
+  ...under('PortService/GetEnvironment', { environment: name('environment') }),
+  ...under('PortService/ListEnvironments', { tenant: filter('tenant'), gateway: filter('gateway'), host: filter('host'), labels, ...page }),
+  ...under('PortService/ListMappings', {
+    tenant: filter('tenant'), gateway: filter('gateway'), pool: filter('pool'), host: filter('host'), environment: filter('environment'),
+    state: { field: 'state', bad: UNKNOWN_ENUM }, port: { field: 'port', bad: PORTS }, ...page,
+  }),
+  ...under('OperationsService/CreateGateway', {
+    'gateway.gateway': name('gateway.gateway'),
+    'gateway.scope': { field: 'gateway.scope', bad: [0, ...UNKNOWN_ENUM] },
+    'gateway.public_host': { field: 'gateway.public_host', bad: ['', 'a b', '-x', '$(id)', 'a\nb', '1.2.3.400', 'x'.repeat(254)] },
+    'gateway.revision': FREE, 'gateway.agent_host': FREE, 'gateway.agent_state': FREE,
+  }),
+  ...under('OperationsService/DeleteGateway', { gateway: name('gateway') }),
+  ...under('OperationsService/CreatePool', prefixed('pool', pool)),
+  ...under('OperationsService/UpdatePool', { ...prefixed('pool', pool), update_mask: { field: 'update_mask', bad: [[], ['pool'], ['figures'], ['__proto__'], ['ranges', 'nonsense']] } }),
+  ...figures('OperationsService/CreatePool'), ...figures('OperationsService/UpdatePool'),
+  ...under('OperationsService/ListPools', { gateway: filter('gateway') }),
+  ...under('OperationsService/DeletePool', { gateway: name('gateway'), pool: name('pool') }),
+  ...under('OperationsService/CreateHost', {
+    'host.host': name('host.host'), 'host.gateway': name('host.gateway'),
+    'host.roles': { field: 'host.roles', bad: [[0], [99], [1, -1]] },
+    'host.failure_domain': filter('host.failure_domain'),
+    'host.public_host': { field: 'host.public_host', bad: ['a b', '-x', '$(id)', 'a\nb'] },
+    ...Object.fromEntries(['state', 'addresses', 'session', 'agent_version', 'heartbeat_age', 'mappings', 'leased_ports', 'drift_repairs', 'replaceable'].map((field) => [`host.${field}`, FREE])),
+  }),
+  ...under('OperationsService/ListHosts', { gateway: filter('gateway'), host: filter('host') }),
+  ...under('OperationsService/ReplaceHost', { host: name('host'), reason: { field: 'reason', bad: ['', 'a\nb', 'a\0', 'x'.repeat(257)] } }),
+  ...under('OperationsService/ReclaimHost', { host: name('host'), reason: { field: 'reason', bad: ['', 'a\nb', 'a\0', 'x'.repeat(257)] } }),
+  ...under('OperationsService/ListLeases', { gateway: filter('gateway'), host: filter('host'), pool: filter('pool'), ...page }),
+  ...under('AgentService/Heartbeat', {
+    host: name('host'), session: number(), sequence: number(), accepted_revision: number(),
+    digest: { field: 'digest', bad: ['', 'x', 'g'.repeat(16), 'A'.repeat(16), '0'.repeat(17)] },
+  }),
+  ...under('AgentService/Session', {
+    'hello.host': name('hello.host'), 'hello.gateway': name('hello.gateway'),
+    'hello.boot_id': { field: 'hello.boot_id', bad: ['', 'a b', '../x', 'x'.repeat(65)] },
+    'hello.version': { field: 'hello.version', bad: ['', '-j', 'a\nb', 'x'.repeat(65)] },
+    'hello.roles': { field: 'hello.roles', bad: [[], [0], [99]] },
+    'hello.addresses': { field: 'hello.addresses', bad: [['x'], ['10.0.0.256'], Array.from({ length: 17 }, (_, i) => `10.0.0.${i + 1}`)] },
+    'hello.last_session': number(),
+    ...prefixed('hello.accepted', version), ...prefixed('hello.leases', grant('hello.leases[0]')), ...prefixed('hello.routes', grant('hello.routes[0]')),
+    'hello.leases.host': FREE, 'hello.routes.host': name('hello.routes[0].host'),
+    'report.session': number(), ...prefixed('report.applied', version),
+    'report.problems.key': { field: 'report.problems[0].key', bad: ['', 'x/y', 'mapping/', 'mapping/../x', 'lease/-j'] },
+    'report.problems.reason': { field: 'report.problems[0].reason', bad: ['', 'lower', 'A B', 'A'.repeat(65)] },
+    'report.problems.message': FREE,
+    'report.confirmations.key': { field: 'report.confirmations[0].key', bad: ['', 'x/y', 'release/', 'release/a b'] },
+    ...Object.fromEntries(Object.entries(grant('report.confirmations[0]')).filter(([key]) => key !== 'lease_id').map(([key, row]) => [`report.confirmations.${key}`, row])),
+    'report.verified': { field: 'report.verified', bad: [[''], ['../x'], ['x'.repeat(19)]] },
+    'report.drift_repairs': number(),
+    'report.occupied': { field: 'report.occupied', bad: [[''], ['30001'], ['tcp/0'], ['tcp/65536'], ['sctp/1'], ['tcp/-1']] },
+  }),
+};
+
+function under(method: string, rows: Record<string, Row | typeof FREE>): Record<string, Row | typeof FREE> {
+  return Object.fromEntries(Object.entries(rows).map(([field, row]) => [`${method} ${field}`, row]));
+}
+
+function prefixed(prefix: string, rows: Record<string, Row>): Record<string, Row> {
+  return Object.fromEntries(Object.entries(rows).map(([field, row]) => [`${prefix}.${field}`, row]));
+}
+
+function figures(method: string): Record<string, typeof FREE> {
+  const names = ['total', 'reserved', 'leased', 'allocated', 'held', 'quarantined', 'free', 'usage_percent'];
+  return Object.fromEntries(names.map((figure) => [`${method} pool.figures.${figure}`, FREE]));
+}
