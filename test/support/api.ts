@@ -64,6 +64,10 @@ export class Api {
     return (await this.call(PORTS.listMappings, ports.ListMappingsRequest.fromPartial({ pageSize: 1_000, ...filter }))).mappings;
   }
 
+  status(): Promise<operations.GetStatusResponse> {
+    return this.call(OPERATIONS.getStatus, {});
+  }
+
   createGateway(gateway: operations.DeepPartial<operations.Gateway>): Promise<operations.CreateGatewayResponse> {
     return this.call(OPERATIONS.createGateway, operations.CreateGatewayRequest.fromPartial({ gateway }));
   }
