@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { Bench } from '../support/bench.js';
 import { Agent, LOST_MS } from '../support/daemons.js';
 import { benchOfEachTest } from '../support/describe.js';
-import { hostAddress } from '../support/layout.js';
-import { goOn, reachedOnAll, servedEnvironment } from '../support/requests.js';
+import { hostAddress, hostInnerAddress, vmAddress } from '../support/layout.js';
+import { ENVIRONMENT_LISTENERS, goOn, reachedOnAll, servedEnvironment } from '../support/requests.js';
 import { neverInterrupted, neverReached, oneHostAtATime } from '../support/timeline.js';
 
 describe('a machine that is rebooted', () => {
@@ -34,7 +34,7 @@ describe('a machine that is rebooted', () => {
     await goOn(probe, 500);
     for (const { publicPort } of mappings) assert.deepEqual(await bench().leadsOf('host-a', publicPort), []);
 
-    await bench().untilNewSession('host-a', async () => void await bench().api.replaceHost('host-a', 'its disk was replaced'));
+    await bench().untilNewSession('host-a', async () => { await bench().api.replaceHost('host-a', 'its disk was replaced'); });
     await reachedOnAll(probe, mappings, 'host-a/env-1');
     const { mappings: now } = await bench().api.environment('env-1');
     assert.deepEqual(now.map(({ mappingId }) => mappingId), mappings.map(({ mappingId }) => mappingId));
@@ -73,6 +73,13 @@ describe('a second machine with the same host id', () => {
     return new Agent({ machine, host: 'host-a', roles: ['host'], addresses: [hostAddress('host-c')], config: { paths: { state: stateDirectory } } });
   }
 
+  /** The machine behind host-c gets the address that the environment has behind host-a, as a clone of the whole would. */
+  async function haveTheSameTarget(): Promise<void> {
+    await bench.topology.run('host-c', ['ip', 'addr', 'add', `${hostInnerAddress('host-a')}/24`, 'dev', 'vm0']);
+    await bench.topology.run('vm-c', ['ip', 'addr', 'add', `${vmAddress('host-a')}/24`, 'dev', 'eth0']);
+    await bench.serve('host-c/env-1', ENVIRONMENT_LISTENERS.map((listener) => ({ ...listener, address: vmAddress('host-a') })), { pushEveryMs: 100 });
+  }
+
   it('is refused, told nothing and routed to by nobody; the first one goes on (S1, S4)', async () => {
     const { mappings, probe } = await servedEnvironment(bench, 'host-a', { alsoOn: ['host-c'] });
     const session = (await bench.api.host('host-a'))?.session;
@@ -88,7 +95,8 @@ describe('a second machine with the same host id', () => {
   });
 
   it('that is a copy of its disk: one of the two at most is told anything or routed to (S1, S4)', async () => {
-    const { mappings, probe } = await servedEnvironment(bench, 'host-a', { alsoOn: ['host-c'] });
+    const { mappings, probe } = await servedEnvironment(bench, 'host-a');
+    await haveTheSameTarget();
     const copy = join(bench.directory, 'state-copied');
     cpSync(bench.agent('host-a').stateDirectory, copy, { recursive: true });
     other = imposter(copy);

@@ -17,7 +17,9 @@ export type BenchOptions = {
   pools?: PoolSeed[];
   scope?: 'shared' | 'host';
   coordinator?: Record<string, unknown>;
+  /** Added to the config of every agent, and to that of the gateway's. */
   agent?: Record<string, unknown>;
+  gateway?: Record<string, unknown>;
 };
 
 export class Bench {
@@ -46,7 +48,7 @@ export class Bench {
       const { agent: config } = options;
       const { hosts } = bench.topology;
       const [gateway, ...machines] = await Promise.all((['gateway', ...hosts] as const).map((node) => bench.#machine(node)));
-      if (options.scope !== 'host' && gateway) bench.#agents.set('gateway', gatewayAgent(gateway, config));
+      if (options.scope !== 'host' && gateway) bench.#agents.set('gateway', gatewayAgent(gateway, { ...config, ...options.gateway }));
       hosts.forEach((host, i) => machines[i] && bench.#agents.set(host, hostAgent(machines[i], host, config)));
       return bench;
     } catch (error) {

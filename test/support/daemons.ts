@@ -26,7 +26,7 @@ export const POOLS: PoolSeed[] = [
   { pool: 'game', serviceType: 'game', ranges: ['31000-31063'], protocol: 'tcp+udp', defaultInternalPort: 7000 },
 ];
 
-const GRPC_PORT = 7410;
+export const GRPC_PORT = 7410;
 
 export type CoordinatorOptions = { namespace: string; directory: string; pools?: PoolSeed[]; scope?: 'shared' | 'host'; config?: Record<string, unknown> };
 
