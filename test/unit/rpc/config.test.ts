@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { ConfigError } from '../../../shared/config.js';
+import { rangeSize } from '../../../shared/ports.js';
+import { loadCoordinatorConfig } from '../../../coordinator/config.js';
+import { overlapsOf, planPools } from '../../../coordinator/config/pools.js';
+
+describe("the coordinator's config", () => {
+  let folder = '';
+  beforeEach(() => { folder = mkdtempSync(path.join(tmpdir(), 'portlease-config-')); });
+  afterEach(() => { rmSync(folder, { recursive: true }); });
+
+  const load = (yaml: string, set: Record<string, string> = {}, env: Record<string, string> = {}) => {
+    const file = path.join(folder, 'c.yaml');
+    writeFileSync(file, yaml);
+    return loadCoordinatorConfig({ configPath: file, set }, env);
+  };
+  const problemsOf = (yaml: string, set: Record<string, string> = {}): string => {
+    try {
+      load(yaml, set);
+    } catch (error) {
+      assert.ok(error instanceof ConfigError);
+      return error.message;
+    }
+    throw new Error('the config was accepted');
+  };
+
+  it('has a default for everything', () => {
+    const config = load('');
+    assert.deepEqual(config.timing, { heartbeatMs: 5000, deadlineMs: 3000, suspectMs: 15_000, lostMs: 120_000 });
+    assert.deepEqual([config.listen.grpc, config.admit, config.insecure, config.gateways], [{ kind: 'tcp', host: '127.0.0.1', port: 7410 }, 'known', false, []]);
+  });
+
+  it('takes flags over the environment over the file', () => {
+    const yaml = 'timing: {heartbeat: 1s, deadline: 1s, lost: 61s}';
+    const { timing } = load(yaml, { 'timing.lost': '63s' }, { PORTLEASE_COORDINATOR_TIMING_LOST: '62s', PORTLEASE_COORDINATOR_TIMING_DEADLINE: '2s' });
+    assert.deepEqual([timing.heartbeatMs, timing.deadlineMs, timing.lostMs], [1000, 2000, 63_000]);
+  });
+
+  for (const [yaml, message] of [
+    ['timing: {suspect: 10s}', /timing\.suspect .*timing\.heartbeat \+ 2 × timing\.deadline = 11000 ms/],
+    ['timing: {lost: 15s}', /timing\.lost .*longer than timing\.suspect/],
+    ['timing: {heartbeat: 5}', /timing\.heartbeat/],
+    ['listen: {grpc: "0.0.0.0:7410"}', /listen\.grpc .*tls/],
+    ['listen: {grpc: "unix:/tmp/x.sock"}', /listen\.grpc .*listen\.unix/],
+    ['listen: {unix: relative.sock}', /listen\.unix/],
+    ['admit: all', /admit .*known or any/],
+    ['database: {path: ../x.db}', /database\.path/],
+    ['gateways: [{gateway: gw, scope: shared}]', /gateways\.0\.publicHost/],
+    ['gateways: [{gateway: gw, scope: host, publicHost: x.example.com}]', /gateways\.0\.publicHost/],
+    ['gateways: [{gateway: Bad, scope: host}]', /gateways\.0\.gateway/],
+    ['gateways: [{gateway: gw, scope: host}, {gateway: gw, scope: host}]', /gateways\.1\.gateway/],
+    ['gateways: [{gateway: gw, scope: host, plan: domain}]', /gateways\.0\.domain/],
+    ['gateways: [{gateway: gw, scope: host, pools: [{pool: p, ranges: [7400-7420], protocol: tcp}]}]', /POOL_OVERLAP.*7410/],
+    ['gateways: [{gateway: gw, scope: host, plan: service, pools: [{pool: p, ranges: [30500], protocol: tcp}]}]', /POOL_OVERLAP.*ssh-linux/],
+    ...['0-5', '5-1', '65536', '-1', '1-65536', 'x'].map((range) => [`gateways: [{gateway: gw, scope: host, pools: [{pool: p, ranges: ["${range}"], protocol: tcp}]}]`, /gateways\.0\.pools\.0\.ranges\.0/] as const),
+  ] as const) {
+    it(`refuses ${yaml}`, () => { assert.match(problemsOf(yaml), message); });
+  }
+
+  it('ships a service plan with the ranges that it names', () => {
+    const pools = planPools('service', '');
+    assert.deepEqual(pools.map(({ pool, ranges: [range] }) => [pool, range?.first, range?.last]), [
+      ['ssh-linux', 30000, 30999], ['ssh-windows', 31000, 31999], ['rdp', 33000, 33999], ['jupyter', 38000, 38999], ['custom', 40000, 40999], ['reserved', 41000, 41999],
+    ]);
+    assert.deepEqual(overlapsOf(pools, [7410, 7411]), []);
+  });
+
+  it('ships a domain plan of four equal shares that end at the last port, under the domain that is asked for', () => {
+    const pools = planPools('domain', 'gpu.example.com');
+    assert.deepEqual(pools.map(({ ranges }) => ranges.reduce((sum, range) => sum + rangeSize(range), 0)), [3884, 3884, 3884, 3884]);
+    assert.deepEqual([pools[0]?.ranges[0]?.first, pools.at(-1)?.ranges[0]?.last], [50_000, 65_535]);
+    assert.deepEqual(pools.map(({ domainTemplate }) => domainTemplate), ['ssh', 'jupyter', 'code', 'rdp'].map((service) => `{env}.${service}.gpu.example.com`));
+    assert.deepEqual(overlapsOf(pools, []), []);
+  });
+});
