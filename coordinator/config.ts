@@ -7,7 +7,7 @@ import { listenPolicy } from '../shared/tls.js';
 import type { Timing } from './book/types.js';
 import { gatewaySeed, overlapsOf } from './config/pools.js';
 
-export const DEFAULT_CONFIG_PATH = '/etc/portlease/coordinator.yaml';
+const DEFAULT_CONFIG_PATH = '/etc/portlease/coordinator.yaml';
 
 const ENV_PREFIX = 'PORTLEASE_COORDINATOR_';
 const MAX_SOCKET_PATH = 100;

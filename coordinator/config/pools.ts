@@ -11,7 +11,7 @@ import { POOL_DEFAULTS } from '../pool-defaults.js';
 
 export type GatewaySeed = { gateway: string; scope: Scope; publicHost: string; pools: PoolSpec[] };
 
-export const PLANS = ['service', 'domain'] as const;
+const PLANS = ['service', 'domain'] as const;
 export type Plan = (typeof PLANS)[number];
 
 const RANGE_WORDS = `is not a range of ports, as in "30000-30999" or "30000", between 1 and ${MAX_PORT}`;

@@ -3,7 +3,7 @@ import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import { InvalidField } from '../../shared/invalid.js';
 
 /** In place of a request that could not be read. */
-export class Unreadable {
+class Unreadable {
   readonly problem: InvalidField;
 
   constructor(problem: InvalidField) {

@@ -21,7 +21,7 @@ export class InvalidRequest extends Error {
   }
 }
 
-export const DOMAIN = 'portlease';
+const DOMAIN = 'portlease';
 /** Trailers share 8 KiB in many clients, and details are there in base64. */
 const MAX_DETAIL_BYTES = 4096;
 const MAX_MESSAGE = 1024;

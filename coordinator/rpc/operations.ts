@@ -104,7 +104,7 @@ function poolChanges(options: OperationsOptions): Part<'createPool' | 'updatePoo
 }
 
 /** Throws Refused when a range has a port that portlease itself listens on. */
-export function refuseOwnPorts(ranges: readonly PortRange[], { ownPorts, pool }: { ownPorts: readonly number[]; pool: string }): void {
+function refuseOwnPorts(ranges: readonly PortRange[], { ownPorts, pool }: { ownPorts: readonly number[]; pool: string }): void {
   const taken = ownPorts.filter((port) => ranges.some((range) => overlaps(range, { first: port, last: port })));
   if (taken.length === 0) return;
   throw new Refused({

@@ -45,7 +45,7 @@ export function parseAllocate(request: AllocatePortsRequest, actor: string): { c
   };
 }
 
-export function parseWait(wait: WireWait, checks: Checks): Wait {
+function parseWait(wait: WireWait, checks: Checks): Wait {
   switch (wait) {
     case WireWait.WAIT_UNSPECIFIED: return 'live';
     case WireWait.WAIT_RECORDED: return 'recorded';

@@ -16,7 +16,7 @@ export type Outcome =
 
 type Step = 'there' | 'notYet' | 'blocked' | 'gone';
 
-export function stepOf({ mapping, verified }: Seen, goal: Goal): Step {
+function stepOf({ mapping, verified }: Seen, goal: Goal): Step {
   const state = mapping?.state ?? 'released';
   if (goal === 'released') return STEP_TO_LIVE[state] === 'gone' && state !== 'releasing' ? 'there' : 'notYet';
   const isUnverified = state === 'live' && goal === 'verified' && !verified && mapping?.protocol !== 'udp';

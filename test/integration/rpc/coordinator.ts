@@ -9,7 +9,7 @@ import { createLogger } from '../../../shared/log.js';
 import { Api } from '../../support/api.js';
 import { FakeAgent, type FakeAgentOptions } from './fake-agent.js';
 
-export const TIMING = { 'timing.heartbeat': '200ms', 'timing.deadline': '200ms', 'timing.suspect': '1500ms', 'timing.lost': '3s' };
+const TIMING = { 'timing.heartbeat': '200ms', 'timing.deadline': '200ms', 'timing.suspect': '1500ms', 'timing.lost': '3s' };
 
 const SEED = `
 admit: any
