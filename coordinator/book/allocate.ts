@@ -54,7 +54,7 @@ function hardestFirst(asks: readonly Ask[]): readonly Ask[] {
 /** What the want gets, in order of index. */
 function answersOf({ want, had }: Ask, draft: Draft): Answer[] {
   const picks = draft.picks.filter((pick) => pick.want === want);
-  if (had.length === 0) return picks;
+  if (had.length === 0 && picks.length === 1) return picks;
   const indexOf = (found: Answer): number => ('record' in found ? found.record.index : found.index);
   return [...had, ...picks].sort((a, b) => indexOf(a) - indexOf(b));
 }

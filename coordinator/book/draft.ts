@@ -66,14 +66,24 @@ export class Draft {
   }
 
   private takeEach(task: Task): Outcome {
-    const { want, holder, missing } = task;
-    for (const [found, index] of missing.entries()) {
-      const preferred = want.choice.kind === 'preferred' ? this.takeAtOnce(want.choice.port + index, holder) : undefined;
-      const port = preferred ?? this.takeAny(holder) ?? (this.command.dryRun ? idleElsewhere(this.state, holder, this.picks) : undefined);
-      if (port === undefined) return this.shortage(holder, missing.length - found, task.field);
+    const { holder } = task;
+    const { choice } = task.want;
+    const left = choice.kind === 'preferred' ? this.takePreferred(task, choice.port) : task.missing;
+    for (const [found, index] of left.entries()) {
+      const port = this.takeAny(holder) ?? (this.command.dryRun ? idleElsewhere(this.state, holder, this.picks) : undefined);
+      if (port === undefined) return this.shortage(holder, left.length - found, task.field);
       this.keep(task, index, port);
     }
     return undefined;
+  }
+
+  /** Takes what it can of the preferred ports; returns the indexes that need any other. */
+  private takePreferred(task: Task, first: number): number[] {
+    return task.missing.filter((index) => {
+      const port = this.takeAtOnce(first + index, task.holder);
+      if (port !== undefined) this.keep(task, index, port);
+      return port === undefined;
+    });
   }
 
   private takeAny(holder: Holder): number | undefined {
