@@ -1,6 +1,7 @@
 /** The fields of a pool as flags and as keys of a pool file: one table, so that both are read and refused alike. */
 import type { Command } from 'commander';
 import type { Pool } from '../shared/gen/portlease/v1/operations.js';
+import { isDomainTemplate } from '../shared/names.js';
 import { MAX_PORT, overlaps, rangeText, type PortRange } from '../shared/ports.js';
 import { choice, dnsLabel, duration, plainText, portRange, refuse, wholeNumber } from './fields.js';
 import { collect, flagName } from './flags.js';
@@ -23,8 +24,6 @@ type PoolSpecs = { [Field in PoolField]: Spec<Pool[Field]> };
 const MAX_RANGES = 64;
 const MAX_RESERVED = 256;
 const MAX_ALIASES = 16;
-const MAX_TEMPLATE = 253;
-const DOMAIN_TEMPLATE = /^(?:[a-z0-9.-]|\{(?:env|service|gateway)\})*$/;
 
 const POOL_FIELDS: PoolSpecs = {
   ranges: { flag: 'range', many: true, placeholder: 'first-last', help: 'ports of the pool, for example 30000-30999 (repeatable)', parse: someRanges },
@@ -116,7 +115,7 @@ function ranges(name: string, values: readonly string[], max: number): PortRange
 }
 
 function domainTemplate(name: string, value: string): string {
-  if (value.length <= MAX_TEMPLATE && DOMAIN_TEMPLATE.test(value)) return value;
+  if (value === '' || isDomainTemplate(value)) return value;
   throw refuse(name, value, 'is no template of a host name', 'Write a-z 0-9 . - and {env}, {service}, {gateway}, for example {env}.{service}.example.com');
 }
 

@@ -70,6 +70,11 @@ export function isPublicHost(value: string): boolean {
   return labels.every((label) => isDnsLabel(label)) && !ALL_DIGITS.test(labels.at(-1) ?? '');
 }
 
+/** A host name with {env}, {service} and {gateway} in it, each of which stands for a DNS label. */
+export function isDomainTemplate(value: string): boolean {
+  return value.length <= MAX_DNS_NAME && isPublicHost(value.replace(/\{(?:env|service|gateway)\}/g, 'x')) && !isIpAddress(value);
+}
+
 /** A network, for example 10.0.0.0/8. */
 export type Cidr = { readonly text: string; readonly family: 4 | 6; readonly list: BlockList };
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { dnsLabelText, durationMs } from '../../shared/config.js';
-import { isPublicHost } from '../../shared/names.js';
+import { isDomainTemplate, isPublicHost } from '../../shared/names.js';
 import { isPort, MAX_PORT, overlaps, rangeText, type PortRange } from '../../shared/ports.js';
 import type { PoolSpec, Scope } from '../book/types.js';
 import { packageFile } from '../package-files.js';
@@ -26,7 +26,6 @@ const portRange = z.union([z.string(), z.number()], { error: RANGE_WORDS }).tran
 });
 
 const publicHost = z.string().refine(isPublicHost, { error: 'is neither a DNS name nor an IP address' });
-const TEMPLATE = /^(?:[a-z0-9.-]|\{(?:env|service|gateway)\})*$/;
 
 const pool = z.strictObject({
   pool: dnsLabelText,
@@ -43,7 +42,7 @@ const pool = z.strictObject({
   idleLimit: durationMs.optional(),
   idleAction: z.enum(['report', 'release'], { error: 'is not report or release' }).prefault('report'),
   connectionTimeout: durationMs.optional(),
-  domainTemplate: z.string().max(253).regex(TEMPLATE, { error: 'is not a host name made of a-z 0-9 . - {env} {service} {gateway}' }).prefault(''),
+  domainTemplate: z.string().refine((text) => text === '' || isDomainTemplate(text), { error: 'is not a host name made of a-z 0-9 . - {env} {service} {gateway}' }).prefault(''),
 }).transform(({ quarantine, hold, idleLimit, connectionTimeout, ...rest }): PoolSpec => ({
   ...rest,
   quarantineMs: quarantine ?? POOL_DEFAULTS.quarantineMs,

@@ -4,7 +4,7 @@ import { Role as WireRole } from '../../shared/gen/portlease/v1/agents.js';
 import type { PortRange as WireRange } from '../../shared/gen/portlease/v1/common.js';
 import { GatewayScope, IdleAction as WireIdleAction, Strategy as WireStrategy, Pool, type Gateway, type Host, type UpdatePoolRequest } from '../../shared/gen/portlease/v1/operations.js';
 import { shown } from '../../shared/fields.js';
-import { isPublicHost } from '../../shared/names.js';
+import { isDomainTemplate, isPublicHost } from '../../shared/names.js';
 import { MAX_PORT, type PortRange } from '../../shared/ports.js';
 import { durationToMs, protocolFromWire, rangeFromWire } from '../../shared/wire.js';
 import type { IdleAction, PoolSpec, Protocol, Role, Scope, Strategy } from '../book/types.js';
@@ -15,9 +15,7 @@ const MAX_RANGES = 64;
 const MAX_RESERVED = 256;
 const MAX_ALIASES = 16;
 const MAX_DESCRIPTION = 256;
-const MAX_TEMPLATE = 253;
 const MAX_DURATION_MS = 3650 * 86_400_000;
-const TEMPLATE = /^(?:[a-z0-9.-]|\{(?:env|service|gateway)\})*$/;
 const PRINTABLE = /^\P{Cc}*$/u;
 
 export function parseGateway(gateway: Gateway | undefined): { gateway: string; scope: Scope; publicHost: string } {
@@ -107,7 +105,7 @@ function parseNaming(pool: Pool, asked: Asked, checks: Checks): Pick<PoolSpec, '
     if (aliases.length > MAX_ALIASES) checks.add('pool.aliases', `has ${aliases.length} elements; at most ${MAX_ALIASES} are allowed`);
     for (const [i, alias] of aliases.slice(0, MAX_ALIASES).entries()) checks.label(alias, `pool.aliases[${i}]`);
   }
-  if (asked('domain_template') && (domainTemplate.length > MAX_TEMPLATE || !TEMPLATE.test(domainTemplate))) {
+  if (asked('domain_template') && domainTemplate !== '' && !isDomainTemplate(domainTemplate)) {
     checks.add('pool.domain_template', `${shown(domainTemplate)} is not a host name made of a-z 0-9 . - {env} {service} {gateway}`);
   }
   return { description, serviceType, aliases, domainTemplate };

@@ -61,18 +61,20 @@ export class Ledger {
   /** S5: everything that was shown is stored. */
   async compare(daemon: Daemon): Promise<void> {
     const mappings = new Map((await daemon.select<MappingRow>('SELECT mapping_id, environment, port, state FROM mapping')).map((row) => [row.mapping_id, row]));
-    for (const { mappingId, environment, port } of this.seen.values()) {
-      const row = mappings.get(mappingId);
-      assert.deepEqual([row?.environment, row?.port], [environment, port], `S5: ${mappingId} was shown and is not stored so`);
-      if (!this.leaving.has(environment)) assert.ok(['pending', 'live', 'held'].includes(row?.state ?? ''), `${mappingId} is ${row?.state}, and nobody released it`);
-      if (this.left.has(environment)) assert.ok(['releasing', 'quarantined', 'released'].includes(row?.state ?? ''), `${mappingId} is ${row?.state} after its release was answered`);
-    }
+    for (const identity of this.seen.values()) this.#compareMapping(identity, mappings.get(identity.mappingId));
     const requests = new Map((await daemon.select<RequestRow>('SELECT request_id, environment, mapping_ids FROM request')).map((row) => [row.request_id, row]));
     for (const [requestId, { mappingIds }] of this.answers) {
       assert.deepEqual(JSON.parse(requests.get(requestId)?.mapping_ids ?? 'null'), mappingIds, `S5: the answer to ${requestId} is not stored so`);
     }
     const [{ sequence } = { sequence: 0 }] = await daemon.select<{ sequence: number }>('SELECT sequence FROM gateway');
     assert.ok(this.#revision <= sequence, `S5: revision ${this.#revision} was shown, ${sequence} is stored`);
+  }
+
+  #compareMapping({ mappingId, environment, port }: Identity, row: MappingRow | undefined): void {
+    assert.deepEqual([row?.environment, row?.port], [environment, port], `S5: ${mappingId} was shown and is not stored so`);
+    const state = row?.state ?? '';
+    if (!this.leaving.has(environment)) assert.ok(['pending', 'live', 'held'].includes(state), `${mappingId} is ${state}, and nobody released it`);
+    if (this.left.has(environment)) assert.ok(['releasing', 'quarantined', 'released'].includes(state), `${mappingId} is ${state} after its release was answered`);
   }
 
   /** Notes what the unanswered `bodies` came to, and that each is wholly there or wholly absent. */

@@ -1,86 +1,15 @@
 import assert from 'node:assert/strict';
 import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
 import { refusedOf, type Refused } from '../../../cli/errors.js';
-import * as agents from '../../../shared/gen/portlease/v1/agents.js';
-import * as operations from '../../../shared/gen/portlease/v1/operations.js';
+import type * as agents from '../../../shared/gen/portlease/v1/agents.js';
 import * as ports from '../../../shared/gen/portlease/v1/ports.js';
 import { CLIENT_OPTIONS } from '../../../shared/grpc.js';
 import { status } from '../../support/api.js';
 import { within } from '../../support/wait.js';
 import { BAD_VALUES, FREE, type Row } from './bad-values.js';
 import { TestCoordinator } from './coordinator.js';
+import { GOOD, methodOf, put } from './good-requests.js';
 import { requestFields } from './request-fields.js';
-
-type Method = { path: string; requestStream: boolean; requestSerialize: (value: never) => Buffer; responseDeserialize: (bytes: Buffer) => unknown };
-type Tree = Record<string, unknown>;
-
-const METHODS = Object.values({ ...ports.PortServiceService, ...operations.OperationsServiceService, ...agents.AgentServiceService }) as unknown as Method[];
-const methodOf = (name: string): Method => {
-  const method = METHODS.find(({ path }) => path === `/portlease.v1.${name}`);
-  assert.ok(method !== undefined, name);
-  return method;
-};
-
-const target = { kind: { $case: 'address' as const, value: '10.0.0.1' } };
-const range = { first: 44_000, last: 45_000 };
-const grant = { leaseId: 'l1', ports: { first: 30_000, last: 30_001 }, protocol: 1, generation: 1, host: 'h1' };
-const pool = { pool: 'web', gateway: 'gw', ranges: [{ ...range }], reserved: [{ ...range }], protocol: 1, aliases: [] };
-const host = { host: 'new', gateway: 'gw', roles: [1] };
-
-/** Good requests, made anew for each value. */
-const GOOD: Record<string, () => object> = {
-  'PortService/AllocatePorts': () => ports.AllocatePortsRequest.fromPartial({ tenant: 't', environment: 'e', host: 'h1', wants: [{ name: 'a', source: { $case: 'pool', value: 'ssh' }, target }] }),
-  'PortService/ReleasePorts': () => ports.ReleasePortsRequest.fromPartial({ selector: { $case: 'port', value: { space: 'gw', protocol: 1, port: 1 } } }),
-  'PortService/MoveEnvironment': () => ports.MoveEnvironmentRequest.fromPartial({ environment: 'e', host: 'h1', targets: [{ name: 'a', target }] }),
-  'PortService/GetEnvironment': () => ({ environment: 'e' }),
-  'PortService/ListEnvironments': () => ports.ListEnvironmentsRequest.fromPartial({}),
-  'PortService/ListMappings': () => ports.ListMappingsRequest.fromPartial({}),
-  'OperationsService/CreateGateway': () => operations.CreateGatewayRequest.fromPartial({ gateway: { gateway: 'new', scope: 1, publicHost: 'x.example.com' } }),
-  'OperationsService/DeleteGateway': () => ({ gateway: 'absent' }),
-  'OperationsService/CreatePool': () => operations.CreatePoolRequest.fromPartial({ pool }),
-  'OperationsService/UpdatePool': () => operations.UpdatePoolRequest.fromPartial({ pool: { ...pool, pool: 'ssh' }, updateMask: Object.keys(UPDATED) }),
-  'OperationsService/ListPools': () => ({ gateway: '' }),
-  'OperationsService/DeletePool': () => ({ gateway: 'gw', pool: 'absent' }),
-  'OperationsService/CreateHost': () => operations.CreateHostRequest.fromPartial({ host }),
-  'OperationsService/ListHosts': () => ({ gateway: '', host: '' }),
-  'OperationsService/ReplaceHost': () => ({ host: 'absent', reason: 'why' }),
-  'OperationsService/ReclaimHost': () => ({ host: 'absent', reason: 'why' }),
-  'OperationsService/ListLeases': () => operations.ListLeasesRequest.fromPartial({}),
-  'AgentService/Heartbeat': () => ({ host: 'absent', session: 1, sequence: 1, acceptedRevision: 0, digest: '0'.repeat(16) }),
-  'AgentService/Session hello': () => agents.SessionRequest.fromPartial({ message: { $case: 'hello', value: { host: 'h1', gateway: 'gw', bootId: 'b', version: '1', roles: [1], addresses: ['10.9.0.1'], accepted: { epoch: 1 }, leases: [grant], routes: [grant] } } }),
-  'AgentService/Session report': () => agents.SessionRequest.fromPartial({ message: { $case: 'report', value: { session: 1, applied: { epoch: 1 }, problems: [{ key: 'mapping/m1', reason: 'X' }], confirmations: [{ key: 'release/m1', generation: 1, ports: { first: 30_000, last: 30_001 }, protocol: 1 }] } } }),
-};
-
-const UPDATED = {
-  description: 1, service_type: 1, aliases: 1, ranges: 1, protocol: 1, default_internal_port: 1, strategy: 1, reserved: 1, quarantine: 1, hold: 1,
-  idle_limit: 1, idle_action: 1, connection_timeout: 1, domain_template: 1,
-};
-
-const ONEOF_OF: Record<string, string> = {
-  pool: 'source', serviceType: 'source', exactPort: 'choice', preferredPort: 'choice', address: 'kind', environment: 'selector', mappingId: 'selector',
-  port: 'selector', hello: 'message', report: 'message',
-};
-
-/** Sets a field by its path; of a repeated field the first element. */
-function put(message: object, path: string, value: unknown): void {
-  const steps = path.split('.').map((step) => step.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()));
-  let at = message as Tree;
-  for (const [i, step] of steps.entries()) {
-    const isLast = i === steps.length - 1;
-    if (!(step in at)) {
-      const oneof = ONEOF_OF[step] ?? '';
-      assert.ok(oneof in at, `${path}: there is no ${step}`);
-      if ((at[oneof] as Tree | undefined)?.['$case'] !== step) at[oneof] = { $case: step, value: undefined };
-      at = at[oneof] as Tree;
-      if (isLast) at['value'] = value;
-      else at = at['value'] as Tree;
-    } else if (isLast) at[step] = value;
-    else {
-      const next = at[step];
-      at = (Array.isArray(next) ? next[0] : next) as Tree;
-    }
-  }
-}
 
 const shown = (value: unknown): string => (JSON.stringify(value) ?? 'undefined').slice(0, 60);
 
