@@ -125,3 +125,5 @@ function spec(strategy: Strategy): PoolSpec {
     strategy, reserved: [], quarantineMs: 1_000, holdMs: 1_000, idleLimitMs: 0, idleAction: 'report', connectionTimeoutMs: 0, domainTemplate: '',
   };
 }
+
+if (process.argv[1] === import.meta.filename) for (const row of benchBook()) console.log(JSON.stringify(row));

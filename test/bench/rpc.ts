@@ -14,19 +14,18 @@ import { Api } from '../support/api.js';
 import { ROOT } from '../support/daemons.js';
 import { eventually } from '../support/wait.js';
 import { h2load, SERVER_CORE, type Load, type LoadResult } from './h2load.js';
-import { median, type Row } from './rows.js';
+import { median, type Row, type Size } from './rows.js';
 
-const RUNS = 2;
 const HOST = 'host-1';
 const MANY = { connections: 4, streams: 64, calls: 40_000 };
 const ONE = { connections: 1, streams: 1, calls: 4_000 };
 const PATH = '/portlease.v1.PortService/AllocatePorts';
 
-export async function benchRpc(): Promise<Row[]> {
+export async function benchRpc({ runs }: Size): Promise<Row[]> {
   const raw: LoadResult[] = [];
   const many: LoadResult[] = [];
   const one: LoadResult[] = [];
-  for (let run = 0; run < RUNS; run += 1) {
+  for (let run = 0; run < runs; run += 1) {
     raw.push(await withRaw((port) => h2load({ port, path: '/bench.Raw/Call', message: new Uint8Array(), ...MANY })));
     const results = await withCoordinator(async (port) => [await h2load(allocation(port, ONE)), await h2load(allocation(port, MANY))] as const);
     one.push(results[0]);
@@ -55,7 +54,7 @@ function allocation(port: number, size: { connections: number; streams: number; 
 }
 
 async function withRaw<T>(use: (port: number) => Promise<T>): Promise<T> {
-  const server = pinned(['--import', 'tsx', join(ROOT, 'test/bench/raw-server.mts')]);
+  const server = pinned([join(ROOT, 'dist/test/bench/raw-server.mjs')]);
   try {
     return await use(await portOf(server));
   } finally {
@@ -125,7 +124,9 @@ async function fakeAgent(port: number): Promise<{ close(): void }> {
 }
 
 function pinned(argv: readonly string[]): ChildProcess {
-  return spawn('taskset', ['-c', SERVER_CORE, process.execPath, ...argv], { stdio: ['ignore', 'pipe', 'inherit'], cwd: ROOT });
+  const child = spawn('taskset', ['-c', SERVER_CORE, process.execPath, ...argv], { stdio: ['ignore', 'pipe', 'inherit'], cwd: ROOT });
+  process.once('exit', () => child.kill('SIGKILL'));
+  return child;
 }
 
 async function end(child: ChildProcess): Promise<void> {
