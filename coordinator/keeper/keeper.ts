@@ -7,17 +7,15 @@
  *   the book is built again from what is stored;
  * - while nothing can be committed, reads of committed state go on.
  */
-import { setTimeout as delay } from 'node:timers/promises';
-import { nextDelayMs } from '../../shared/backoff.js';
 import type { Clock } from '../../shared/clock.js';
 import type { Log } from '../../shared/log.js';
 import type { Book } from '../book/book.js';
 import type { Command, Reply, Scope, StoredGateway, Timing } from '../book/types.js';
-import { ConstraintViolated, SequenceConflict, type Journal } from '../journal/journal.js';
+import { ConstraintViolated, type Journal } from '../journal/journal.js';
 import { Deciding, type Defect } from './deciding.js';
 import { readJob, refuseJob, type CommandJob, type Decided, type Job, type ReadJob } from './job.js';
 import { Parked } from './parked.js';
-import { commitBarrier, loadStored } from './recovery.js';
+import { loadStored, recover } from './recovery.js';
 import { journalUnavailable, notMade, Refused } from './refused.js';
 import { Sessions, staleSession } from './sessions.js';
 import { MappingWatchers, see, type Watch } from './watchers.js';
@@ -275,30 +273,18 @@ export class Keeper {
   }
 
   async #recover(): Promise<void> {
-    const { journal, restore, random, onHealth } = this.#options;
-    let stored: StoredGateway | undefined;
-    for (let attempt = 0; this.#state === 'down'; attempt++) {
-      try {
-        const reading = stored === undefined ? loadStored(journal, this.gateway) : Promise.resolve(stored);
-        if (stored === undefined) this.#view = reading.then(restore);
-        stored = await reading;
-        await this.#view;
-        this.#serve(restore(await commitBarrier(journal, stored, { newEpoch: false })));
-        this.#log.info({ attempt }, 'commits work again');
-        onHealth(true); return;
-      } catch (error) {
-        if (error instanceof SequenceConflict) stored = undefined;
-        this.#log.warn({ err: error, attempt }, 'the journal cannot commit yet');
-        await delay(nextDelayMs({ attempt, baseMs: 100, maxMs: 5000, random }), undefined, { signal: this.#stop.signal }).catch(() => undefined);
-      }
-    }
+    const { gateway } = this;
+    const book = await recover({
+      ...this.#options, gateway, log: this.#log, signal: this.#stop.signal, onView: (view) => { this.#view = view; },
+    });
+    if (book === undefined || this.#state !== 'down') return;
+    this.#serve(book);
+    this.#options.onHealth(true);
   }
 
   #readCommitted(job: ReadJob): void {
     const view = this.#view ?? Promise.reject(new Error('nothing could be read'));
-    view.then(
-      (book) => { job.look(book)(); },
-    ).catch((error: unknown) => {
+    view.then((book) => { job.look(book)(); }).catch((error: unknown) => {
       job.refuse(journalUnavailable(`what is committed cannot be read: ${String(error)}`));
     });
   }

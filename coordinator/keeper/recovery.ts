@@ -1,6 +1,10 @@
 /** From what is stored to a book that may decide: at a start, and after a commit whose outcome is not known. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { nextDelayMs } from '../../shared/backoff.js';
+import type { Log } from '../../shared/log.js';
+import type { Book } from '../book/book.js';
 import type { StoredGateway } from '../book/types.js';
-import type { Journal } from '../journal/journal.js';
+import { SequenceConflict, type Journal } from '../journal/journal.js';
 
 /**
  * Commits a barrier on top of `stored`, so that no commit of unknown outcome can land later, and returns what the book starts from.
@@ -18,4 +22,42 @@ export async function loadStored(journal: Journal, gateway: string): Promise<Sto
   const stored = await journal.load(gateway);
   if (stored === undefined) throw new Error(`the journal does not have gateway ${gateway}`);
   return stored;
+}
+
+export type RecoveryOptions = {
+  journal: Journal;
+  gateway: string;
+  restore: (stored: StoredGateway) => Book;
+  random: () => number;
+  log: Log;
+  /** Gives up. */
+  signal: AbortSignal;
+  /** Told what is committed as soon as it is being read, for reads that go on meanwhile. */
+  onView: (view: Promise<Book>) => void;
+};
+
+/** Tries until a barrier is committed, and returns the book that may decide from then on; undefined when it gave up. */
+export async function recover({ journal, gateway, restore, random, log, signal, onView }: RecoveryOptions): Promise<Book | undefined> {
+  let stored: StoredGateway | undefined;
+  for (let attempt = 0; !signal.aborted; attempt++) {
+    try {
+      stored ??= await readAgain({ journal, gateway, restore, onView });
+      const book = restore(await commitBarrier(journal, stored, { newEpoch: false }));
+      log.info({ attempt }, 'commits work again');
+      return book;
+    } catch (error) {
+      if (error instanceof SequenceConflict) stored = undefined;
+      log.warn({ err: error, attempt }, 'the journal cannot commit yet');
+      await delay(nextDelayMs({ attempt, baseMs: 100, maxMs: 5000, random }), undefined, { signal }).catch(() => undefined);
+    }
+  }
+  return undefined;
+}
+
+async function readAgain({ journal, gateway, restore, onView }: Pick<RecoveryOptions, 'journal' | 'gateway' | 'restore' | 'onView'>): Promise<StoredGateway> {
+  const reading = loadStored(journal, gateway);
+  const view = reading.then(restore);
+  onView(view);
+  await view;
+  return reading;
 }

@@ -164,6 +164,20 @@ describe('keeper', () => {
     });
   }
 
+  it('refuses reads while nothing can be read either, and comes back when it can', async () => {
+    journal.failingLoads = 2;
+    let failed = false;
+    journal.faultOf = (changes) => {
+      if (changes === undefined || failed) return undefined;
+      failed = true;
+      return { error: new OutcomeUnknown('disk I/O error') };
+    };
+    await keeper.submit(allocate('e1'));
+    await assert.rejects(keeper.read((book) => book.sequence), (error) => error instanceof Refused && error.refusal.reason === 'JOURNAL_UNAVAILABLE');
+    await eventually('commits to work again', () => keeper.serving, { withinMs: 3000 });
+    assert.equal(await keeper.read((book) => book.environment('e1')), undefined);
+  });
+
   it('tells who waits for a mapping that the journal failed', async () => {
     const reply = await keeper.submit(allocate('e1'));
     assert.ok(reply.kind === 'allocated');

@@ -20,6 +20,8 @@ export class MemoryJournal implements Journal {
   readonly appended: Changes[] = [];
   /** Asked before each append and barrier; undefined: it succeeds. */
   faultOf: (changes: Changes | undefined) => Fault | undefined = () => undefined;
+  /** Loads that fail before one succeeds again. */
+  failingLoads = 0;
   #gate: Promise<void> = Promise.resolve();
   readonly #tables = new Map<string, Tables>();
 
@@ -36,6 +38,10 @@ export class MemoryJournal implements Journal {
 
   load(gateway: string): Promise<StoredGateway | undefined> {
     const tables = this.#tables.get(gateway);
+    if (this.failingLoads > 0) {
+      this.failingLoads -= 1;
+      return Promise.reject(new Error('disk I/O error'));
+    }
     if (tables === undefined) return Promise.resolve(undefined);
     const { pools, hosts, leases, environments, mappings, requests } = tables;
     const all = <T>(map: Map<string, T>): T[] => [...map.values()];
