@@ -5,6 +5,7 @@ import { transfer, withdraw } from './leases.js';
 import { PortSet } from './portset.js';
 import type { Holder, Lease, Mapping, PoolSpace, State } from './state.js';
 import type { Refusal } from './types.js';
+import { reservedAtRest } from './views.js';
 
 /** Ports are on their way: decide again when the book says progress. Nothing: none can be had this way. */
 export type CallBack = 'underWay' | 'nothing';
@@ -128,7 +129,7 @@ export function exhausted(state: State, needy: Holder, wanted: number, field: st
   const { pool } = poolSpace;
   if (wanted > 0) reclaimHeld(state, poolSpace, wanted, false);
   const { counts, total, reservedCount } = pool;
-  const free = total - reservedCount - counts.allocated - counts.held - counts.quarantined;
+  const free = total - reservedCount - counts.allocated - counts.held - counts.quarantined + reservedAtRest(pool);
   const retryAfterMs = nextFreeMs(state, poolSpace);
   return {
     kind: 'refused', reason: 'POOL_EXHAUSTED', field,

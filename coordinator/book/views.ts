@@ -1,5 +1,5 @@
 /** What others may see of the book: copies, in a fixed order. */
-import { rangeSize } from '../../shared/ports.js';
+import { MAX_PORT, rangeSize } from '../../shared/ports.js';
 import type { Host, Lease, Mapping, Pool, State } from './state.js';
 import type { EnvironmentView, HostView, LeaseView, MappingRecord, PoolFigures } from './types.js';
 
@@ -37,7 +37,15 @@ export function figuresOf(state: State, pool: Pool): PoolFigures {
   const { leased, allocated, held, quarantined } = pool.counts;
   const usable = total - reserved;
   return {
-    total, reserved, leased, allocated, held, quarantined, free: usable - allocated - held - quarantined,
+    total, reserved, leased, allocated, held, quarantined, free: usable - allocated - held - quarantined + reservedAtRest(pool),
     usagePercent: usable === 0 ? 0 : (100 * (allocated + held)) / usable,
   };
+}
+
+/** Ports that are both reserved and quarantined: they were reserved while they rested. */
+export function reservedAtRest({ counts, reserved, spaces }: Pool): number {
+  if (counts.quarantined === 0) return 0;
+  let ports = 0;
+  for (const { space } of spaces.values()) for (const port of reserved.within(1, MAX_PORT)) if (space.mapped.has(port)) ports += 1;
+  return ports;
 }
