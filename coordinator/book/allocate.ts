@@ -5,7 +5,7 @@ import { grant } from './leases.js';
 import { about, index, tellHost, vacate } from './mappings.js';
 import { isInForce } from './states.js';
 import type { Environment, Host, Mapping, Pool, State } from './state.js';
-import type { AllocateCommand, EnvironmentView, MappingRecord, Refusal, Reply, WantSpec } from './types.js';
+import type { AllocateCommand, EnvironmentView, MappingRecord, Refusal, Reply, RequestRecord, WantSpec } from './types.js';
 import { remember } from './tick.js';
 import { viewOf } from './views.js';
 
@@ -18,7 +18,7 @@ export function allocate(state: State, command: AllocateCommand): Reply {
     if (request.record.bodyHash !== command.bodyHash) {
       return { kind: 'refused', reason: 'REQUEST_ID_REUSED', message: `request id ${command.requestId} was used with another body`, field: 'request_id' };
     }
-    return answer(state, request.record.environment, request.mappings, true);
+    return answer(state, request.record, request.mappings, true);
   }
   const host = readyHost(state, command.host);
   if ('kind' in host) return host;
@@ -37,7 +37,7 @@ export function allocate(state: State, command: AllocateCommand): Reply {
     draft.rollback();
     return outcome;
   }
-  const answers = asks.flatMap((ask) => answersOf(ask, draft));
+  const answers = asks.length === 1 ? answersOf(asks[0] as Ask, draft) : asks.flatMap((ask) => answersOf(ask, draft));
   return command.dryRun ? preview(state, command, draft, answers) : record(state, command, draft, answers);
 }
 
@@ -53,8 +53,8 @@ function hardestFirst(asks: readonly Ask[]): readonly Ask[] {
 
 /** What the want gets, in order of index. */
 function answersOf({ want, had }: Ask, draft: Draft): Answer[] {
+  if (had.length === 0 && draft.picks.length === 1) return draft.picks;
   const picks = draft.picks.filter((pick) => pick.want === want);
-  if (had.length === 0 && picks.length === 1) return picks;
   const indexOf = (found: Answer): number => ('record' in found ? found.record.index : found.index);
   return [...had, ...picks].sort((a, b) => indexOf(a) - indexOf(b));
 }
@@ -153,7 +153,7 @@ function record(state: State, command: AllocateCommand, draft: Draft, answers: A
   remember(state, kept);
   state.dirty.requests.add(kept);
   state.changed = true;
-  return answer(state, command.environment, mappings, false);
+  return answer(state, request, mappings, false);
 }
 
 function askVerification(state: State, mapping: Mapping): void {
@@ -191,10 +191,11 @@ function makeMapping(state: State, command: AllocateCommand, environment: Enviro
   return mapping;
 }
 
-function answer(state: State, name: string, mappings: Mapping[], replayed: boolean): Reply {
-  const view = viewOf(state, name, mappings);
+function answer(state: State, request: RequestRecord, mappings: Mapping[], replayed: boolean): Reply {
+  const view = viewOf(state, request.environment, mappings);
   const copyOf = ({ record }: Mapping): MappingRecord => view.mappings.find(({ mappingId }) => mappingId === record.mappingId) ?? { ...record };
-  return { kind: 'allocated', view, mappings: mappings.map(copyOf), replayed };
+  const made = mappings.filter(({ record }) => record.createdAtMs === request.atMs).map(({ record }) => record.mappingId);
+  return { kind: 'allocated', view, mappings: mappings.map(copyOf), made, replayed };
 }
 
 /** What a dry run answers: the mappings as they would be, without an id. */
@@ -208,5 +209,5 @@ function preview(state: State, command: AllocateCommand, draft: Draft, answers: 
   }));
   draft.rollback();
   const view: EnvironmentView = { environment: { environment, tenant, host, labels, createdAtMs: state.nowMs, revision: state.gateway.sequence }, mappings };
-  return { kind: 'allocated', view, mappings, replayed: false };
+  return { kind: 'allocated', view, mappings, made: [], replayed: false };
 }

@@ -51,6 +51,20 @@ export class Blocks {
     return { first, last: first + (1 << order) - 1 };
   }
 
+  /** Takes the block with the lowest port of all, split down to 2^order if it is larger; undefined when none has 2^least ports. */
+  takeLowest(order: number, least: number): PortRange | undefined {
+    let lowest: number | undefined;
+    for (let rest = this.orders & (-1 << least); rest !== 0; rest &= rest - 1) {
+      const first = (this.free[31 - Math.clz32(rest & -rest)] as PortSet).atOrAbove(0) as number;
+      if (lowest === undefined || first < lowest) lowest = first;
+    }
+    if (lowest === undefined) return undefined;
+    const { first, last } = this.blockOf(lowest) as PortRange;
+    const ports = { first, last: Math.min(last, first + (1 << order) - 1) };
+    this.takeRange(ports.first, ports.last);
+    return ports;
+  }
+
   /** Takes exactly these ports; false, and nothing is taken, unless all are free. */
   takeRange(first: number, last: number): boolean {
     for (let port = first; port <= last; ) {

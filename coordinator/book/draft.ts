@@ -243,6 +243,11 @@ export class Draft {
     if (!this.state.shared) return this.growWhole(holder);
     const scarce = blocks.size * 8 < pool.total;
     const wanted = Math.max(order, scarce ? 0 : Math.ceil(Math.log2(growthOf(holder))));
+    if (pool.spec.strategy === 'sequential') {
+      const lowest = blocks.takeLowest(wanted, order);
+      if (lowest !== undefined) this.granted(holder, lowest);
+      return lowest !== undefined;
+    }
     for (let size = wanted; size >= order; size -= 1) {
       const ports = blocks.take(size);
       if (ports === undefined) continue;

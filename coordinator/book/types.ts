@@ -284,8 +284,9 @@ export type EnvironmentView = { environment: EnvironmentRecord; mappings: Mappin
 
 export type Reply =
   | Refusal
-  /** allocate: `mappings` in the order of the wants. Copies: they do not change afterwards. */
-  | { kind: 'allocated'; view: EnvironmentView; mappings: MappingRecord[]; replayed: boolean }
+  /** allocate: `mappings` in the order of the wants; `made`: ids of those that this request made and the environment did not have
+   *  before. Copies: they do not change afterwards. */
+  | { kind: 'allocated'; view: EnvironmentView; mappings: MappingRecord[]; made: string[]; replayed: boolean }
   /** The ports exist and are being fenced: decide the same command again when the book says `progress`. */
   | { kind: 'waiting' }
   | { kind: 'released'; mappings: MappingRecord[]; boundMs: number | undefined }

@@ -100,9 +100,8 @@ async function untilLive(keeper: Keeper, { call, reply, wait, requestId, actor }
   const outcome = await waitFor(keeper, { mappingIds, goal: goalOf(wait), forMs: waitOf(call), caller: call });
   const isReached = outcome.kind === 'reached' || (outcome.kind === 'gone' && reply.replayed);
   if (outcome.kind === 'blocked') {
-    const made = reply.replayed ? [] : reply.mappings.filter(({ generation }) => generation === reply.view.environment.revision);
-    await undo(keeper, made, actor);
-    throw new Refused(blocked(outcome.mapping, made.length > 0));
+    await undo(keeper, reply.made, actor);
+    throw new Refused(blocked(outcome.mapping, reply.made.length > 0));
   }
   if (!isReached) throw new Refused(notReached(outcome, wait));
   return keeper.read((book) => {
@@ -113,8 +112,8 @@ async function untilLive(keeper: Keeper, { call, reply, wait, requestId, actor }
 }
 
 /** Asked for at once, so that they share one transaction. */
-async function undo(keeper: Keeper, made: readonly MappingRecord[], actor: string): Promise<void> {
-  await Promise.all(made.map(({ mappingId }) => keeper.submit({ kind: 'release', actor, selector: { kind: 'mapping', mappingId } })));
+async function undo(keeper: Keeper, made: readonly string[], actor: string): Promise<void> {
+  await Promise.all(made.map((mappingId) => keeper.submit({ kind: 'release', actor, selector: { kind: 'mapping', mappingId } })));
 }
 
 async function move({ gateways }: Services, call: Call<unknown>, { command, wait }: ReturnType<typeof parseMove>): Promise<MoveEnvironmentResponse> {
