@@ -33,7 +33,7 @@ const timing = z.strictObject({
     if (suspectMs >= lostMs) say('lost', `is ${lostMs} ms: it has to be longer than timing.suspect = ${suspectMs} ms`);
   });
 
-const schema = z.strictObject({
+export const coordinatorConfigSchema = z.strictObject({
   listen: z.strictObject({
     grpc: endpointText.refine((endpoint) => endpoint.kind === 'tcp', { error: 'is a unix socket: that is listen.unix' }).prefault('127.0.0.1:7410'),
     /** For operators on this machine: only root and the daemon's user can connect. */
@@ -61,7 +61,7 @@ const schema = z.strictObject({
   }
 });
 
-export type CoordinatorConfig = z.output<typeof schema>;
+export type CoordinatorConfig = z.output<typeof coordinatorConfigSchema>;
 
 /** Ports that no pool may have. */
 function ownPortsOf({ grpc }: CoordinatorConfig['listen']): number[] {
@@ -74,7 +74,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 export function loadCoordinatorConfig({ configPath, set }: Pick<Arguments, 'configPath' | 'set'>, env: Env): CoordinatorConfig {
   const named = configPath ?? env[`${ENV_PREFIX}CONFIG`];
   const file = { path: named ?? DEFAULT_CONFIG_PATH, optional: named === undefined };
-  return loadConfig({ schema, file, env, flags: set, envPrefix: ENV_PREFIX });
+  return loadConfig({ schema: coordinatorConfigSchema, file, env, flags: set, envPrefix: ENV_PREFIX });
 }
 
 export type Arguments = {

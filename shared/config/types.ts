@@ -6,6 +6,7 @@ import { isPort } from '../ports.js';
 
 const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const MAX_SOCKET_PATH = 100;
+const MAX_DURATION_MS = 3650 * UNIT_MS.d;
 const DURATION = /^([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)$/;
 
 /** A type that is read from text; `parse` gives undefined when the text is not `wanted`. */
@@ -19,10 +20,12 @@ function fromString<T>(wanted: string, parse: (text: string) => T | undefined) {
   });
 }
 
-/** "5s", "300ms", "24h" → milliseconds. */
-export const durationMs = fromString('a duration: write for example "300ms", "5s", "10m", "24h" or "7d"', (text) => {
+/** "5s", "300ms", "24h" → milliseconds, at most 3650 days. */
+export const durationMs = fromString('a duration: write for example "300ms", "5s", "10m", "24h" or "7d", at most "3650d"', (text) => {
   const [, amount, unit] = DURATION.exec(text) ?? [];
-  return unit === undefined ? undefined : Math.round(Number(amount) * UNIT_MS[unit as keyof typeof UNIT_MS]);
+  if (unit === undefined) return undefined;
+  const ms = Math.round(Number(amount) * UNIT_MS[unit as keyof typeof UNIT_MS]);
+  return ms <= MAX_DURATION_MS ? ms : undefined;
 });
 
 /** Name of a host, gateway or pool. */

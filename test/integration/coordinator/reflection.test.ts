@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
+import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { Client, credentials } from '@grpc/grpc-js';
 import { packageFile } from '../../../coordinator/package-files.js';
 import { ErrorInfo } from '../../../shared/gen/google/rpc/error_details.js';
@@ -98,7 +98,7 @@ function bytesAt(message: Uint8Array, field: number): Uint8Array[] {
   const found: Uint8Array[] = [];
   while (reader.pos < reader.len) {
     const [number, wireType] = reader.tag();
-    if (number === field && wireType === 2) found.push(reader.bytes());
+    if (number === field && wireType === WireType.LengthDelimited) found.push(reader.bytes());
     else reader.skip(wireType, number);
   }
   return found;

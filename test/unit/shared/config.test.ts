@@ -118,9 +118,9 @@ describe('config', () => {
 
 describe('config types', () => {
   it('reads durations with their unit only', () => {
-    const cases = { '300ms': 300, '5s': 5000, '1.5s': 1500, '10m': 600_000, '24h': 86_400_000, '7d': 604_800_000, '0s': 0 };
+    const cases = { '300ms': 300, '5s': 5000, '1.5s': 1500, '10m': 600_000, '24h': 86_400_000, '7d': 604_800_000, '0s': 0, '3650d': 315_360_000_000 };
     for (const [text, ms] of Object.entries(cases)) assert.equal(durationMs.parse(text), ms, text);
-    for (const text of ['5', '', 's', '-5s', '5 s', '5S', '1e3s', '5s5s', '9999999999s', '5s\n']) assert.ok(!durationMs.safeParse(text).success, text);
+    for (const text of ['5', '', 's', '-5s', '5 s', '5S', '1e3s', '5s5s', '9999999999s', '3651d', '999999999d', '5s\n']) assert.ok(!durationMs.safeParse(text).success, text);
   });
 
   it('reads places to listen', () => {
