@@ -1,6 +1,7 @@
 /**
  * Ends connections through public ports, so that they stay ended. The rules no longer lead there when it is asked. The order is
- * 1. new packets of the old target are dropped: the server's next one would re-create the entry from its side;
+ * 1. new packets of the old target are dropped: the server's next one would re-create the entry from its side. Those of each connection
+ *    that is found are dropped for days, for a server may be idle now and speak later;
  * 2. sockets that end on this host are closed, while the entry still tells the client so;
  * 3. entries are deleted;
  * 4. the table is read back, and all begins again until nothing is found.
@@ -9,8 +10,8 @@ import type { Log } from '../../../shared/log.js';
 import { canonicalAddress } from '../../../shared/names.js';
 import type { RunChild } from '../child.js';
 import { deleteEntries, listEntries } from './conntrack.js';
-import { CutIndex, deletionsOf, isSame, sourcesOf, type Cut, type Doomed, type Source, type Standing } from './cut.js';
-import { dropNewFrom } from './cutset.js';
+import { CutIndex, deletionsOf, flowsOf, isSame, sourcesOf, type Cut, type Doomed, type Source, type Standing } from './cut.js';
+import { dropNewFrom, keepEnded } from './cutset.js';
 import { isTranslated } from './entry.js';
 import { closeSockets } from './sockets.js';
 
@@ -34,6 +35,7 @@ const PASSES = 5;
 export class ConnectionsDriver {
   private readonly addresses: ReadonlySet<string>;
   private hasWarned = false;
+  private isCrowded = false;
 
   constructor(private readonly options: ConnectionsOptions) {
     this.addresses = new Set(options.addresses.map(address => canonicalAddress(address) ?? address));
@@ -43,11 +45,11 @@ export class ConnectionsDriver {
   async cut(cuts: readonly Cut[], standing: Standing): Promise<CutResult> {
     const index = new CutIndex(cuts, this.addresses, standing);
     const known = sourcesOf(cuts, []);
-    const [found] = await Promise.all([this.find(cuts, index), dropNewFrom(this.options.run, known)]);
-    // A server may have spoken after the table was read and before its packets were dropped.
-    let doomed = found.length === 0 && known.length > 0 ? await this.find(cuts, index) : found;
+    // First of all: what a server says after the table was read would not be found.
+    await dropNewFrom(this.options.run, known);
+    let doomed = await this.find(cuts, index);
     for (let pass = 0; pass < PASSES && doomed.length > 0; pass++) {
-      await dropNewFrom(this.options.run, without(sourcesOf([], doomed), known));
+      await Promise.all([dropNewFrom(this.options.run, without(sourcesOf([], doomed), known)), this.keepEnded(doomed)]);
       await this.closeOwnSockets(doomed);
       await deleteEntries(this.options.run, deletionsOf(doomed, standing, index.spared));
       doomed = await this.find(cuts, index);
@@ -57,14 +59,32 @@ export class ConnectionsDriver {
   }
 
   private async find(cuts: readonly Cut[], index: CutIndex): Promise<Doomed[]> {
-    const transports = [...new Set(cuts.map(({ transport }) => transport))];
-    const tables = await Promise.all(transports.map(transport => listEntries(this.options.run, transport)));
-    return tables.flatMap(entries => entries.flatMap(entry => index.doom(entry) ?? []));
+    const entries = await listEntries(this.options.run, [...new Set(cuts.map(({ transport }) => transport))]);
+    return entries.flatMap(entry => index.doom(entry) ?? []);
+  }
+
+  private async keepEnded(doomed: readonly Doomed[]): Promise<void> {
+    const flows = flowsOf(doomed, this.isOwn());
+    const kept = await keepEnded(this.options.run, flows);
+    if (flows.length === 0 || (kept === 'wide') === this.isCrowded) return;
+    this.isCrowded = kept === 'wide';
+    if (this.isCrowded) this.options.log.warn({ flows: flows.length }, 'portlease-flow is full: former targets of ended connections are kept from everybody, not only from those clients, until the entries time out');
+    else this.options.log.info('there is room in portlease-flow again');
+  }
+
+  /** True for an address of this host; asks once for each. */
+  private isOwn(): (address: string) => boolean {
+    const known = new Map<string, boolean>();
+    return address => {
+      const own = known.get(address) ?? (this.addresses.has(address) || this.options.isLocal(address));
+      known.set(address, own);
+      return own;
+    };
   }
 
   private async closeOwnSockets(doomed: readonly Doomed[]): Promise<void> {
-    const local = new Map([...new Set(doomed.map(({ entry }) => entry.reply.source))].map(address => [address, this.options.isLocal(address)]));
-    const own = doomed.filter(({ entry }) => local.get(entry.reply.source)).filter(wasServed).map(({ entry }) => entry);
+    const isOwn = this.isOwn();
+    const own = doomed.filter(({ entry }) => isOwn(entry.reply.source)).filter(wasServed).map(({ entry }) => entry);
     if (own.length === 0) return;
     const left = await closeSockets(this.options.run, own);
     if (left === 0 || this.hasWarned) return;

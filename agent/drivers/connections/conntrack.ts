@@ -14,11 +14,13 @@ export type Deletion =
   | { kind: 'entry'; entry: ConntrackEntry };
 
 /**
- * All entries of a transport, of both families, in one dump: the kernel walks its whole table for any question, so asking for a
+ * All entries of these transports, of both families, in one dump: the kernel walks its whole table for any question, so asking for a
  * port costs as much, and what is looked for are entries in two directions.
  */
-export async function listEntries(run: RunChild, transport: Transport): Promise<ConntrackEntry[]> {
-  const { stdout } = await run('conntrack', ['-L', '-p', transport], { deadlineMs: DEADLINE_MS });
+export async function listEntries(run: RunChild, transports: readonly Transport[]): Promise<ConntrackEntry[]> {
+  if (transports.length === 0) return [];
+  const filter = transports.length === 1 ? ['-p', transports[0] as Transport] : [];
+  const { stdout } = await run('conntrack', ['-L', ...filter], { deadlineMs: DEADLINE_MS });
   const entries: ConntrackEntry[] = [];
   await parseInto(entries, stdout);
   return entries;
@@ -29,7 +31,8 @@ async function parseInto(entries: ConntrackEntry[], text: string): Promise<void>
   for (let start = 0; start < text.length;) {
     const newline = text.indexOf('\n', start);
     const end = newline === -1 ? text.length : newline;
-    if (end > start) entries.push(parseEntry(text.slice(start, end)));
+    const entry = end > start ? parseEntry(text.slice(start, end)) : undefined;
+    if (entry !== undefined) entries.push(entry);
     start = end + 1;
     if (++lines % LINES_A_TURN === 0) await new Promise(resolve => setImmediate(resolve));
   }

@@ -25,6 +25,9 @@ export type Standing = {
 /** An address and port whose new packets are dropped. */
 export type Source = { address: string; transport: Transport; ports: PortRange; dropMs: number };
 
+/** A connection that must stay ended: the former target and its port, and the client. */
+export type Flow = { address: string; transport: Transport; port: number; client: string };
+
 /** Why an entry has to go: it came in through a public port, or it was re-created by the packets of the server it led to. */
 export type Doomed = { entry: ConntrackEntry; cuts: readonly Cut[]; direction: 'inward' | 'revived' };
 
@@ -107,6 +110,19 @@ export function sourcesOf(cuts: readonly Cut[], doomed: readonly Doomed[]): Sour
     add({ address: source, transport: entry.transport, ports: { first: sourcePort, last: sourcePort }, dropMs: Math.max(...ended.map(({ dropMs }) => dropMs)) });
   }
   return [...sources.values()];
+}
+
+/**
+ * The connections to remember. One that ends on this host is none: without its entry, packets of the server go no further than here.
+ * (Where this host hides clients behind its own address, that is all of them; a flow would only keep servers from calling this host.)
+ */
+export function flowsOf(doomed: readonly Doomed[], isLocal: (address: string) => boolean): Flow[] {
+  const flows = new Map<string, Flow>();
+  for (const { entry: { transport, original, reply }, direction } of doomed) {
+    const { source: address, sourcePort: port, destination: client } = direction === 'revived' ? original : reply;
+    if (!isLocal(client)) flows.set(`${transport} ${address} ${port} ${client}`, { address, transport, port, client });
+  }
+  return [...flows.values()];
 }
 
 /** So many ports of one target are deleted one by one; for each the kernel walks its whole table. */

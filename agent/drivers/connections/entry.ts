@@ -10,9 +10,13 @@ export type ConntrackEntry = { transport: Transport; original: Tuple; reply: Tup
 const TUPLE = String.raw`src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)`;
 const ENTRY = new RegExp(String.raw`^\s*(?:ipv[46]\s+\d+\s+)?(tcp|udp)\s.*?\b${TUPLE} .*?\b${TUPLE}`);
 
-/** Throws on a line that it does not understand: an entry that is overlooked would be confirmed as gone. */
-export function parseEntry(line: string): ConntrackEntry {
+/** Name and number of a protocol that is neither TCP nor UDP. */
+const OTHER_PROTOCOL = /^\s*(?:ipv[46]\s+\d+\s+)?(?!ipv[46]\s)\S+\s+(?!6\s|17\s)\d+\s/;
+
+/** Undefined for another protocol. Throws on a line that it does not understand: an entry that is overlooked would be confirmed as gone. */
+export function parseEntry(line: string): ConntrackEntry | undefined {
   const found = ENTRY.exec(line);
+  if (found === null && OTHER_PROTOCOL.test(line)) return undefined;
   if (found === null) throw new Error(`not understood in the output of conntrack: ${JSON.stringify(line.slice(0, 300))}`);
   const [, transport, ...fields] = found;
   return { transport: transport as Transport, original: tuple(fields.slice(0, 4)), reply: tuple(fields.slice(4, 8)) };

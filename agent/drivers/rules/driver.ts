@@ -5,7 +5,7 @@ import { readFailure, RulesError } from './errors.js';
 import { emptyFamily, parseSave, type ObservedFamily } from './parse.js';
 import { afterwards, planFamily, type FamilyPlan } from './plan.js';
 import { renderFamily, type DesiredFamily, type Jump, type Trees } from './render.js';
-import { parseSets, planSets, renderSets, type ObservedSets, type SetPlan, type WantedSets } from './sets.js';
+import { hasOwnMembers, parseHeaders, parseSets, planSets, renderSets, withoutMembers, type ObservedSets, type SetPlan, type WantedSets } from './sets.js';
 import { checkedSpec, familyOf, FAMILIES, type Checked, type Family, type RulesSpec } from './spec.js';
 
 export type ObservedRules = Readonly<Record<Family, ObservedFamily>> & { readonly sets: ObservedSets };
@@ -166,9 +166,15 @@ export class RulesDriver {
         throw error;
       }
     };
-    const sets = async (): Promise<ObservedSets> => parseSets(await this.#tool('ipset', ['save']));
-    const [v4, v6, ownSets] = await Promise.all([see('v4'), see('v6'), sets()]);
+    const [v4, v6, ownSets] = await Promise.all([see('v4'), see('v6'), this.#lookAtSets()]);
     return { v4, v6, sets: ownSets };
+  }
+
+  async #lookAtSets(): Promise<ObservedSets> {
+    const headers = parseHeaders(await this.#tool('ipset', ['list', '-t']));
+    const read = headers.filter(hasOwnMembers).map(async ({ name }) => [...parseSets(await this.#tool('ipset', ['save', name]))]);
+    const members = (await Promise.all(read)).flat();
+    return new Map([...headers.map(header => [header.name, withoutMembers(header)] as const), ...members]);
   }
 
   async #tool(file: string, argv: readonly string[], stdin = ''): Promise<string> {

@@ -4,7 +4,7 @@
  *   and UDP, then a chain per aligned block of 4,096, 256 and 16 ports, named by the leading hexadecimal digits of its ports.
  * - nat: PORTLEASE-POST (from POSTROUTING) leads connections of own addresses to PORTLEASE-MASQ.
  * - filter: PORTLEASE-FORWARD (from DOCKER-USER, else FORWARD) leads connections of own addresses to PORTLEASE-ACCEPT.
- * - mangle: PORTLEASE-GUARD (from INPUT) and PORTLEASE-CUT (from PREROUTING and OUTPUT).
+ * - mangle: PORTLEASE-GUARD (from INPUT) and PORTLEASE-CUT (from PREROUTING and OUTPUT); the order of the latter's rules matters.
  */
 import type { Transport } from '../../../shared/ports.js';
 import type { Family } from './spec.js';
@@ -36,6 +36,16 @@ export function treeChain(transport: Transport, first: number, size: number): st
 export const GUARD_SET: Record<Transport, string> = { tcp: 'portlease-guard-tcp', udp: 'portlease-guard-udp' };
 /** (source, protocol, source port) whose NEW packets are dropped; entries and their timeouts are the connections driver's. */
 export const CUT_SET: Record<Family, string> = { v4: 'portlease-cut4', v6: 'portlease-cut6' };
+/** (former target, protocol, its port, client): connections that were ended. Filled by the connections driver, renewed by each packet dropped. */
+export const FLOW_SET: Record<Family, string> = { v4: 'portlease-flow4', v6: 'portlease-flow6' };
+/** As the cut sets, but for the time of the flows: for those that found no room. */
+export const WIDE_SET: Record<Family, string> = { v4: 'portlease-wide4', v6: 'portlease-wide6' };
+/**
+ * How long an ended connection is remembered after its last packet. TCP: as long as conntrack remembers an idle connection (5 days), so that
+ * a server which speaks later would have lost it without portlease too. UDP: conntrack forgets after 2 minutes; a day is ample, and
+ * a former server may want to address that client by itself one day, which for UDP looks the same.
+ */
+export const FLOW_TIMEOUT_S: Record<Transport, number> = { tcp: 5 * 86_400, udp: 86_400 };
 /** Targets with hairpin. */
 export const TARGET_SET: Record<Family, string> = { v4: 'portlease-target4', v6: 'portlease-target6' };
 

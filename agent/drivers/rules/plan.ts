@@ -1,5 +1,5 @@
 /** From what is there to what is wanted: one iptables-restore transaction a family. Pure. */
-import { TABLES, type Table } from './layout.js';
+import { CUT, TABLES, type Table } from './layout.js';
 import type { ObservedFamily, ObservedTable } from './parse.js';
 import type { DesiredFamily, DesiredTable, Jump } from './render.js';
 import { canonicalRule, sameRule } from './text.js';
@@ -46,7 +46,7 @@ function planTable(desired: DesiredTable, observed: ObservedTable): TablePlan {
   };
   for (const [chain, wanted] of desired.chains) {
     const found = observed.chains.get(chain);
-    const { missing, extra } = difference(wanted, found ?? []);
+    const { missing, extra } = (chain === CUT ? differenceInOrder : difference)(wanted, found ?? []);
     changed += missing.length + extra + (found === undefined ? 1 : 0);
     if (found === undefined || extra > 0) declared.push(`:${chain} - [0:0]`);
     write(chain, extra > 0 ? wanted : missing);
@@ -70,7 +70,7 @@ function leftChains(desired: DesiredTable, observed: ObservedTable): string[] {
     !desired.chains.has(chain) && observed.strays.some(({ rule }) => rule.split(' ').includes(chain)));
 }
 
-/** Rules that are missing, and how many are too many. The order of an own chain means nothing: no two of its rules meet. */
+/** Rules that are missing, and how many are too many. The order of most own chains means nothing: no two of their rules meet. */
 function difference(wanted: readonly string[], found: readonly string[]): { missing: readonly string[]; extra: number } {
   if (wanted === found) return { missing: [], extra: 0 };
   if (found.length === 0) return { missing: wanted, extra: 0 };
@@ -84,6 +84,13 @@ function difference(wanted: readonly string[], found: readonly string[]): { miss
     return !there;
   });
   return { missing, extra: found.length - (wanted.length - missing.length) };
+}
+
+/** For a chain whose order matters: all but its first rules are taken for extra once one stands where it should not. */
+function differenceInOrder(wanted: readonly string[], found: readonly string[]): { missing: readonly string[]; extra: number } {
+  let same = 0;
+  while (same < wanted.length && same < found.length && sameRule(wanted[same] as string, found[same] as string)) same++;
+  return { missing: wanted.slice(same), extra: found.length - same };
 }
 
 function bump(counts: Map<string, number>, key: string, by: number): void {

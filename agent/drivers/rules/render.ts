@@ -1,6 +1,8 @@
 /** Rules that bring a spec about, in the words in which iptables-save prints them. Pure. */
 import type { PortRange, Transport } from '../../../shared/ports.js';
-import { ACCEPT, CUT, CUT_SET, FORWARD, GUARD, GUARD_SET, MASQ, POST, ROOT, TARGET_SET, treeChain, type Table } from './layout.js';
+import {
+  ACCEPT, CUT, CUT_SET, FLOW_SET, FLOW_TIMEOUT_S, FORWARD, GUARD, GUARD_SET, MASQ, POST, ROOT, TARGET_SET, treeChain, WIDE_SET, type Table,
+} from './layout.js';
 import { union } from './ranges.js';
 import { familyOf, TRANSPORTS, type Family, type RulesSpec } from './spec.js';
 import { growTree, type Tree } from './tree.js';
@@ -31,13 +33,27 @@ const NOTHING: DesiredTable = { chains: new Map(), jumps: [] };
 function mangle(addresses: readonly string[], family: Family): DesiredTable {
   const chains = new Map([
     [GUARD, TRANSPORTS.map(transport => `-p ${transport} -m set --match-set ${GUARD_SET[transport]} dst -j DROP`)],
-    [CUT, [`-m set --match-set ${CUT_SET[family]} src,src -j DROP`]],
+    [CUT, cutRules(family)],
   ]);
   const cut = `-m conntrack --ctstate NEW -j ${CUT}`;
   const guard = addresses.map(address => ({
     chain: 'INPUT', rule: `${to(address)} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j ${GUARD}`,
   }));
   return { chains, jumps: [{ chain: 'PREROUTING', rule: cut }, { chain: 'OUTPUT', rule: cut }, ...guard] };
+}
+
+/**
+ * New packets of former targets, in this order: the start of a connection passes, for it revives nothing, and the port may be used for
+ * connections outwards; a connection that was ended is remembered anew; the rest is dropped.
+ */
+function cutRules(family: Family): string[] {
+  const flow = `-m set --match-set ${FLOW_SET[family]} src,src,dst`;
+  return [
+    '-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN',
+    ...TRANSPORTS.map(transport => `-p ${transport} ${flow} -j SET --add-set ${FLOW_SET[family]} src,src,dst --exist --timeout ${FLOW_TIMEOUT_S[transport]}`),
+    `${flow} -j DROP`,
+    ...[WIDE_SET, CUT_SET].map(set => `-m set --match-set ${set[family]} src,src -j DROP`),
+  ];
 }
 
 type Nat = { table: DesiredTable; trees: Trees };

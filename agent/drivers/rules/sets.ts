@@ -1,6 +1,6 @@
 /** Sets of ports and addresses: what is wanted, what `ipset save` says, and what makes the one from the other. Pure. */
 import type { PortRange } from '../../../shared/ports.js';
-import { CUT_SET, GUARD_SET, OWN_SET_PREFIX, TARGET_SET } from './layout.js';
+import { CUT_SET, FLOW_SET, GUARD_SET, OWN_SET_PREFIX, TARGET_SET, WIDE_SET } from './layout.js';
 import { count, difference, union } from './ranges.js';
 import { familyOf, FAMILIES, TRANSPORTS, type RulesSpec } from './spec.js';
 
@@ -28,10 +28,39 @@ export function renderSets(spec: RulesSpec): WantedSets {
     if (!spec.addresses.some(address => familyOf(address) === family)) continue;
     const targets = spec.forwards.filter(({ hairpin, to }) => hairpin && familyOf(to) === family && !spec.addresses.includes(to)).map(({ to }) => to);
     const options = `family ${INET[family]} maxelem 1048576`;
-    sets.set(CUT_SET[family], { type: 'hash:ip,port', options: `${options} timeout 60`, members: { kind: 'others' } });
+    for (const [set, type] of [[CUT_SET, 'hash:ip,port'], [WIDE_SET, 'hash:ip,port'], [FLOW_SET, 'hash:ip,port,ip']] as const) {
+      sets.set(set[family], { type, options: `${options} timeout 60`, members: { kind: 'others' } });
+    }
     sets.set(TARGET_SET[family], { type: 'hash:ip', options, members: { kind: 'addresses', addresses: new Set(targets) } });
   }
   return sets;
+}
+
+/** A set by its name and type; `count` of its members, where ipset says so. */
+export type SetHeader = { readonly name: string; readonly type: string; readonly count: number | undefined };
+
+/** Own sets in the output of `ipset list -t`. */
+export function parseHeaders(text: string): SetHeader[] {
+  return text.split('\n\n').flatMap(block => {
+    const value = (key: string): string | undefined => new RegExp(`^${key}: (.*)$`, 'm').exec(block)?.[1];
+    const [name, type, count] = [value('Name'), value('Type'), value('Number of entries')];
+    if (name === undefined || type === undefined || !name.startsWith(OWN_SET_PREFIX)) return [];
+    return [{ name, type, count: count === undefined ? undefined : Number(count) }];
+  });
+}
+
+/** True when the members have to be read: sets of connections can have a million, and their members are not this driver's. */
+export function hasOwnMembers({ type, count }: SetHeader): boolean {
+  return (type === 'bitmap:port' || type === 'hash:ip') && count !== 0;
+}
+
+/** A set as its header alone shows it. */
+export function withoutMembers({ type }: SetHeader): ObservedSet {
+  switch (type) {
+    case 'bitmap:port': return { type, members: { kind: 'ports', ports: [] } };
+    case 'hash:ip': return { type, members: { kind: 'addresses', addresses: new Set() } };
+    default: return { type, members: { kind: 'others' } };
+  }
 }
 
 /** Own sets in the output of `ipset save`. Sets of ports can have 65,535 lines: they are read without cutting the text into lines. */

@@ -20,8 +20,9 @@ describe('the connections driver, on a real kernel', () => {
   beforeEach(async () => {
     bench = await Bench.start();
     talkers = [];
-    await bench.onHost('ipset', ['create', 'portlease-cut4', 'hash:ip,port', 'timeout', '60']);
-    await bench.onHost('ipset', ['create', 'portlease-cut6', 'hash:ip,port', 'family', 'inet6', 'timeout', '60']);
+    for (const [set, type] of [['cut', 'hash:ip,port'], ['wide', 'hash:ip,port'], ['flow', 'hash:ip,port,ip']]) {
+      for (const [number, family] of [['4', 'inet'], ['6', 'inet6']]) await bench.onHost('ipset', ['create', `portlease-${set}${number}`, type as string, 'family', family as string, 'timeout', '60']);
+    }
   });
   afterEach(async () => {
     await Promise.all(talkers.map(talker => talker.close()));
@@ -35,6 +36,8 @@ describe('the connections driver, on a real kernel', () => {
   };
   const driver = (): ConnectionsDriver => new ConnectionsDriver({ run: bench.onHost, addresses: [ADDRESS.host.v4], isLocal: address => address === ADDRESS.bridge.v4, log });
   const cutOf = (first: number, last = first): Cut => ({ transport: 'tcp', ports: { first, last }, from: [], dropMs: 60_000 });
+  const members = async (set: string): Promise<string[]> =>
+    Array.from((await bench.onHost('ipset', ['save', set])).stdout.matchAll(/^add \S+ (\S+)/gm), ([, member]) => member as string);
   const entries = async (...filter: string[]): Promise<number> =>
     (await bench.onHost('conntrack', ['-L', '-p', 'tcp', ...filter])).stdout.split('\n').filter(line => line !== '').length;
 
@@ -88,11 +91,41 @@ describe('the connections driver, on a real kernel', () => {
     await client.hearsMore('one');
   });
 
+  it('keeps servers from everybody when the set of ended connections is full, ends them all the same, and needs room for no connection that it knows', async () => {
+    const [client, target] = [talk('client'), talk('target')];
+    for (const port of [8_000, 8_001]) await target.serve('tcp', port, 'target', ADDRESS.target.v4);
+    const lead = (port: number, to: number): string => `-A PREROUTING -d ${ADDRESS.host.v4}/32 -p tcp --dport ${port} -j DNAT --to-destination ${ADDRESS.target.v4}:${to}`;
+    await bench.rules(`*nat\n${lead(30_000, 8_000)}\n${lead(30_001, 8_001)}\nCOMMIT\n`);
+    await bench.onHost('ipset', ['destroy', 'portlease-flow4']);
+    await bench.onHost('ipset', ['create', 'portlease-flow4', 'hash:ip,port,ip', 'timeout', '60', 'maxelem', '1']);
+    for (const [name, port] of [['one', 30_000], ['two', 30_001], ['three', 30_000]] as const) {
+      await client.open(name, 'tcp', ADDRESS.host.v4, port);
+      assert.deepEqual((await driver().cut([cutOf(port)], NOWHERE)).remaining, []);
+      assert.equal(await entries('--orig-dst', ADDRESS.host.v4), 0);
+    }
+    const [first, second] = [8_000, 8_001].map(port => `${ADDRESS.target.v4},tcp:${port}`);
+    assert.deepEqual(await members('portlease-flow4'), [`${first},${ADDRESS.client.v4}`]);
+    assert.deepEqual(await members('portlease-wide4'), [second]);
+  });
+
+  it('confirms nothing when there is no room at all', async () => {
+    const [client, target] = [talk('client'), talk('target')];
+    await target.serve('tcp', 8_000, 'target', ADDRESS.target.v4);
+    await bench.rules(`*nat\n-A PREROUTING -d ${ADDRESS.host.v4}/32 -p tcp --dport 30000 -j DNAT --to-destination ${ADDRESS.target.v4}:8000\nCOMMIT\n`);
+    for (const [set, type, other] of [['flow4', 'hash:ip,port,ip', '192.0.2.1,tcp:1,192.0.2.2'], ['wide4', 'hash:ip,port', '192.0.2.1,tcp:1']] as const) {
+      await bench.onHost('ipset', ['destroy', `portlease-${set}`]);
+      await bench.onHost('ipset', ['create', `portlease-${set}`, type, 'timeout', '60', 'maxelem', '1']);
+      await bench.onHost('ipset', ['add', `portlease-${set}`, other]);
+    }
+    await client.open('one', 'tcp', ADDRESS.host.v4, 30_000);
+    await assert.rejects(driver().cut([cutOf(30_000)], NOWHERE), /Hash is full/);
+    assert.equal(await entries('--orig-dst', ADDRESS.host.v4), 1);
+  });
+
   it('drops a whole range of a former host, and lets it go when the time is over', async () => {
     await driver().cut([{ ...cutOf(30_000, 30_255), from: [{ address: '10.80.2.9', port: undefined }], dropMs: 1_000 }], NOWHERE);
-    const members = async (): Promise<number> => (await bench.onHost('ipset', ['save', 'portlease-cut4'])).stdout.split('\n').filter(line => line.startsWith('add')).length;
-    assert.equal(await members(), 256);
-    await eventually('the set is empty again', async () => await members() === 0, { withinMs: 10_000 });
+    assert.equal((await members('portlease-cut4')).length, 256);
+    await eventually('the set is empty again', async () => (await members('portlease-cut4')).length === 0, { withinMs: 10_000 });
   });
 
   it('finds the tools of this machine, and the listeners of the namespace', async () => {

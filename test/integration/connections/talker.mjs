@@ -6,6 +6,8 @@ import { createInterface } from 'node:readline';
 
 const TICK_MS = 20;
 const clients = new Map();
+const listeners = [];
+const quiet = [];
 const counts = { sent: 0, accepted: 0 };
 
 function tickTo(send) {
@@ -22,6 +24,30 @@ function serveTcp({ port, who, address }) {
     socket.resume();
   });
   return new Promise((resolve, reject) => server.on('error', reject).listen(port, address, () => resolve('listening')));
+}
+
+// Greets, and is silent then until it is told to speak.
+function serveQuietly({ port, who, address }) {
+  const server = createServer((socket) => {
+    quiet.push({ who, socket });
+    socket.on('error', () => undefined);
+    socket.write(`${who}\n`);
+    socket.resume();
+  });
+  listeners.push(server);
+  return new Promise((resolve, reject) => server.on('error', reject).listen(port, address, () => resolve('listening')));
+}
+
+function sayAll({ what }) {
+  for (const { socket } of quiet) socket.write(what);
+  return quiet.length;
+}
+
+// Neither listens nor has connections any more, but for those that the kernel goes on trying to end.
+function stopServing() {
+  for (const server of listeners.splice(0)) server.close();
+  for (const { socket } of quiet.splice(0)) socket.destroy();
+  return 'stopped';
 }
 
 function serveUdp({ port, who, address }) {
@@ -73,15 +99,15 @@ function speak({ name }) {
 }
 
 // Whether a TCP connection is accepted in time.
-function reach({ address, port, deadlineMs }) {
+function reach({ address, port, deadlineMs, localPort }) {
   return new Promise((resolve) => {
-    const socket = connect({ port, host: address, timeout: deadlineMs });
+    const socket = connect({ port, host: address, timeout: deadlineMs, localPort });
     const end = (reached) => { socket.destroy(); resolve(reached); };
     socket.on('connect', () => end(true)).on('error', () => end(false)).on('timeout', () => end(false));
   });
 }
 
-const commands = { reach, serveTcp, serveUdp, openTcp, openUdp, look, speak, counts: () => counts };
+const commands = { reach, serveQuietly, sayAll, stopServing, serveTcp, serveUdp, openTcp, openUdp, look, speak, counts: () => counts };
 
 createInterface({ input: process.stdin }).on('line', async (line) => {
   const { id, command, ...fields } = JSON.parse(line);

@@ -50,8 +50,23 @@ export class Talker {
     await this.#tell({ command: 'speak', name });
   }
 
-  async reaches(address: string, port: number, deadlineMs: number): Promise<boolean> {
-    return await this.#tell({ command: 'reach', address, port, deadlineMs }) as boolean;
+  /** A TCP server that greets and is silent then. */
+  async serveQuietly(port: number, who: string, address: string): Promise<void> {
+    await this.#tell({ command: 'serveQuietly', port, who, address });
+  }
+
+  /** Lets the quiet servers say something to all who ever connected; returns how many these are. */
+  async sayAll(what: string): Promise<number> {
+    return await this.#tell({ command: 'sayAll', what }) as number;
+  }
+
+  /** Ends the quiet servers and their connections. */
+  async stopServing(): Promise<void> {
+    await this.#tell({ command: 'stopServing' });
+  }
+
+  async reaches(address: string, port: number, deadlineMs: number, localPort?: number): Promise<boolean> {
+    return await this.#tell({ command: 'reach', address, port, deadlineMs, localPort }) as boolean;
   }
 
   async sent(): Promise<number> {

@@ -25,11 +25,12 @@ export class Machine {
   #revision = 0;
   #loop: ReconcileLoop | undefined;
 
-  private constructor(readonly bench: Bench, private readonly directory: string, private readonly roles: Role[]) {}
+  private constructor(readonly bench: Bench, private readonly directory: string, private readonly roles: Role[], private readonly dropMs: number | undefined) {}
 
-  static async start(roles: Role[]): Promise<Machine> {
+  /** `dropMs`: of the loop, where no release, route or withdrawal says it. */
+  static async start(roles: Role[], { dropMs }: { dropMs?: number } = {}): Promise<Machine> {
     const bench = await Bench.start();
-    const machine = new Machine(bench, await mkdtemp(join(tmpdir(), 'plreconcile-')), roles);
+    const machine = new Machine(bench, await mkdtemp(join(tmpdir(), 'plreconcile-')), roles, dropMs);
     await writeFile(machine.#path('reserved'), '\n');
     // What hosts do for their guests' own traffic: it gives a guest's packets the host's address, and its port number if that is free.
     await bench.rules('*nat\n-A POSTROUTING -s 10.80.2.0/24 -o h0 -j MASQUERADE\nCOMMIT\n');
@@ -54,7 +55,7 @@ export class Machine {
         addresses: [ADDRESS.host.v4, ADDRESS.host.v6], roles: this.roles, snat: false,
         targetNetworks: ['10.80.0.0/16', 'fd80::/16'].map(text => parseCidr(text) as Cidr),
       },
-      clock: systemClock(), log,
+      clock: systemClock(), log, ...this.dropMs === undefined ? {} : { dropMs: this.dropMs },
       onOutcome: outcome => this.outcomes.push({ atMs: performance.now(), outcome }),
     });
     if (this.#revision > 0) this.#loop.setDesired(this.#version(), this.#objects);
@@ -100,7 +101,14 @@ export class Machine {
   /** Packets that the rule against revival has dropped. */
   async droppedByCut(tool = 'iptables'): Promise<number> {
     const { stdout } = await this.bench.onHost(tool, ['-t', 'mangle', '-nvxL', 'PORTLEASE-CUT']);
-    return stdout.split('\n').slice(2).reduce((sum, line) => sum + (Number(line.trim().split(/\s+/)[0]) || 0), 0);
+    return stdout.split('\n').map(line => line.trim().split(/\s+/)).filter(([, , target]) => target === 'DROP')
+      .reduce((sum, [packets]) => sum + Number(packets), 0);
+  }
+
+  /** Members of a set, with their timeouts in seconds. */
+  async members(set: string): Promise<Map<string, number>> {
+    const { stdout } = await this.bench.onHost('ipset', ['save', set]);
+    return new Map(Array.from(stdout.matchAll(/^add \S+ (\S+) timeout (\d+)/gm), ([, member, timeout]) => [member as string, Number(timeout)]));
   }
 
   async close(): Promise<void> {

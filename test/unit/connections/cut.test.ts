@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { CutIndex, deletionsOf, sourcesOf, type Cut, type Endpoint, type Standing } from '../../../agent/drivers/connections/cut.js';
-import { cutLines } from '../../../agent/drivers/connections/cutset.js';
+import { CutIndex, deletionsOf, flowsOf, sourcesOf, type Cut, type Endpoint, type Standing } from '../../../agent/drivers/connections/cut.js';
+import { cutLines, flowLines, wideLines } from '../../../agent/drivers/connections/cutset.js';
 import type { ConntrackEntry, Tuple } from '../../../agent/drivers/connections/entry.js';
 import { socketFilter } from '../../../agent/drivers/connections/sockets.js';
 
@@ -88,6 +88,28 @@ describe('what is dropped and deleted', () => {
       'add portlease-cut4 10.2.0.9,tcp:30001 timeout 60',
       '',
     ].join('\n'));
+  });
+
+  it('are, for days, new packets of each connection that is found, from its server to its client, in both directions once each', () => {
+    const index = new CutIndex([cutOf(), cutOf({ transport: 'udp' })], new Set([HOST]), standingOf([]));
+    const seen = inward(30_002, { address: 'fd00::9', port: 5_000 }, 'udp');
+    const six = { ...seen, reply: { ...seen.reply, destination: 'fd00::7' } };
+    const revived = { transport: 'tcp' as const, original: found[0]?.entry.reply as Tuple, reply: found[0]?.entry.original as Tuple };
+    const all = [...found, index.doom(six) as (typeof found)[0], { entry: revived, cuts: [cutOf()], direction: 'revived' as const }];
+    const flows = flowsOf(all, () => false);
+    assert.equal(flowLines(flows), [
+      'add portlease-flow4 10.2.0.5,tcp:22,192.0.2.7 timeout 432000',
+      'add portlease-flow4 10.2.0.9,tcp:30001,192.0.2.7 timeout 432000',
+      'add portlease-flow6 fd00::9,udp:5000,fd00::7 timeout 86400',
+      '',
+    ].join('\n'));
+    assert.equal(wideLines([...flows, { ...flows[0] as (typeof flows)[0], client: '192.0.2.8' }]), [
+      'add portlease-wide4 10.2.0.5,tcp:22 timeout 432000',
+      'add portlease-wide4 10.2.0.9,tcp:30001 timeout 432000',
+      'add portlease-wide6 fd00::9,udp:5000 timeout 86400',
+      '',
+    ].join('\n'));
+    assert.deepEqual(flowsOf(all, address => address === CLIENT).map(({ client }) => client), ['fd00::7'], 'what ends on this host is no flow');
   });
 
   it('are whole ports where nothing stays', () => {

@@ -9,6 +9,9 @@ const CUT: Cut = { transport: 'tcp', ports: { first: 30_000, last: 30_000 }, fro
 const NOWHERE: Standing = { endpoints: () => [], isTarget: () => false };
 const OLD = { address: '10.2.0.5', port: 22 };
 
+const FULL = 'ipset v7.17: Error in line 1: Hash is full, cannot add more elements\n';
+const full: RunChild = (file, argv) => Promise.reject(new ChildFailed(file, argv, { exitCode: 1, signal: null, stderr: FULL, timedOut: false }));
+
 /** A kernel with one entry that comes back `times` times after it was deleted; notes what is run. */
 function kernel(times: number, isLocal = false): { driver: ConnectionsDriver; ran: string[] } {
   let left = times + 1;
@@ -20,26 +23,26 @@ function kernel(times: number, isLocal = false): { driver: ConnectionsDriver; ra
     const isEntry = command === 'conntrack -L' && left > 0;
     return Promise.resolve({ stdout: isEntry ? LINE : '', stderr: '' });
   };
-  return { driver: new ConnectionsDriver({ run, addresses: ['10.0.0.1'], isLocal: () => isLocal, log }), ran };
+  return { driver: new ConnectionsDriver({ run, addresses: ['10.0.0.1'], isLocal: address => isLocal && address === '10.2.0.5', log }), ran };
 }
 
 describe('the connections driver', () => {
   it('looks, drops new packets, deletes and reads back, in that order', async () => {
     const { driver, ran } = kernel(0);
     assert.deepEqual(await driver.cut([CUT], NOWHERE), { ended: [CUT], remaining: [] });
-    assert.deepEqual(ran, ['conntrack -L', 'ipset restore', 'conntrack -D', 'conntrack -L']);
+    assert.deepEqual(ran, ['conntrack -L', 'ipset restore', 'ipset restore', 'conntrack -D', 'conntrack -L']);
   });
 
   it('names a source once only when it is known and found in the table', async () => {
     const { driver, ran } = kernel(0);
     await driver.cut([{ ...CUT, from: [OLD] }], NOWHERE);
-    assert.deepEqual(ran, ['conntrack -L', 'ipset restore', 'conntrack -D', 'conntrack -L']);
+    assert.deepEqual(ran, ['ipset restore', 'conntrack -L', 'ipset restore', 'conntrack -D', 'conntrack -L']);
   });
 
   it('closes sockets that end on this host before it deletes their entries', async () => {
     const { driver, ran } = kernel(0, true);
     await driver.cut([CUT], NOWHERE);
-    assert.deepEqual(ran.slice(1, -1), ['ipset restore', 'ss -K', 'ss -H', 'conntrack -D']);
+    assert.deepEqual(ran.slice(1, -1), ['ipset restore', 'ipset restore', 'ss -K', 'ss -H', 'conntrack -D']);
   });
 
   it('deletes again what comes back', async () => {
@@ -52,10 +55,10 @@ describe('the connections driver', () => {
     assert.deepEqual(await driver.cut([CUT], NOWHERE), { ended: [], remaining: [CUT] });
   });
 
-  it('reads back also when there was nothing to delete, as long as a server may have spoken in between', async () => {
+  it('looks once when there is nothing to delete, after new packets of the old target are dropped', async () => {
     const { driver, ran } = kernel(-1);
     await driver.cut([{ ...CUT, from: [OLD] }], NOWHERE);
-    assert.deepEqual(ran, ['conntrack -L', 'ipset restore', 'conntrack -L']);
+    assert.deepEqual(ran, ['ipset restore', 'conntrack -L']);
   });
 
   it('takes "0 flow entries" for an answer and any other failure for a failure', async () => {
@@ -71,5 +74,46 @@ describe('the connections driver', () => {
     const { driver, ran } = kernel(-1);
     await driver.cut(Array.from({ length: 1_000 }, (_, index) => ({ ...CUT, ports: { first: 30_000 + index, last: 30_000 + index } })), NOWHERE);
     assert.deepEqual(ran, ['conntrack -L']);
+  });
+
+  it('finds the connections of both transports in one dump of the table', async () => {
+    const { driver, ran } = kernel(-1);
+    await driver.cut([CUT, { ...CUT, transport: 'udp' }], NOWHERE);
+    assert.deepEqual(ran, ['conntrack -L']);
+  });
+
+  /** A kernel with one entry in which sets whose lines match `isFull` have no room; says what was added, and what was logged. */
+  function crowded(isFull: () => RegExp): { driver: ConnectionsDriver; added: string[]; logged: string[] } {
+    const [added, logged]: [string[], string[]] = [[], []];
+    let isThere = true;
+    const run: RunChild = (file, argv, options) => {
+      const stdin = options?.stdin ?? '';
+      if (file === 'ipset' && isFull().test(stdin)) return full(file, argv);
+      if (file === 'ipset') added.push(...stdin.trim().split('\n'));
+      if (argv[0] === '-D') isThere = false;
+      const stdout = argv[0] === '-L' && isThere ? LINE : '';
+      if (argv[0] === '-L' && !isThere) isThere = true;
+      return Promise.resolve({ stdout, stderr: '' });
+    };
+    const note = (_: unknown, text: string): void => { logged.push(text); };
+    const noting = { ...log, warn: note, info: (text: string) => { logged.push(text); } } as unknown as typeof log;
+    return { driver: new ConnectionsDriver({ run, addresses: ['10.0.0.1'], isLocal: () => false, log: noting }), added, logged };
+  }
+
+  it('keeps a server from everybody when its connections find no room, says so once, and says when there is room again', async () => {
+    let isFull = /flow4/;
+    const { driver, added, logged } = crowded(() => isFull);
+    for (let time = 0; time < 2; time++) assert.deepEqual((await driver.cut([CUT], NOWHERE)).remaining, []);
+    assert.deepEqual([...new Set(added)], ['add portlease-cut4 10.2.0.5,tcp:22 timeout 1', 'add portlease-wide4 10.2.0.5,tcp:22 timeout 432000']);
+    assert.equal(logged.length, 1);
+    assert.match(logged[0] ?? '', /portlease-flow is full/);
+    isFull = /none/;
+    await driver.cut([CUT], NOWHERE);
+    assert.equal(added.at(-1), 'add portlease-flow4 10.2.0.5,tcp:22,192.0.2.7 timeout 432000');
+    assert.match(logged[1] ?? '', /room in portlease-flow again/);
+  });
+
+  it('confirms nothing when there is room neither for the connections nor for their server', async () => {
+    await assert.rejects(crowded(() => /flow4|wide4/).driver.cut([CUT], NOWHERE), /Hash is full/);
   });
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { isTranslated, parseEntry } from '../../../agent/drivers/connections/entry.js';
+import { isTranslated, parseEntry, type ConntrackEntry } from '../../../agent/drivers/connections/entry.js';
 
 const CASES = [
   {
@@ -28,10 +28,15 @@ describe('an entry of the connection table', () => {
   }
 
   it('is translated when the replies come from elsewhere', () => {
-    assert.deepEqual(CASES.map(({ line }) => isTranslated(parseEntry(line))), [true, false, true]);
+    assert.deepEqual(CASES.map(({ line }) => isTranslated(parseEntry(line) as ConntrackEntry)), [true, false, true]);
   });
 
-  for (const line of ['', 'icmp 1 29 src=10.0.0.1 dst=10.0.0.2 type=8 code=0 id=7 src=10.0.0.2 dst=10.0.0.1 type=0 code=0 id=7', 'tcp 6 src=10.0.0.1']) {
+  for (const line of ['icmp     1 29 src=10.0.0.1 dst=10.0.0.2 type=8 code=0 id=7 src=10.0.0.2 dst=10.0.0.1 type=0 code=0 id=7',
+    'ipv4     2 gre      47 59 src=1.1.1.1 dst=2.2.2.2 srckey=0x1 dstkey=0x2 src=2.2.2.2 dst=1.1.1.1 srckey=0x2 dstkey=0x1', 'unknown  99 9 src=1.1.1.1 dst=2.2.2.2']) {
+    it(`of another protocol is none: ${line.slice(0, 8).trim()}`, () => { assert.equal(parseEntry(line), undefined); });
+  }
+
+  for (const line of ['', 'tcp 6 src=10.0.0.1', 'ipv6     10 tcp      6 9 src=10.0.0.1', 'ipv4     2 udp      17 9 src=10.0.0.1']) {
     it(`that is not understood is an error, not an absent one: ${JSON.stringify(line.slice(0, 20))}`, () => {
       assert.throws(() => parseEntry(line), /not understood in the output of conntrack/);
     });

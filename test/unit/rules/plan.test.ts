@@ -97,6 +97,19 @@ describe('plans of rules', () => {
       '-A PORTLEASE-T753 -p tcp -m tcp --dport 30002 -m comment --comment "portlease:m-2:g5" -j DNAT --to-destination 10.0.0.2:80', 'COMMIT', '']);
   });
 
+  it('write a chain anew whose order matters, when its rules stand in another one', () => {
+    const model = new KernelModel();
+    bring(model, spec());
+    const right = [...model.rules('mangle', 'PORTLEASE-CUT')];
+    assert.match(right[0] ?? '', /SYN -j RETURN$/, 'a SYN passes before anything is dropped');
+    assert.equal(right.findIndex(rule => rule.includes('-j DROP')), right.findLastIndex(rule => rule.includes('-j SET')) + 1, 'a flow is renewed before its packet is dropped');
+    for (const wrong of [right.toReversed(), [...right.slice(1), ...right.slice(0, 1)], ['-j ACCEPT', ...right], right.slice(1)]) {
+      model.table('mangle').set('PORTLEASE-CUT', [...wrong]);
+      assert.ok(bring(model, spec()) > 0);
+      assert.deepEqual(model.rules('mangle', 'PORTLEASE-CUT'), right);
+    }
+  });
+
   it('remove chains that became empty', () => {
     const model = new KernelModel();
     bring(model, spec({ forwards: [forward(), forward({ port: 40_000, id: 'm-2' })] }));

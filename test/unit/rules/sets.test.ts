@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { count, difference, union } from '../../../agent/drivers/rules/ranges.js';
-import { parseSets, planSets, renderSets, type ObservedSet } from '../../../agent/drivers/rules/sets.js';
+import { hasOwnMembers, parseHeaders, parseSets, planSets, renderSets, withoutMembers, type ObservedSet } from '../../../agent/drivers/rules/sets.js';
 import { forward, spec } from './specs.js';
 
 const lines = (...text: string[]): string => `${text.join('\n')}\n`;
 const CREATED = [
   'create portlease-guard-tcp bitmap:port range 0-65535', 'create portlease-guard-udp bitmap:port range 0-65535',
-  'create portlease-cut4 hash:ip,port family inet maxelem 1048576 timeout 60', 'create portlease-target4 hash:ip family inet maxelem 1048576',
+  'create portlease-cut4 hash:ip,port family inet maxelem 1048576 timeout 60', 'create portlease-wide4 hash:ip,port family inet maxelem 1048576 timeout 60',
+  'create portlease-flow4 hash:ip,port,ip family inet maxelem 1048576 timeout 60', 'create portlease-target4 hash:ip family inet maxelem 1048576',
 ];
 
 describe('sets of the rules', () => {
@@ -15,7 +16,7 @@ describe('sets of the rules', () => {
 
   it('are made when they are missing, and filled', () => {
     assert.deepEqual(planSets(wanted, new Map()), {
-      creations: CREATED, changed: 4 + 512 + 1,
+      creations: CREATED, changed: CREATED.length + 512 + 1,
       changes: ['add portlease-guard-tcp 30000-30255', 'add portlease-guard-udp 30000-30255', 'add portlease-target4 10.0.0.2'],
     });
   });
@@ -26,11 +27,22 @@ describe('sets of the rules', () => {
       'create foreign hash:ip family inet hashsize 1024', 'add foreign 10.0.0.9',
       'create portlease-guard-udp bitmap:port range 0-65535', ...Array.from({ length: 256 }, (_, i) => `add portlease-guard-udp ${30_000 + i}`),
       'create portlease-cut4 hash:ip,port family inet hashsize 1024 maxelem 1048576 timeout 60 bucketsize 12 initval 0x1', 'add portlease-cut4 10.0.0.2,tcp:80 timeout 59',
+      'create portlease-wide4 hash:ip,port family inet', 'create portlease-flow4 hash:ip,port,ip family inet', 'add portlease-flow4 10.0.0.2,tcp:80,10.0.0.3',
       'create portlease-target4 hash:ip family inet hashsize 1024', 'add portlease-target4 10.0.0.2', 'add portlease-target4 10.0.0.7'));
-    assert.deepEqual([...found.keys()], ['portlease-guard-tcp', 'portlease-guard-udp', 'portlease-cut4', 'portlease-target4']);
+    assert.deepEqual([...found.keys()], ['portlease-guard-tcp', 'portlease-guard-udp', 'portlease-cut4', 'portlease-wide4', 'portlease-flow4', 'portlease-target4']);
     assert.deepEqual(planSets(wanted, found), {
       creations: [], changed: 8, changes: ['add portlease-guard-tcp 30250-30255', 'del portlease-guard-tcp 40000', 'del portlease-target4 10.0.0.7'],
     });
+  });
+
+  it('are read by their headers first, and the members only of those that are not empty and not of connections', () => {
+    const block = (name: string, type: string, count: number): string => `Name: ${name}\nType: ${type}\nRevision: 6\nHeader: family inet\nNumber of entries: ${count}\n`;
+    const headers = parseHeaders([block('portlease-guard-tcp', 'bitmap:port', 2), block('foreign', 'hash:ip', 3), block('portlease-flow4', 'hash:ip,port,ip', 1_000_000),
+      block('portlease-target4', 'hash:ip', 0), 'Name: portlease-target6\nType: hash:ip\n'].join('\n'));
+    assert.deepEqual(headers.map(({ name }) => name), ['portlease-guard-tcp', 'portlease-flow4', 'portlease-target4', 'portlease-target6']);
+    assert.deepEqual(headers.filter(hasOwnMembers).map(({ name }) => name), ['portlease-guard-tcp', 'portlease-target6']);
+    assert.deepEqual(headers.map(header => withoutMembers(header).members.kind), ['ports', 'others', 'addresses', 'addresses']);
+    assert.deepEqual(parseHeaders(''), []);
   });
 
   it('of the wrong type are made anew', () => {
@@ -42,7 +54,7 @@ describe('sets of the rules', () => {
 
   it('are not wanted without a lease address, and of a family only with one of its addresses', () => {
     assert.equal(renderSets({ ...spec(), addresses: [] }).size, 0);
-    assert.deepEqual([...renderSets({ ...spec(), addresses: ['fd00::1'] }).keys()], ['portlease-guard-tcp', 'portlease-guard-udp', 'portlease-cut6', 'portlease-target6']);
+    assert.deepEqual([...renderSets({ ...spec(), addresses: ['fd00::1'] }).keys()], ['portlease-guard-tcp', 'portlease-guard-udp', 'portlease-cut6', 'portlease-wide6', 'portlease-flow6', 'portlease-target6']);
   });
 });
 
