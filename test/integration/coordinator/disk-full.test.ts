@@ -143,6 +143,21 @@ describe('a coordinator whose disk fills up', function () {
     await checkTables(daemon);
   });
 
+  it('does not serve when it is started on a full disk, and says which file it cannot write', async () => {
+    const ledger = new Ledger();
+    await allocateSome(ledger);
+    fill(ballast);
+    await allocateUntilRefused(ledger);
+    await daemon.kill();
+    await assert.rejects(daemon.start(), /ended \([1-9]/);
+    assert.match(daemon.process.tail(), /coordinator\.db.*(?:SQLITE_FULL|SQLITE_IOERR|disk)/);
+    rmSync(ballast);
+    await daemon.start();
+    api = daemon.api();
+    await checkReads(ledger);
+    await checkTables(daemon);
+  });
+
   async function checkReads(ledger: Ledger): Promise<void> {
     for (const { body, mappingIds } of ledger.answers.values()) {
       const { mappings } = await api.environment(body.environment);
