@@ -21,19 +21,24 @@ export function runIn(name: string, argv: readonly string[], options: RunOptions
   return run(inNamespace(name, argv), options);
 }
 
-/** Ids of the processes in a namespace. */
+/** Ids of the processes in a namespace; none when there is no such namespace. */
 export function processesIn(name: string): number[] {
-  const wanted = `net:[${statSync(`${DIRECTORY}/${name}`).ino}]`;
-  return allProcesses().filter((pid) => namespaceOf(pid, 'net') === wanted);
+  const inode = statSync(`${DIRECTORY}/${name}`, { throwIfNoEntry: false })?.ino;
+  return inode === undefined ? [] : allProcesses().filter((pid) => namespaceOf(pid, 'net') === `net:[${inode}]`);
 }
 
-/** Ends what runs in these namespaces and removes them. Synchronous: it also works while the process exits. */
+/**
+ * Ends what runs in these namespaces and removes them; somebody else may be removing the same. Synchronous: it also works while the
+ * process exits.
+ */
 export function removeNamespaces(names: readonly string[]): void {
   const present = names.filter((name) => existing().includes(name));
   if (present.length === 0) return;
   for (const name of present) for (const pid of processesIn(name)) signalProcess(pid, 'SIGKILL');
   const batch = present.map((name) => `netns del ${name}\n`).join('');
-  runSync(['ip', '-force', '-batch', '-'], { input: batch });
+  const { stderr } = runSync(['ip', '-force', '-batch', '-'], { input: batch, accept: [1] });
+  const left = existing().filter((name) => present.includes(name));
+  if (left.length > 0) throw new Error(`these namespaces could not be removed: ${left.join(', ')}\n${stderr}`);
 }
 
 /** Removes the namespaces of benches whose process is gone; returns their names. */

@@ -9,7 +9,7 @@ import { processesIn } from '../../support/netns.js';
 import { neverInterrupted, neverReached, reachedOnly } from '../../support/timeline.js';
 import { Topology, FOREIGN_COMMENT } from '../../support/topology.js';
 import { Probe, startService, type Watched } from '../../support/traffic.js';
-import { eventually } from '../../support/wait.js';
+import { eventually, within } from '../../support/wait.js';
 
 describe('the network of the test bench', () => {
   let topology: Topology;
@@ -96,7 +96,8 @@ describe('the network of the test bench', () => {
     const made = spawn(process.execPath, ['--import', 'tsx', join(import.meta.dirname, 'leave-behind.ts')], { stdio: ['ignore', 'pipe', 'inherit'] });
     let left = '';
     try {
-      const namespace = await new Promise<string>((resolve) => made.stdout.once('data', (text: Buffer) => resolve(text.toString().trim())));
+      const said = new Promise<string>((resolve) => made.stdout.once('data', (text: Buffer) => { resolve(text.toString().trim()); }));
+      const namespace = await within('the name of its namespace', said, { withinMs: 10_000 });
       await eventually('its process to run', () => processesIn(namespace).length === 1, { withinMs: 2_000 });
       left = namespace;
     } finally {
