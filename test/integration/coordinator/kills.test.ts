@@ -8,13 +8,14 @@ import { Daemon, GATEWAY } from './daemon.js';
 import { Ledger, type Body } from './ledger.js';
 import { chosenSeed, seeded } from './random.js';
 import { Load } from './schedulers.js';
-import { checkTables } from './tables.js';
+import { checkQuarantine, checkTables } from './tables.js';
 
 const KILLS = 50;
 const LOST_MS = 3_000;
+const QUARANTINE_MS = 200;
 const POOLS = [
-  { pool: 'ssh', ranges: ['30000-30299'], protocol: 'tcp', defaultInternalPort: 22, quarantine: '200ms' },
-  { pool: 'game', ranges: ['31000-31299'], protocol: 'tcp+udp', defaultInternalPort: 7000, quarantine: '200ms' },
+  { pool: 'ssh', ranges: ['30000-30299'], protocol: 'tcp', defaultInternalPort: 22, quarantine: `${QUARANTINE_MS}ms` },
+  { pool: 'game', ranges: ['31000-31299'], protocol: 'tcp+udp', defaultInternalPort: 7000, quarantine: `${QUARANTINE_MS}ms` },
 ];
 const AGENTS: Omit<FakeAgentOptions, 'address'>[] = [
   { host: 'g1', gateway: GATEWAY, roles: ['gateway'], addresses: ['203.0.113.1'] },
@@ -63,6 +64,7 @@ describe('a coordinator that is killed again and again while it commits', functi
       durable += await checkStored(ledger, lost.flatMap((call) => (call.kind === 'allocate' ? [call.body] : [])));
       const leases = await daemon.select<LeaseRow>(LEASES);
       checkSilent(leases, silent);
+      if (kills % 5 === 0) await dieYoung();
       await daemon.start();
       await checkLeasesAreKept(leases);
     }
@@ -82,6 +84,13 @@ describe('a coordinator that is killed again and again while it commits', functi
     const leases = (await daemon.select<LeaseRow>(LEASES)).filter(({ host }) => host === SILENT.host);
     assert.ok(leases.length > 0);
     return { leases, expired: false };
+  }
+
+  /** A start that is cut off at a random moment; it may have got as far as to serve. */
+  async function dieYoung(): Promise<void> {
+    await Promise.race([daemon.start().catch(() => undefined), moment(random() * 500)]);
+    await daemon.kill();
+    await checkTables(daemon);
   }
 
   /** Agents say hello and schedulers ask at once; after a random number of answers, and some ms, the process is gone. */
@@ -124,6 +133,7 @@ describe('a coordinator that is killed again and again while it commits', functi
     await ledger.compare(daemon);
     await ledger.noteUnanswered(daemon, unanswered);
     await checkTables(daemon);
+    await checkQuarantine(daemon, QUARANTINE_MS);
     assert.deepEqual(await daemon.select(HALF_RELEASED), [], 'an environment was released as a whole or not at all');
     for (const agent of agents) await checkLeasesOf(agent);
     await checkOrder();

@@ -20,6 +20,8 @@ export class Ledger {
   readonly left = new Set<string>();
   /** What a request without an answer had come to when the coordinator was killed: its mappings, or nothing. */
   readonly expected = new Map<string, string[] | undefined>();
+  /** Changes of a pool's description, counted: sent, and answered. */
+  readonly described = { asked: 0, answered: 0 };
   readonly #holders = new Map<number, Identity>();
   #revision = 0;
 
@@ -66,6 +68,9 @@ export class Ledger {
     for (const [requestId, { mappingIds }] of this.answers) {
       assert.deepEqual(JSON.parse(requests.get(requestId)?.mapping_ids ?? 'null'), mappingIds, `S5: the answer to ${requestId} is not stored so`);
     }
+    const [changed] = await daemon.select<{ description: string }>(`SELECT description FROM pool WHERE description LIKE 'change %'`);
+    const change = Number(changed?.description.slice('change '.length) ?? 0);
+    assert.ok(this.described.answered <= change && change <= this.described.asked, `S5: change ${change} of a pool is stored, ${JSON.stringify(this.described)}`);
     const [{ sequence } = { sequence: 0 }] = await daemon.select<{ sequence: number }>('SELECT sequence FROM gateway');
     assert.ok(this.#revision <= sequence, `S5: revision ${this.#revision} was shown, ${sequence} is stored`);
   }

@@ -9,15 +9,16 @@ import type { FakeAgent } from '../rpc/fake-agent.js';
 import { Daemon, GATEWAY } from './daemon.js';
 import { Ledger, type Body } from './ledger.js';
 import { chosenSeed, pick, seeded } from './random.js';
-import { checkTables } from './tables.js';
+import { checkQuarantine, checkTables } from './tables.js';
 
 const CONNECTIONS = 8;
 const IN_FLIGHT = 16;
 const ROUNDS = 6;
 const HOSTS = ['h1', 'h2', 'h3'];
+const QUARANTINE_MS = 100;
 const POOLS = [
-  { pool: 'ssh', ranges: ['30000-30095'], protocol: 'tcp', defaultInternalPort: 22, quarantine: '100ms' },
-  { pool: 'game', ranges: ['31000-31031'], protocol: 'tcp+udp', defaultInternalPort: 7000, quarantine: '100ms' },
+  { pool: 'ssh', ranges: ['30000-30095'], protocol: 'tcp', defaultInternalPort: 22, quarantine: `${QUARANTINE_MS}ms` },
+  { pool: 'game', ranges: ['31000-31031'], protocol: 'tcp+udp', defaultInternalPort: 7000, quarantine: `${QUARANTINE_MS}ms` },
 ];
 /** What is recorded, or may be: the same request goes on. */
 const OPEN = new Set(['NOT_LIVE_IN_TIME', 'GATEWAY_NOT_READY']);
@@ -150,6 +151,7 @@ describe('many schedulers at once, on pools that run full', function () {
   async function compare(ledger: Ledger): Promise<void> {
     await ledger.compare(daemon);
     await checkTables(daemon);
+    await checkQuarantine(daemon, QUARANTINE_MS);
     const rows = await daemon.select<MappingRow>(`SELECT mapping_id, environment, port FROM mapping WHERE state IN ('pending','live','blocked','held') ORDER BY mapping_id`);
     const answered = [...ledger.answers.values()].filter(({ body }) => !ledger.leaving.has(body.environment))
       .flatMap(({ body, mappingIds }) => mappingIds.map((id) => ({ mapping_id: id, environment: body.environment, port: ledger.seen.get(id)?.port ?? 0 })));

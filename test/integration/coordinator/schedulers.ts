@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { Refused, status, type Api } from '../../support/api.js';
 import { Wait } from '../../../shared/gen/portlease/v1/common.js';
+import { OperationsServiceService, UpdatePoolRequest } from '../../../shared/gen/portlease/v1/operations.js';
+import { GATEWAY } from './daemon.js';
 import type { Ledger, Body } from './ledger.js';
 import { pick } from './random.js';
 
@@ -19,6 +21,7 @@ export class Load {
   readonly #retries: Body[] = [];
   readonly #idle: string[] = [];
   #count = 0;
+  #describing = false;
   #stopped = false;
 
   constructor(options: LoadOptions) {
@@ -54,6 +57,7 @@ export class Load {
     if (environment !== undefined && dice < 0.35) return this.#release(api, environment);
     if (environment !== undefined && dice < 0.5) return this.#move(api, environment);
     if (environment !== undefined) this.#idle.push(environment);
+    if (dice < 0.53 && !this.#describing) return this.#describe(api);
     if (dice < 0.6) return this.#read(api);
     const known = this.#options.ledger.answers;
     if (dice < 0.65 && known.size > 0) return this.#allocate(api, pick(random, [...known.values()]).body);
@@ -110,6 +114,20 @@ export class Load {
         this.#idle.push(environment);
       }
     });
+  }
+
+  /** An operator changes a pool, one change after another. */
+  async #describe(api: Api): Promise<Pending | undefined> {
+    const { ledger, pools } = this.#options;
+    const change = ++ledger.described.asked;
+    this.#describing = true;
+    const request = UpdatePoolRequest.fromPartial({ pool: { gateway: GATEWAY, pool: pools[0] ?? '', description: `change ${change}` }, updateMask: ['description'] });
+    const pending = await this.#ask({ kind: 'change', environment: '' }, async () => {
+      await api.call(OperationsServiceService.updatePool, request);
+      ledger.described.answered = change;
+    });
+    this.#describing = false;
+    return pending;
   }
 
   #read(api: Api): Promise<Pending | undefined> {

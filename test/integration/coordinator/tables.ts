@@ -48,3 +48,15 @@ export async function checkTables(daemon: Daemon): Promise<void> {
   for (const [rule, sql] of Object.entries(RULES)) assert.deepEqual((await daemon.select(sql)).slice(0, 3), [], rule);
   assert.deepEqual(await daemon.select('PRAGMA quick_check'), [{ quick_check: 'ok' }]);
 }
+
+const TOO_SOON = `
+  WITH use AS MATERIALIZED (SELECT id, kind, environment, at_ms, detail ->> '$.space' AS space, detail ->> '$.port' AS port
+    FROM event WHERE kind IN ('PortReleased', 'PortAllocated'))
+  SELECT use.*, later.environment AS later, later.at_ms - use.at_ms AS after_ms FROM use
+    JOIN use later ON later.port = use.port AND later.space = use.space AND later.kind = 'PortAllocated' AND later.id > use.id AND later.environment <> use.environment
+    WHERE use.kind = 'PortReleased' AND later.at_ms < use.at_ms + ?`;
+
+/** S12: throws when a port went to another environment earlier than `quarantineMs` after its release was confirmed. */
+export async function checkQuarantine(daemon: Daemon, quarantineMs: number): Promise<void> {
+  assert.deepEqual((await daemon.select(TOO_SOON, quarantineMs)).slice(0, 3), [], 'a port rests before another environment gets it (S12)');
+}
