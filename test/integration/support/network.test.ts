@@ -68,6 +68,7 @@ describe('the network of the test bench', () => {
     const bootId = machine.bootId;
     assert.equal((await machine.run(['cat', '/proc/sys/kernel/random/boot_id'])).stdout.trim(), bootId);
     const sleeper = machine.start('sleeper', ['sleep', 'infinity']);
+    await eventually('the sleeper to run', () => machine.processes().length === 1, { withinMs: 2_000 });
     await machine.run(['ipset', 'create', 'some', 'hash:ip']);
     await machine.run(['iptables', '-t', 'nat', '-N', 'SOME']);
     await machine.run(['touch', '/run/some', join(machine.directory, 'some')]);
@@ -87,6 +88,7 @@ describe('the network of the test bench', () => {
   it('is removed with all that runs in it', async () => {
     const machine = await Machine.start(topology, 'host-a', join(directory, 'host-a'));
     const sleeper = machine.start('sleeper', ['sleep', 'infinity']);
+    await eventually('the sleeper to run', () => machine.processes().length === 1, { withinMs: 2_000 });
     topology.down();
     assert.equal((await sleeper.ended).signal, 'SIGKILL');
     assert.equal(existsSync(`/run/netns/${topology.namespace('host-a')}`), false);
