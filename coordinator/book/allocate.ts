@@ -31,7 +31,7 @@ export function allocate(state: State, command: AllocateCommand): Reply {
     asks.push(ask);
   }
   const draft = new Draft(state, host, command);
-  for (const ask of hardestFirst(asks)) {
+  for (const ask of asks.length === 1 ? asks : hardestFirst(asks)) {
     const outcome = draft.take(ask);
     if (outcome === undefined) continue;
     draft.rollback();
@@ -43,7 +43,6 @@ export function allocate(state: State, command: AllocateCommand): Reply {
 
 /** Exact ports first, then long runs, so that no want takes what another one of the request cannot do without. */
 function hardestFirst(asks: readonly Ask[]): readonly Ask[] {
-  if (asks.length === 1) return asks;
   const need = ({ want }: Ask): number => {
     if (want.choice.kind === 'exact') return Infinity;
     return want.contiguous && want.count > 1 ? want.count : want.choice.kind === 'preferred' ? 1 : 0;
@@ -101,9 +100,9 @@ function checkWant(want: WantSpec, { spec }: Pool, field: string): Refusal | und
     return { kind: 'refused', reason: 'PROTOCOL_NOT_SERVED', message: `pool ${spec.pool} serves ${spec.protocol}, not ${want.protocol}`, field: `${field}.protocol`, metadata: { pool: spec.pool } };
   }
   const internalPort = want.internalPort === 0 ? spec.defaultInternalPort : want.internalPort;
-  const refuse = (message: string): Refusal => ({ kind: 'refused', reason: 'INVALID_FIELD', message, field: `${field}.internal_port` });
-  if (internalPort === 0) return refuse(`pool ${spec.pool} has no default internal port: name one`);
-  return internalPort + want.count - 1 > MAX_PORT ? refuse(`internal_port + count - 1 is above ${MAX_PORT}`) : undefined;
+  if (internalPort !== 0 && internalPort + want.count - 1 <= MAX_PORT) return undefined;
+  const message = internalPort === 0 ? `pool ${spec.pool} has no default internal port: name one` : `internal_port + count - 1 is above ${MAX_PORT}`;
+  return { kind: 'refused', reason: 'INVALID_FIELD', message, field: `${field}.internal_port` };
 }
 
 /** The mappings in force that the environment has under this port name, in order of index. */

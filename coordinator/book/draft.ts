@@ -69,7 +69,8 @@ export class Draft {
     const { holder } = task;
     const { choice } = task.want;
     const left = choice.kind === 'preferred' ? this.takePreferred(task, choice.port) : task.missing;
-    for (const [found, index] of left.entries()) {
+    for (let found = 0; found < left.length; found += 1) {
+      const index = left[found] as number;
       const port = this.takeAny(holder) ?? (this.command.dryRun ? idleElsewhere(this.state, holder, this.picks) : undefined);
       if (port === undefined) return this.shortage(holder, left.length - found, task.field);
       this.keep(task, index, port);
@@ -289,7 +290,10 @@ export class Draft {
   }
 }
 
-function missingOf({ want, had }: Ask): number[] {
+const FIRST_ONLY: readonly number[] = [0];
+
+function missingOf({ want, had }: Ask): readonly number[] {
+  if (want.count === 1 && had.length === 0) return FIRST_ONLY;
   const missing: number[] = [];
   for (let index = 0; index < want.count; index += 1) if (!had.some(({ record }) => record.index === index)) missing.push(index);
   return missing;

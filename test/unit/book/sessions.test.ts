@@ -134,6 +134,21 @@ describe('a hello', () => {
     comeBack(world, 'a');
   });
 
+  it('of the gateway is told in its snapshot alone what it has to do for silent hosts, not by a change before that', () => {
+    const world = shared();
+    portsOf(world.allocate('e', 'a', [want()]));
+    world.settle();
+    lose(world, 'a');
+    world.restart();
+    release(world, 'e');
+    const { host, bootId, roles, address, session, accepted } = agentOf(world, 'gw-1');
+    const decision = world.book.decide({ kind: 'hello', actor: 'h', host, bootId, agentVersion: '1', roles, addresses: [address], lastSession: session, accepted, leases: [], routes: [], admit: true }, world.nowMs);
+    assert.ok(decision.reply.kind === 'welcome');
+    assert.deepEqual(decision.pushes.filter((push) => push.host === 'gw-1'), []);
+    assert.ok(decision.reply.state.upserts.some(({ kind }) => kind === 'withdrawal'));
+    comeBack(world, 'gw-1');
+  });
+
   it('begins with a snapshot of all that the host is to bring about', () => {
     const world = shared();
     portsOf(world.allocate('e', 'a', [want({ count: 2 })]));
@@ -308,6 +323,12 @@ describe('a mapping', () => {
     assert.equal(reasonOf(world.allocate('g', 'a', [want()])), 'POOL_EXHAUSTED');
     report(world, 'a');
     assert.deepEqual(portsOf(world.allocate('g', 'a', [want()])), [30_001]);
+  });
+
+  it('is not put on such a port either when that is leased to the host only now', () => {
+    const world = hostScope({ ranges: [{ first: 30_000, last: 30_003 }], strategy: 'sequential' });
+    report(world, 'a', { occupied: [{ transport: 'tcp', port: 30_000 }] });
+    assert.deepEqual(portsOf(world.allocate('e', 'a', [want({ count: 3 })])), [30_001, 30_002, 30_003]);
   });
 
   it('keeps the drift repairs and the age of the last heartbeat of its host for whoever looks', () => {
