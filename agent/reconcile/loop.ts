@@ -5,6 +5,7 @@
  * - the outcome goes out right after the rules of a round; connections end afterwards, and are confirmed by another outcome;
  * - a round that fails leaves `applied` where it was, is logged once and tried again; the next one looks at everything.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { nextDelayMs } from '../../shared/backoff.js';
 import type { Clock } from '../../shared/clock.js';
 import type { AgentReport, DesiredObject, StateVersion } from '../../shared/desired.js';
@@ -146,6 +147,8 @@ export class ReconcileLoop {
       this.succeeded();
       this.verifier.set(plan.verify);
       this.report();
+      // The report leaves before a child is started: that stops this process for milliseconds.
+      await nextTurn();
       const pending = this.cutter.pending();
       const isKnown = ({ confirmation: { key, generation } }: End): boolean => this.confirmed.get(key) === generation || pending.get(key) === generation;
       this.cutter.add(cutJobs({ ...round, dropMs: this.options.dropMs, isKnown }));

@@ -101,7 +101,7 @@ export class Rounds {
 
   /** A kernel that refuses the setting is no reason to serve nothing: the guard does not depend on it. */
   private async reserve({ reserved }: Plan, isFull: boolean): Promise<void> {
-    if (!isFull && reserved === this.guarded) return;
+    if (!isFull && isSame(reserved, this.guarded)) return;
     try {
       await this.options.drivers.reservedPorts.set(reserved);
       if (this.settingsProblem !== undefined) this.options.log.info('leased ports are reserved again');
@@ -112,4 +112,8 @@ export class Rounds {
       this.settingsProblem = problem;
     }
   }
+}
+
+function isSame(a: readonly PortRange[], b: readonly PortRange[]): boolean {
+  return a.length === b.length && a.every(({ first, last }, index) => b[index]?.first === first && b[index].last === last);
 }

@@ -5,26 +5,30 @@ import type { Cut, Endpoint } from '../drivers/connections/connections.js';
 /** Public ports and all the places where they lead: at most one of each address family. */
 export type Served = { transport: Transport; ports: PortRange; endpoints: readonly Endpoint[] };
 
-type Places = (readonly Endpoint[] | undefined)[];
+/** By port number, from `first` on: what is served is little of all ports. */
+type Places = { readonly first: number; readonly list: (readonly Endpoint[] | undefined)[] };
 
 const TRANSPORTS: readonly Transport[] = ['tcp', 'udp'];
 const NOWHERE: readonly Endpoint[] = [];
+const NO_PLACES: Places = { first: MAX_PORT + 1, list: [] };
 
 export class Serving {
-  private readonly places: Record<Transport, Places> = { tcp: noPlaces(), udp: noPlaces() };
+  private readonly places: Record<Transport, Places>;
 
   private readonly targets = new Set<string>();
 
   constructor(served: Iterable<Served>) {
-    for (const { transport, ports, endpoints } of served) {
+    const all = [...served];
+    this.places = { tcp: placesFor(all, 'tcp'), udp: placesFor(all, 'udp') };
+    for (const { transport, ports, endpoints } of all) {
       for (const { address } of endpoints) this.targets.add(address);
-      const places = this.places[transport];
-      for (let port = ports.first; port <= ports.last; port++) places[port] = endpoints;
+      const { first, list } = this.places[transport];
+      for (let port = ports.first; port <= ports.last; port++) list[port - first] = endpoints;
     }
   }
 
   endpoints(transport: Transport, port: number): readonly Endpoint[] {
-    return this.places[transport][port] ?? NOWHERE;
+    return this.at(transport, port) ?? NOWHERE;
   }
 
   isTarget(address: string): boolean {
@@ -32,13 +36,31 @@ export class Serving {
   }
 
   has(transport: Transport, port: number): boolean {
-    return this.places[transport][port] !== undefined;
+    return this.at(transport, port) !== undefined;
+  }
+
+  /** All ports that are served lie between these two; none is: the first is above the last. */
+  span(transport: Transport): PortRange {
+    const { first, list } = this.places[transport];
+    return { first, last: list.length === 0 ? 0 : first + list.length - 1 };
+  }
+
+  private at(transport: Transport, port: number): readonly Endpoint[] | undefined {
+    const { first, list } = this.places[transport];
+    return port < first ? undefined : list[port - first];
   }
 }
 
 /** Filled at once: an array that grows by leaps becomes a slow dictionary. */
-function noPlaces(): Places {
-  return new Array<readonly Endpoint[] | undefined>(MAX_PORT + 1).fill(undefined);
+function placesFor(served: readonly Served[], transport: Transport): Places {
+  let first = MAX_PORT + 1;
+  let last = 0;
+  for (const { transport: its, ports } of served) {
+    if (its !== transport) continue;
+    first = Math.min(first, ports.first);
+    last = Math.max(last, ports.last);
+  }
+  return first > last ? NO_PLACES : { first, list: new Array<readonly Endpoint[] | undefined>(last - first + 1).fill(undefined) };
 }
 
 /** What either of the two may serve. */
@@ -77,7 +99,8 @@ function runs(a: Serving, b: Serving): Run[] {
   const found: Run[] = [];
   for (const transport of TRANSPORTS) {
     let run: Run | undefined;
-    for (let port = 1; port <= MAX_PORT; port++) {
+    const { first, last } = hull(a.span(transport), b.span(transport));
+    for (let port = first; port <= last; port++) {
       const before = a.endpoints(transport, port);
       const after = b.endpoints(transport, port);
       if (run !== undefined && run.before === before && run.after === after) run.ports = { first: run.ports.first, last: port };
@@ -86,6 +109,11 @@ function runs(a: Serving, b: Serving): Run[] {
     }
   }
   return found;
+}
+
+/** The ports of both, and what lies between them. */
+function hull(a: PortRange, b: PortRange): PortRange {
+  return { first: Math.min(a.first, b.first), last: Math.max(a.last, b.last) };
 }
 
 function missing(places: readonly Endpoint[], from: readonly Endpoint[]): Endpoint[] {
