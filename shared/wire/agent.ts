@@ -25,7 +25,7 @@ export type AgentHeartbeat = { host: string; session: number; sequence: number; 
 
 const MAX_ADDRESSES = 16;
 const MAX_MESSAGE = 512;
-const BOOT_ID = /^[A-Za-z0-9-]{1,64}$/;
+const BOOT_ID = /^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/;
 const VERSION = /^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}$/;
 const REASON = /^[A-Z][A-Z0-9_]{0,63}$/;
 const DIGEST = /^[0-9a-f]{16}$/;
@@ -47,7 +47,7 @@ export function helloFromWire(value: Hello, field = 'hello'): AgentHello {
   return {
     host: dnsLabel(value.host, `${field}.host`),
     gateway: dnsLabel(value.gateway, `${field}.gateway`),
-    bootId: matching(value.bootId, BOOT_ID, { field: `${field}.boot_id`, wanted: 'a boot id: 1-64 characters of A-Z a-z 0-9 -' }),
+    bootId: matching(value.bootId, BOOT_ID, { field: `${field}.boot_id`, wanted: 'a boot id: 1-64 characters of A-Z a-z 0-9 -, not - at the begin' }),
     agentVersion: matching(value.version, VERSION, { field: `${field}.version`, wanted: 'a version: 1-64 characters of A-Z a-z 0-9 . + _ -' }),
     roles: rolesFromWire(value.roles, `${field}.roles`),
     addresses: addressesFromWire(value.addresses, `${field}.addresses`),

@@ -117,7 +117,7 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
   }),
   ...under('AgentService/Session', {
     'hello.host': name('hello.host'), 'hello.gateway': name('hello.gateway'),
-    'hello.boot_id': { field: 'hello.boot_id', bad: ['', 'a b', '../x', 'x'.repeat(65)] },
+    'hello.boot_id': { field: 'hello.boot_id', bad: ['', '-j', 'a b', '../x', 'x'.repeat(65)] },
     'hello.version': { field: 'hello.version', bad: ['', '-j', 'a\nb', 'x'.repeat(65)] },
     'hello.roles': { field: 'hello.roles', bad: [[], [0], [99]] },
     'hello.addresses': { field: 'hello.addresses', bad: [['x'], ['10.0.0.256'], Array.from({ length: 17 }, (_, i) => `10.0.0.${i + 1}`)] },
