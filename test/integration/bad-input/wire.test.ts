@@ -7,7 +7,7 @@ import { refusedOf, type Refused } from '../../../cli/errors.js';
 import { Connection } from '../../../coordinator/journal/sqlite/connection.js';
 import { CLIENT_OPTIONS } from '../../../shared/grpc.js';
 import { status } from '../../support/api.js';
-import { within } from '../../support/wait.js';
+import { eventually, within } from '../../support/wait.js';
 import { TestCoordinator } from '../rpc/coordinator.js';
 import { GOOD, methodOf } from '../rpc/good-requests.js';
 
@@ -35,7 +35,7 @@ describe('what arrives on the wire and is no request', () => {
     await database.close();
     await coordinator.close();
   });
-  afterEach(async () => { assert.equal(await coordinator.api.isServing(), true); });
+  afterEach(() => eventually('the coordinator to serve as before', () => coordinator.api.isServing(), { withinMs: 20_000 }));
 
   function send(methodPath: string, bytes: Buffer): Promise<Refused | Buffer> {
     return within('an answer', new Promise((resolve) => {

@@ -79,7 +79,7 @@ describe('a coordinator whose disk fills up', function () {
   it('says so, goes on showing what is committed, serves again when there is space, and has done nothing by half', async () => {
     const ledger = new Ledger();
     await allocateSome(ledger);
-    assert.equal(await api.isServing(), true);
+    await eventually('health to say SERVING', () => api.isServing(), { withinMs: 20_000 });
     fill(ballast);
     const { bodies, refusals } = await allocateUntilRefused(ledger);
     for (const { code, details, remedy } of refusals) {
@@ -87,7 +87,7 @@ describe('a coordinator whose disk fills up', function () {
       assert.ok((details.retryAfterMs ?? 0) > 0, 'RetryInfo says when to come back');
       assert.match(remedy ?? '', /disk/);
     }
-    await eventually('health to say NOT_SERVING', async () => !(await api.isServing()), { withinMs: 10_000 });
+    await eventually('health to say NOT_SERVING', async () => !(await api.isServing()), { withinMs: 30_000 });
     assert.match((await api.status()).journal, /SQLITE_FULL|SQLITE_IOERR/);
     await checkReads(ledger);
     assert.equal((await refusalOf(api.release({ selector: { $case: 'environment', value: 'env-1' } }))).details.reason, 'JOURNAL_UNAVAILABLE');
@@ -114,7 +114,7 @@ describe('a coordinator whose disk fills up', function () {
     await allocateSome(ledger);
     fill(ballast);
     await allocateUntilRefused(ledger);
-    for (const end of ends) assert.equal((await within('the session to end', end, { withinMs: 10_000 }))?.details.reason, 'JOURNAL_UNAVAILABLE');
+    for (const end of ends) assert.equal((await within('the session to end', end, { withinMs: 30_000 }))?.details.reason, 'JOURNAL_UNAVAILABLE');
     const leases = await api.leases();
     assert.ok(leases.length > 0);
     rmSync(ballast);

@@ -17,7 +17,7 @@ const FOREIGN = ['google.protobuf.Duration', 'google.protobuf.Timestamp', 'googl
 const METHOD = '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo';
 
 describe('the coordinator to a client without its contract', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   let daemon: Daemon;
   let client: Client;
   before(async () => {
@@ -48,7 +48,7 @@ describe('the coordinator to a client without its contract', function () {
       stream.on('error', reject);
     });
     stream.write(symbol);
-    return within(`the description of ${symbol}`, answer, { withinMs: 10_000 }).finally(() => { stream.cancel(); });
+    return within(`the description of ${symbol}`, answer, { withinMs: 30_000 }).finally(() => { stream.cancel(); });
   }
 
   it('describes each of its messages, each message that their fields have, and each service', async () => {
@@ -80,7 +80,7 @@ describe('the coordinator to a client without its contract', function () {
     assert.match(unknown, /not_found/);
     const watch = client.makeServerStreamRequest('/grpc.health.v1.Health/Watch', () => Buffer.alloc(0), (bytes: Buffer) => bytes, {});
     watch.on('error', () => undefined);
-    const first = await within('the first health', new Promise<Buffer>((resolve) => { watch.once('data', resolve); }), { withinMs: 10_000 });
+    const first = await within('the first health', new Promise<Buffer>((resolve) => { watch.once('data', resolve); }), { withinMs: 30_000 });
     assert.deepEqual([...first], [8, 1]);
     watch.cancel();
   });

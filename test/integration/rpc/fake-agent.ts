@@ -65,7 +65,7 @@ export class FakeAgent {
     stream.on('end', () => { this.#finish(undefined); });
     const hello = { host, gateway, roles, addresses, lastSession, bootId: `boot-${host}`, agentVersion: '0.0.0', accepted: undefined, leases: [], routes: [], ...held };
     stream.write({ message: { $case: 'hello', value: helloToWire(hello) } });
-    await within(`${host} to be welcomed`, Promise.race([this.#next(), this.ended.then((error) => { throw error ?? new Error('the stream ended'); })]), { withinMs: 5000 });
+    await within(`${host} to be welcomed`, Promise.race([this.#next(), this.ended.then((error) => { throw error ?? new Error('the stream ended'); })]), { withinMs: 30_000 });
     if (this.#options.heartbeatMs !== 0) this.#timer = setInterval(() => { void this.heartbeat().catch(() => undefined); }, this.#options.heartbeatMs ?? 200);
   }
 
