@@ -1,6 +1,6 @@
 /** Hosts and their sessions: hello, heartbeat, report, and what an operator says of them. */
 import { StateDigest } from '../../shared/digest.js';
-import { activate, finishWithdrawal, renewLeases, route, routed } from './leases.js';
+import { activate, finishWithdrawal, guarded, refence, renewLeases, routed } from './leases.js';
 import { freePort, rest, setState, settle } from './mappings.js';
 import { isInForce } from './states.js';
 import { digestOf, snapshot } from './outbox.js';
@@ -10,7 +10,7 @@ import type { Command, Confirmation, HeartbeatCommand, HelloCommand, HostRecord,
 
 export function makeHost(record: HostRecord, nowMs: number): Host {
   return {
-    record, state: record.lostAtMs > 0 ? 'lost' : 'unknown', heardAtMs: nowMs, heard: false, mappings: new Set(), leases: new Set(), driftRepairs: 0,
+    record, state: record.lostAtMs > 0 ? 'lost' : 'unknown', heardAtMs: nowMs, heard: false, mappings: new Set(), leases: new Set(), guarding: new Set(), unguarded: new Set(), driftRepairs: 0,
     desired: undefined, digest: new StateDigest(), undigested: new Map(), revision: 0, appliedRevision: 0, mustApply: 0, awaiting: new Set(), problems: new Map(), behind: { heartbeats: 0, lastAccepted: 0 },
     outbox: new Map(), occupied: new Set(),
   };
@@ -54,7 +54,8 @@ export function hello(state: State, command: HelloCommand): Reply {
   else if (state.gatewayAgent === host) state.gatewayAgent = undefined;
   state.dirtyHost(host);
   welcomeBack(state, host, rebooted);
-  if (moved) for (const lease of host.leases) route(state, lease);
+  if (moved && state.shared) refence(state, host);
+  for (const lease of host.unguarded) lease.hostRevision = state.sequence;
   // From here on there is somebody to tell: the snapshot has what is put meanwhile.
   host.desired ??= new Map();
   if (state.gatewayAgent === host) awaitRoutes(state, rebooted);
@@ -85,6 +86,7 @@ export function report(state: State, command: ReportCommand): Reply {
   if (applied.epoch === state.gateway.epoch && applied.session === host.record.session) {
     if (host.appliedRevision < host.mustApply && applied.revision >= host.mustApply) state.progress = true;
     host.appliedRevision = Math.max(host.appliedRevision, applied.revision);
+    settleLeases(state, host, problems);
     settleMappings(state, host, problems);
     if (state.gatewayAgent === host) settleRoutes(state, host, problems);
   }
@@ -155,7 +157,7 @@ function welcomeBack(state: State, host: Host, rebooted: boolean): void {
 /** The gateway confirms every route again; one that rebooted has none until then, so that nothing new counts as live before. */
 function awaitRoutes(state: State, rebooted: boolean): void {
   for (const lease of state.leases.values()) {
-    if (lease.record.state === 'withdrawing' || lease.record.state === 'fencing') continue;
+    if (lease.record.state === 'withdrawing' || !lease.record.guarded) continue;
     if (rebooted) lease.routed = false;
     lease.routeRevision = state.sequence;
     state.unrouted.add(lease);
@@ -215,6 +217,12 @@ function confirmRange(state: State, kind: string, of: { lease: Lease | undefined
   if (record.generation !== generation || record.first !== ports.first || record.last !== ports.last || record.protocol !== protocol) return;
   if (kind === 'withdrawal' && record.state === 'withdrawing') finishWithdrawal(state, lease);
   if (kind === 'route' && record.state === 'fencing') activate(state, lease);
+}
+
+function settleLeases(state: State, host: Host, problems: Map<string, string>): void {
+  for (const lease of host.unguarded) {
+    if (lease.hostRevision <= host.appliedRevision && !problems.has(`lease/${lease.record.leaseId}`)) guarded(state, lease);
+  }
 }
 
 function settleMappings(state: State, host: Host, problems: Map<string, string>): void {

@@ -24,20 +24,23 @@ export function holderOf(state: State, poolSpace: PoolSpace, host: string): Hold
 
 /** A lease of ports that no other host can reach: fresh from the pool's blocks, or in a space of the host's own. */
 export function grant(state: State, holder: Holder, ports: PortRange): Lease {
-  const lease = makeLease(state, holder, ports, 'active');
+  const lease = makeLease(state, holder, ports, { state: 'active', guards: [] });
   addFree(state, lease);
-  put(state, state.hosts.get(holder.host), leaseObject(state, lease));
-  route(state, lease);
+  tellLease(state, lease);
   state.event('LeaseGranted', aboutLease(lease));
   return lease;
 }
 
-/** Takes `ports` of a lease for another host: the gateway re-points the route, and only then is the new host told. */
+/**
+ * Takes `ports` of a lease for another host, or for the same one at another address. The new host guards them first, then the gateway
+ * re-points the route, and only then is the host told what to serve. The former one guards them until the gateway confirms.
+ */
 export function transfer(state: State, lease: Lease, ports: PortRange, to: Holder): Lease {
+  const guards = routedTo(lease).filter((host) => host !== to.host);
   splitOff(state, lease, ports);
-  const next = makeLease(state, to, ports, 'fencing');
+  const next = makeLease(state, to, ports, { state: 'fencing', guards });
   to.fencing += sizeOf(next);
-  route(state, next);
+  tellLease(state, next);
   state.event('LeaseReclaimed', { ...aboutLease(lease), detail: rangeDetail(lease.record, ports) });
   return next;
 }
@@ -46,10 +49,12 @@ export function transfer(state: State, lease: Lease, ports: PortRange, to: Holde
 export function withdraw(state: State, lease: Lease, ports: PortRange): void {
   const host = lease.record.host;
   const poolSpace = lease.holder?.poolSpace;
+  const guards = routedTo(lease);
   splitOff(state, lease, ports);
   state.event('LeaseReclaimed', { ...aboutLease(lease), detail: rangeDetail(lease.record, ports) });
-  const gone = register(state, recordOf(state, { ...lease.record, host }, ports, 'withdrawing'), undefined);
+  const gone = register(state, recordOf(state, { ...lease.record, state: 'withdrawing', guards }, ports), undefined);
   state.dirtyLease(gone);
+  tellLease(state, gone);
   for (const mapping of mappingsIn(state.space(gone.record.space), gone)) drop(state, state.hosts.get(host), `release/${mapping.record.mappingId}`);
   if (poolSpace !== undefined) poolSpace.pool.counts.leased += sizeOf(gone);
   if (state.shared) put(state, state.gatewayAgent, withdrawalObject(state, gone));
@@ -82,8 +87,8 @@ export function activate(state: State, lease: Lease): void {
   state.unrouted.delete(lease);
   state.dirtyLease(lease);
   if (lease.holder !== undefined) lease.holder.fencing -= sizeOf(lease);
+  endGuards(state, lease);
   addFree(state, lease);
-  put(state, host, leaseObject(state, lease));
   put(state, state.gatewayAgent, routeObject(state, lease));
   for (const mapping of mappingsIn(state.space(lease.record.space), lease)) {
     if (mapping.record.state === 'releasing') tellRelease(state, mapping);
@@ -105,7 +110,11 @@ export function expireLeases(state: State, host: Host): void {
     state.dirtyLease(lease);
     state.event('LeaseExpired', aboutLease(lease));
   }
-  for (const mapping of host.mappings) if (isInForce(mapping.record.state) && !isFencing(state, mapping)) hold(state, mapping);
+  for (const lease of [...host.unguarded]) {
+    // Nothing was routed to it yet; what nobody has goes back to the pool.
+    if (lease.record.state === 'fencing' && isUnused(state, lease)) withdraw(state, lease, lease.record);
+  }
+  for (const mapping of host.mappings) if (isInForce(mapping.record.state)) hold(state, mapping);
 }
 
 /** The host answers again: what was not reclaimed meanwhile is its own as before. */
@@ -127,9 +136,28 @@ export function routed(state: State, lease: Lease): void {
   for (const mapping of mappingsIn(state.space(lease.record.space), lease)) settle(state, mapping);
 }
 
-/** Tells the gateway where the lease leads. */
+/** The host applied the lease: its guard stands, so the gateway may lead clients there. */
+export function guarded(state: State, lease: Lease): void {
+  state.hosts.get(lease.record.host)?.unguarded.delete(lease);
+  lease.record.guarded = true;
+  state.dirtyLease(lease);
+  route(state, lease);
+}
+
+/** The host is at other addresses: its routes are fenced anew, and until that is done it serves nothing through them. */
+export function refence(state: State, host: Host): void {
+  for (const lease of [...host.leases]) {
+    if (lease.holder === undefined) continue;
+    for (const mapping of mappingsIn(state.space(lease.record.space), lease)) {
+      if (isInForce(mapping.record.state)) setState(state, mapping, 'pending', 'WAITS_FOR_FENCE');
+    }
+    transfer(state, lease, lease.record, lease.holder);
+  }
+}
+
+/** Tells the gateway where the lease leads, once its host guards it. */
 export function route(state: State, lease: Lease): void {
-  if (!state.shared) return;
+  if (!state.shared || !lease.record.guarded) return;
   lease.routeRevision = state.sequence;
   if (!lease.routed) state.unrouted.add(lease);
   put(state, state.gatewayAgent, routeObject(state, lease));
@@ -148,12 +176,13 @@ export function* mappingsIn(space: Space, lease: Lease): Generator<Mapping> {
 
 /** Enters a lease that is stored, or was made, into every index; tells nobody. */
 export function register(state: State, record: LeaseRecord, holder: Holder | undefined): Lease {
-  const lease: Lease = { record, holder, routed: false, routeRevision: 0 };
+  const lease: Lease = { record, holder, routed: false, routeRevision: 0, hostRevision: 0 };
   const space = state.space(record.space);
   space.leaseStarts.add(record.first);
   space.leaseByStart.set(record.first, lease);
   state.leases.set(record.leaseId, lease);
   if (record.state === 'withdrawing') state.withdrawing.add(lease);
+  for (const guard of record.guards) state.hosts.get(guard)?.guarding.add(lease);
   if (holder !== undefined) {
     holder.leases.add(lease);
     holder.ports += sizeOf(lease);
@@ -195,24 +224,23 @@ export function releaseToBlocks(poolSpace: PoolSpace, range: PortRange): void {
 
 /** Removes a range from a lease. What is kept gets new leases: same host, same state, its routes and mappings untouched. */
 function splitOff(state: State, lease: Lease, ports: PortRange): void {
-  const { record, holder } = lease;
+  const { holder } = lease;
+  const record = { ...lease.record };
   const host = state.hosts.get(record.host);
   for (const port of [...(holder?.free.within(record.first, record.last) ?? [])]) holder?.free.remove(port);
   unregister(state, lease);
   if (holder !== undefined) holder.poolSpace.pool.counts.leased -= sizeOf(lease);
-  drop(state, host, `lease/${record.leaseId}`);
-  if (host !== undefined && record.state !== 'fencing') host.mustApply = state.sequence;
+  if (host !== undefined) host.mustApply = state.sequence;
   drop(state, state.gatewayAgent, `route/${record.leaseId}`);
   const kept = [{ first: record.first, last: ports.first - 1 }, { first: ports.last + 1, last: record.last }];
   for (const part of kept) {
     if (part.first > part.last) continue;
-    const next = register(state, recordOf(state, record, part, record.state), holder);
+    const next = register(state, { ...recordOf(state, record, part), guarded: record.guarded }, holder);
     next.routed = lease.routed;
     state.dirtyLease(next);
-    if (record.state !== 'fencing') {
-      addFree(state, next);
-      put(state, host, leaseObject(state, next));
-    } else if (holder !== undefined) holder.fencing += sizeOf(next);
+    if (record.state !== 'fencing') addFree(state, next);
+    else if (holder !== undefined) holder.fencing += sizeOf(next);
+    tellLease(state, next);
     route(state, next);
   }
 }
@@ -228,28 +256,61 @@ function unregister(state: State, lease: Lease): void {
   state.dirty.leases.delete(lease);
   state.dirty.removedLeases.push(record.leaseId);
   state.changed = true;
-  state.hosts.get(record.host)?.leases.delete(lease);
+  const host = state.hosts.get(record.host);
+  host?.leases.delete(lease);
+  host?.unguarded.delete(lease);
+  drop(state, host, `lease/${record.leaseId}`);
+  endGuards(state, lease);
   if (holder === undefined) return;
   holder.leases.delete(lease);
   holder.ports -= sizeOf(lease);
   if (record.state === 'fencing') holder.fencing -= sizeOf(lease);
 }
 
-function makeLease(state: State, holder: Holder, ports: PortRange, leaseState: LeaseState): Lease {
+function makeLease(state: State, holder: Holder, ports: PortRange, as: { state: LeaseState; guards: string[] }): Lease {
   const { poolSpace } = holder;
   const template = { space: poolSpace.space.name, pool: poolSpace.pool.spec.pool, host: holder.host, protocol: poolSpace.pool.spec.protocol };
-  const lease = register(state, recordOf(state, { ...template, expiredAtMs: 0 }, ports, leaseState), holder);
+  const lease = register(state, recordOf(state, { ...template, ...as, expiredAtMs: 0 }, ports), holder);
   state.dirtyLease(lease);
   return lease;
 }
 
-type Template = Pick<LeaseRecord, 'space' | 'pool' | 'host' | 'protocol' | 'expiredAtMs'>;
+/** Tells every host that is to guard the ports; the lease's own host reports when it does. */
+function tellLease(state: State, lease: Lease): void {
+  const host = state.hosts.get(lease.record.host);
+  lease.hostRevision = state.sequence;
+  if (!lease.record.guarded && lease.holder !== undefined) host?.unguarded.add(lease);
+  if (lease.holder !== undefined) put(state, host, leaseObject(state, lease));
+  for (const guard of lease.record.guards) put(state, state.hosts.get(guard), leaseObject(state, lease));
+}
 
-function recordOf(state: State, from: Template, ports: PortRange, leaseState: LeaseState): LeaseRecord {
+/** Nothing leads to the former hosts any more: their guard ends. */
+function endGuards(state: State, lease: Lease): void {
+  for (const name of lease.record.guards) {
+    const host = state.hosts.get(name);
+    host?.guarding.delete(lease);
+    if (name !== lease.record.host || lease.holder === undefined) drop(state, host, `lease/${lease.record.leaseId}`);
+  }
+  lease.record.guards = [];
+}
+
+/** Hosts that the gateway may lead clients of this lease to. */
+function routedTo({ record }: Lease): string[] {
+  const own = record.guarded || record.state !== 'fencing' ? [record.host] : [];
+  return [...new Set([...record.guards, ...own])];
+}
+
+function isUnused(state: State, { record }: Lease): boolean {
+  return state.space(record.space).mapped.countIn(record.first, record.last) === 0;
+}
+
+type Template = Pick<LeaseRecord, 'space' | 'pool' | 'host' | 'protocol' | 'expiredAtMs' | 'state' | 'guards'>;
+
+function recordOf(state: State, from: Template, ports: PortRange): LeaseRecord {
   return {
     leaseId: state.newId('l'), space: from.space, pool: from.pool, host: from.host, first: ports.first, last: ports.last,
-    protocol: from.protocol, state: leaseState, epoch: state.gateway.epoch, generation: state.sequence, grantedAtMs: state.nowMs,
-    expiredAtMs: leaseState === 'expired' ? from.expiredAtMs : 0,
+    protocol: from.protocol, state: from.state, epoch: state.gateway.epoch, generation: state.sequence, grantedAtMs: state.nowMs,
+    expiredAtMs: from.state === 'expired' ? from.expiredAtMs : 0, guarded: !state.shared, guards: [...from.guards],
   };
 }
 

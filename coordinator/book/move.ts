@@ -25,7 +25,7 @@ export function move(state: State, command: MoveCommand): Reply {
   const leaving = mappings.filter((mapping) => mapping.record.host !== command.host);
   if (state.shared) {
     if (leaving.length > 0 && (!gatewayReady(state) || !isSettled(host))) return { kind: 'waiting' };
-    if (leaving.some((mapping) => leaseOf(state, mapping)?.record.state === 'withdrawing')) return { kind: 'waiting' };
+    if (leaving.some((mapping) => isAtGateway(leaseOf(state, mapping)))) return { kind: 'waiting' };
   } else {
     const refusal = takenThere(state, host, leaving);
     if (refusal !== undefined) return refusal;
@@ -129,6 +129,11 @@ function change(mapping: Mapping, command: MoveCommand): boolean {
   record.target = target;
   record.internalPort = internalPort;
   return changed;
+}
+
+/** The gateway is about to confirm something of the lease: what comes next has to wait for that. */
+function isAtGateway(lease: Lease | undefined): boolean {
+  return lease?.record.state === 'withdrawing' || (lease?.record.state === 'fencing' && lease.record.guarded);
 }
 
 function leaseOf(state: State, mapping: Mapping): Lease | undefined {

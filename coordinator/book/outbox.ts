@@ -67,7 +67,7 @@ export function takePushes(state: State): Push[] {
 export function snapshot(state: State, host: Host): Delta {
   const desired = new Map<string, DesiredObject>();
   const keep = (object: DesiredObject): void => void desired.set(object.key, object);
-  for (const lease of host.leases) if (lease.record.state === 'active' || lease.record.state === 'expired') keep(leaseObject(state, lease));
+  for (const lease of [...host.leases, ...host.guarding]) keep(leaseObject(state, lease));
   for (const mapping of host.mappings) {
     const lease = state.leaseAt(state.space(mapping.record.space), mapping.record.port)?.record.state;
     if (lease !== 'active' && lease !== 'expired') continue;
@@ -76,7 +76,8 @@ export function snapshot(state: State, host: Host): Delta {
   }
   if (state.gatewayAgent === host) {
     for (const lease of state.leases.values()) {
-      keep(lease.record.state === 'withdrawing' ? withdrawalObject(state, lease) : routeObject(state, lease));
+      if (lease.record.state === 'withdrawing') keep(withdrawalObject(state, lease));
+      else if (lease.record.guarded) keep(routeObject(state, lease));
     }
   }
   host.desired = desired;

@@ -75,7 +75,8 @@ function restoreLeases(state: State, stored: StoredGateway): void {
     state.hosts.get(lease.record.host)?.leases.add(lease);
     if (lease.record.state === 'fencing') holder.fencing += sizeOf(lease);
     else addFree(state, lease);
-    state.unrouted.add(lease);
+    if (lease.record.guarded) state.unrouted.add(lease);
+    else state.hosts.get(lease.record.host)?.unguarded.add(lease);
   }
 }
 

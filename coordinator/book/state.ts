@@ -22,6 +22,8 @@ export type Lease = {
   routed: boolean;
   /** Desired-state revision of the gateway at which its route was last changed. */
   routeRevision: number;
+  /** Desired-state revision of its host at which it was told. */
+  hostRevision: number;
 };
 
 /** A mapping with what its host said of it. */
@@ -48,6 +50,10 @@ export type Host = {
   heard: boolean;
   mappings: Set<Mapping>;
   leases: Set<Lease>;
+  /** Leases of others, or on their way back to the pool, whose ports it still guards. */
+  guarding: Set<Lease>;
+  /** Leases of its own that it has not applied yet. */
+  unguarded: Set<Lease>;
   driftRepairs: number;
   /** Kept from its hello on: what it has been told, or is about to be. */
   desired: Map<string, DesiredObject> | undefined;

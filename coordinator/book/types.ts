@@ -80,6 +80,10 @@ export type LeaseRecord = {
   grantedAtMs: number;
   /** 0 unless expired. */
   expiredAtMs: number;
+  /** Its host keeps local listeners away from these ports: only then is a route told to the gateway. Scope host: always true. */
+  guarded: boolean;
+  /** fencing, withdrawing: hosts that the range may still be routed to, and that keep their guard until the gateway confirms. */
+  guards: string[];
 };
 
 /** 'quarantined' and 'released' are both RELEASED outside. A quarantined row still owns its port. */

@@ -60,13 +60,13 @@ export const LEASE: LoadedTable<LeaseRecord> = {
   name: 'lease',
   key: 'lease_id',
   columns: ['lease_id', 'gateway', 'space', 'pool', 'host', 'first', 'last', 'protocol', 'state', 'epoch', 'generation', 'granted_at_ms',
-    'expired_at_ms'],
+    'expired_at_ms', 'guarded', 'guards'],
   encode: (gateway, r) => [r.leaseId, gateway, r.space, r.pool, r.host, r.first, r.last, r.protocol, r.state, r.epoch, r.generation,
-    r.grantedAtMs, r.expiredAtMs],
+    r.grantedAtMs, r.expiredAtMs, r.guarded ? 1 : 0, json(r.guards)],
   decode: (row) => {
-    const [leaseId, , space, pool, host, first, last, protocol, state, epoch, generation, grantedAtMs, expiredAtMs] = row as [string, string,
-      string, string, string, number, number, LeaseRecord['protocol'], LeaseRecord['state'], number, number, number, number];
-    return { leaseId, space, pool, host, first, last, protocol, state, epoch, generation, grantedAtMs, expiredAtMs };
+    const [leaseId, , space, pool, host, first, last, protocol, state, epoch, generation, grantedAtMs, expiredAtMs, guarded, guards] = row as [string,
+      string, string, string, string, number, number, LeaseRecord['protocol'], LeaseRecord['state'], number, number, number, number, number, string];
+    return { leaseId, space, pool, host, first, last, protocol, state, epoch, generation, grantedAtMs, expiredAtMs, guarded: guarded === 1, guards: JSON.parse(guards) as string[] };
   },
 };
 

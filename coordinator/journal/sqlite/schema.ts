@@ -73,6 +73,8 @@ CREATE TABLE lease (
   generation    INTEGER NOT NULL,                            -- fencing token, together with epoch
   granted_at_ms INTEGER NOT NULL,
   expired_at_ms INTEGER NOT NULL,                            -- 0 unless expired
+  guarded       INTEGER NOT NULL CHECK (guarded IN (0, 1)),  -- its host guards the ports: the gateway may lead there
+  guards        TEXT NOT NULL,                               -- JSON: former hosts that guard them until the gateway confirms
   CHECK (first <= last)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX lease_by_port ON lease (space, first);

@@ -22,7 +22,7 @@ export function mapping(of: Partial<MappingRecord> = {}): MappingRecord {
 
 export function lease(of: Partial<LeaseRecord> = {}): LeaseRecord {
   return { leaseId: 'l1', space: 'gw', pool: 'ssh', host: 'host-a', first: 30_000, last: 30_015, protocol: 'tcp', state: 'active', epoch: 1,
-    generation: 1, grantedAtMs: AT_MS, expiredAtMs: 0, ...of };
+    generation: 1, grantedAtMs: AT_MS, expiredAtMs: 0, guarded: true, guards: [], ...of };
 }
 
 export function environment(of: Partial<EnvironmentRecord> = {}): EnvironmentRecord {

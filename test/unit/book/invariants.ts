@@ -8,6 +8,7 @@ export function checkInvariants(state: State): void {
   for (const space of state.spaces.values()) checkSpace(state, space);
   for (const pool of state.pools.values()) checkPool(state, pool);
   checkDesired(state);
+  checkGuards(state);
 }
 
 function checkSpace(state: State, space: Space): void {
@@ -77,6 +78,18 @@ function checkHolder(holder: Holder): void {
     assert.equal(lease.record.host, holder.host);
   }
   assert.deepEqual({ ports: holder.ports, fencing: holder.fencing }, { ports, fencing }, `ports of ${holder.host}`);
+}
+
+/** What the gateway may route to a host, that host is told to guard. */
+function checkGuards(state: State): void {
+  const desired = state.gatewayAgent?.desired;
+  for (const object of desired?.values() ?? []) {
+    if (object.kind !== 'route') continue;
+    const host = state.hosts.get(object.host);
+    if (host?.desired === undefined) continue;
+    const covered = [...host.desired.values()].some((other) => other.kind === 'lease' && other.ports.first <= object.ports.first && other.ports.last >= object.ports.last);
+    assert.ok(covered, `S7: ${object.key} leads to ${object.host}, which does not guard ${object.ports.first}-${object.ports.last}`);
+  }
 }
 
 /** What a host was told step by step is what a snapshot would say. */

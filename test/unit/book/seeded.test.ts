@@ -46,6 +46,17 @@ function allocateSome(world: World, environment: string, host: string): string {
   return `allocate ${environment} on ${host}: ${reply.kind}`;
 }
 
+/** The gateway's kernel leads a client to a host whose kernel does not guard the port. */
+function isExposed(world: World, port: number): boolean {
+  for (const object of (world.agents.get('gw-1') as FakeAgent).kernel.values()) {
+    if (object.kind !== 'route' || port < object.ports.first || port > object.ports.last) continue;
+    const host = [...world.agents.values()].find((agent) => object.addresses.includes(agent.address));
+    const guards = [...(host?.kernel.values() ?? [])].some((one) => one.kind === 'lease' && port >= one.ports.first && port <= one.ports.last);
+    if (!guards) return true;
+  }
+  return false;
+}
+
 /** A pool never refuses while a port is free, or idle on a host that answers. */
 function checkNothingFree(world: World, wanted: number): void {
   if (!world.book.inside.shared) return;
@@ -84,6 +95,7 @@ function run(world: World, steps: number, hosts: string[], seed: number): void {
       for (let port = 30_000; port < 30_032; port += 1) {
         const owner = world.book.inside.spaces.get('gw')?.mappingAt.get(port)?.record;
         const who = reached(world, port);
+        assert.ok(!isExposed(world, port), `S7: port ${port} reaches a listener of the host itself`);
         assert.ok(who === undefined || owner?.environment === who, `S1: port ${port} of ${owner?.environment} (${owner?.state}) reaches ${who}`);
       }
     }
