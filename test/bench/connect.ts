@@ -1,5 +1,6 @@
 /** New connections a second through a host with 10,000 mappings, over those through a host with one; the gateway is the same. */
 import { join } from 'node:path';
+import { ROOT } from '../support/daemons.js';
 import { GATEWAY_PUBLIC, vmAddress, vmOf, type HostName } from '../support/layout.js';
 import type { Mapping } from '../../shared/gen/portlease/v1/ports.js';
 import type { LineProcess } from './lines.js';
@@ -10,7 +11,7 @@ const MANY = 10_000;
 const SECONDS = 1;
 /** A connection that was reset is forgotten after this: the table of connections stays small. */
 const FORGET = 'net.netfilter.nf_conntrack_tcp_timeout_close=1';
-const GUESTS = join(import.meta.dirname, 'guests');
+const GUESTS = join(ROOT, 'test/bench/guests');
 
 export async function benchConnect({ runs }: Size): Promise<Row[]> {
   return World.with(async (world) => {

@@ -1,14 +1,15 @@
 /** The daemons as they are shipped, with timings that suit tests. */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { Api } from './api.js';
 import { COORDINATOR, GATEWAY_PUBLIC, hostAddress, type HostName } from './layout.js';
 import { LoggedProcess } from './logged-process.js';
 import type { Machine } from './machine.js';
 import { inNamespace } from './netns.js';
+import { ROOT } from './root.js';
 import { eventually } from './wait.js';
 
-export const ROOT = resolve(import.meta.dirname, '../..');
+export { ROOT };
 
 /** H, D, J, T of the tests; the same in ms. */
 export const TIMING = { heartbeat: '500ms', deadline: '300ms', suspect: '1500ms', lost: '3s' } as const;

@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import type { Transport } from '../../shared/ports.js';
 import { LoggedProcess } from './logged-process.js';
 import { inNamespace } from './netns.js';
+import { ROOT } from './root.js';
 import type { ProbeRecord, Timeline } from './timeline.js';
 import { eventually } from './wait.js';
 
-const GUESTS = join(import.meta.dirname, 'guests');
+const GUESTS = join(ROOT, 'test/support/guests');
 
 export type Listener = { transport: Transport; port: number; address?: string; style?: 'lines' | 'ssh' | 'http' };
 export type ServiceSpec = { who: string; listen: Listener[]; pushEveryMs?: number };
