@@ -44,6 +44,7 @@ describe('an environment that moves in a shared space', () => {
     portsOf(world.allocate('e', 'a', [want()]));
     world.settle();
     move(world, 'e', 'b');
+    world.report(agentOf(world, 'b'));
     const route = told(world, 'gw-1', 'route').find((object) => object.kind === 'route' && object.fence) as Extract<DesiredObject, { kind: 'route' }>;
     const wrong: Partial<Confirmation>[] = [
       { generation: route.generation - 1 }, { generation: route.generation + 1 }, { ports: { first: route.ports.first, last: route.ports.last + 1 } },

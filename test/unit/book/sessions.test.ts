@@ -123,14 +123,17 @@ describe('a hello', () => {
     assert.equal([...agentOf(world, 'gw-2').kernel.values()].filter(({ kind }) => kind === 'route').length, world.book.leases().length);
   });
 
-  it('with other addresses changes the routes to the host', () => {
+  it('with other addresses fences the routes to the host anew (S1)', () => {
     const world = shared();
     portsOf(world.allocate('e', 'a', [want()]));
     world.settle();
-    hello(world, 'a', { addresses: ['fd00::11', '10.77.0.99', '10.77.0.98'] });
+    const reply = hello(world, 'a', { addresses: ['fd00::11', '10.77.0.99', '10.77.0.98'] });
+    assert.ok(reply.kind === 'welcome');
+    assert.deepEqual(reply.state.upserts.map(({ kind }) => kind), ['lease'], 'it guards the ports, and serves nothing before the fence');
+    report(world, 'a', { session: reply.session, applied: reply.state.version });
     const routes = [...agentOf(world, 'gw-1').objects.values()].filter((object) => object.kind === 'route' && object.host === 'a');
     assert.ok(routes.length > 0);
-    for (const route of routes) assert.deepEqual(route.kind === 'route' && route.addresses, ['10.77.0.99', 'fd00::11'], 'one of each family, IPv4 first');
+    for (const route of routes) assert.deepEqual(route.kind === 'route' && [route.fence, route.addresses], [true, ['10.77.0.99', 'fd00::11']], 'one of each family, IPv4 first');
     comeBack(world, 'a');
   });
 
@@ -207,6 +210,8 @@ describe('a mapping', () => {
     other.report(agentOf(other, 'gw-1'));
     assert.equal(stateOf(other, 'e'), 'pending', 'the host has no rule yet');
     other.report(agentOf(other, 'a'));
+    assert.equal(stateOf(other, 'e'), 'pending', 'the gateway is told the route only now that the host guards its ports');
+    other.report(agentOf(other, 'gw-1'));
     assert.equal(stateOf(other, 'e'), 'live');
   });
 
