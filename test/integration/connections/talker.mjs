@@ -75,8 +75,8 @@ function openTcp({ name, port, address }) {
   return 'opening';
 }
 
-// A client that goes on asking, from one source port.
-function openUdp({ name, port, address }) {
+// A client that goes on asking, from one source port; or that asks once and listens.
+function openUdp({ name, port, address, once }) {
   const state = { received: 0, from: '', end: '' };
   clients.set(name, state);
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
@@ -84,7 +84,7 @@ function openUdp({ name, port, address }) {
   socket.on('error', () => undefined);
   const ask = () => socket.send('hello', port, address, () => undefined);
   ask();
-  tickTo(ask);
+  if (!once) tickTo(ask);
   return 'opening';
 }
 

@@ -33,13 +33,13 @@ export class Talker {
   }
 
   /** Opens a connection that stays open, and waits until the server was heard. Returns who that is. */
-  async open(name: string, transport: Transport, address: string, port: number): Promise<string> {
-    await this.#tell({ command: transport === 'tcp' ? 'openTcp' : 'openUdp', name, address, port });
-    const seen = await eventually(`${name} hears the server`, async () => {
-      const now = await this.look(name);
-      return now.received > 0 || now.end !== '' ? now : undefined;
-    }, { withinMs: 10_000 });
-    return seen.end === '' ? seen.from : seen.end;
+  open(name: string, transport: Transport, address: string, port: number): Promise<string> {
+    return this.#open(name, { command: transport === 'tcp' ? 'openTcp' : 'openUdp', address, port });
+  }
+
+  /** The same with a client that says nothing after the beginning. */
+  openAndListen(name: string, transport: Transport, address: string, port: number): Promise<string> {
+    return this.#open(name, { command: transport === 'tcp' ? 'openTcp' : 'openUdp', address, port, once: true });
   }
 
   async look(name: string): Promise<Seen> {
@@ -83,6 +83,15 @@ export class Talker {
     const ended = once(this.#child, 'close');
     this.#child.stdin?.end();
     await ended;
+  }
+
+  async #open(name: string, request: Record<string, unknown>): Promise<string> {
+    await this.#tell({ ...request, name });
+    const seen = await eventually(`${name} hears the server`, async () => {
+      const now = await this.look(name);
+      return now.received > 0 || now.end !== '' ? now : undefined;
+    }, { withinMs: 10_000 });
+    return seen.end === '' ? seen.from : seen.end;
   }
 
   async #tell(request: Record<string, unknown>): Promise<unknown> {
