@@ -83,18 +83,19 @@ describe('traffic through the rules', function () {
     });
   }
 
-  it('from an entry of the cut set is dropped when it is new', async () => {
-    await bench.listen('client', 'udp', 5_000, ADDRESS.client.v4);
-    const push = (fromPort: number) => ['host', 'udp', [ADDRESS.client.v4, 5_000], { fromPort, from: ADDRESS.host.v4 }] as const;
-    assert.equal(await bench.ask(...push(6_001)), `client sees ${ADDRESS.host.v4}`);
-    await bench.onHost('ipset', ['add', 'portlease-cut4', `${ADDRESS.host.v4},udp:6002`, 'timeout', '60']);
-    assert.ok(await bench.isSilent(...push(6_002)));
-    await bench.listen('host', 'udp', FREE + 1, ADDRESS.host.v4);
-    await bench.onHost('ipset', ['add', 'portlease-cut4', `${ADDRESS.client.v4},udp:6003`, 'timeout', '60']);
-    const call = (fromPort: number) => ['client', 'udp', [ADDRESS.host.v4, FREE + 1], { fromPort, from: ADDRESS.client.v4 }] as const;
-    assert.ok(await bench.isSilent(...call(6_003)));
-    assert.equal(await bench.ask(...call(6_004)), `host sees ${ADDRESS.client.v4}`);
-    assert.equal((await driver.apply(spec, { observe: true })).changed, 0, 'entries of the cut set belong to others');
+  for (const [at, set] of ['portlease-cut4', 'portlease-wide4'].entries()) it(`from an entry of ${set} is dropped when it is new`, async () => {
+    const own = 6_000 + at * 100;
+    await bench.listen('client', 'udp', 5_000 + at, ADDRESS.client.v4);
+    const push = (fromPort: number) => ['host', 'udp', [ADDRESS.client.v4, 5_000 + at], { fromPort, from: ADDRESS.host.v4 }] as const;
+    assert.equal(await bench.ask(...push(own + 1)), `client sees ${ADDRESS.host.v4}`);
+    await bench.onHost('ipset', ['add', set, `${ADDRESS.host.v4},udp:${own + 2}`, 'timeout', '60']);
+    assert.ok(await bench.isSilent(...push(own + 2)));
+    await bench.listen('host', 'udp', FREE + 1 + at, ADDRESS.host.v4);
+    await bench.onHost('ipset', ['add', set, `${ADDRESS.client.v4},udp:${own + 3}`, 'timeout', '60']);
+    const call = (fromPort: number) => ['client', 'udp', [ADDRESS.host.v4, FREE + 1 + at], { fromPort, from: ADDRESS.client.v4 }] as const;
+    assert.ok(await bench.isSilent(...call(own + 3)));
+    assert.equal(await bench.ask(...call(own + 4)), `host sees ${ADDRESS.client.v4}`);
+    assert.equal((await driver.apply(spec, { observe: true })).changed, 0, 'its entries belong to others');
   });
 
   it('between two targets of the host goes through the host, so that the answer finds its way back', async () => {
