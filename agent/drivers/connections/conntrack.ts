@@ -11,6 +11,8 @@ export type Deletion =
   | { kind: 'port'; transport: Transport; address: string; port: number }
   /** All connections from `address` to a target. */
   | { kind: 'target'; transport: Transport; address: string; target: string }
+  /** All connections through a port to one place: others of the port stay. */
+  | { kind: 'place'; transport: Transport; address: string; port: number; place: { address: string; port: number } }
   | { kind: 'entry'; entry: ConntrackEntry };
 
 /**
@@ -55,6 +57,10 @@ function filterOf(deletion: Deletion): string[] {
       return ['-p', deletion.transport, '--orig-dst', deletion.address, '--orig-port-dst', String(deletion.port)];
     case 'target':
       return ['-p', deletion.transport, '--orig-dst', deletion.address, '--reply-src', deletion.target];
+    case 'place': {
+      const { transport, address, port, place } = deletion;
+      return ['-p', transport, '--orig-dst', address, '--orig-port-dst', String(port), '--reply-src', place.address, '--reply-port-src', String(place.port)];
+    }
     case 'entry': {
       const { transport, original } = deletion.entry;
       return ['-p', transport, '--orig-src', original.source, '--orig-dst', original.destination,

@@ -129,8 +129,8 @@ export function flowsOf(doomed: readonly Doomed[], isLocal: (address: string) =>
 const SINGLE_DELETIONS = 8;
 
 /**
- * What to delete: a port as a whole where nothing of it stays, else entry by entry. Many ports that led to a target of which no
- * port is left, as when a host is lost, go at once, unless others lead connections there (`spared`).
+ * What to delete: a port as a whole where nothing of it stays, else all of it that leads to one place. Many ports that led to a
+ * target of which no port is left, as when a host is lost, go at once, unless others lead connections there (`spared`).
  */
 export function deletionsOf(doomed: readonly Doomed[], standing: Standing, spared: ReadonlySet<string>): Deletion[] {
   const deletions = new Map<string, Deletion>();
@@ -141,10 +141,15 @@ export function deletionsOf(doomed: readonly Doomed[], standing: Standing, spare
     const target = targetKey(entry);
     if (direction === 'revived') deletions.set(tupleKey(transport, original), { kind: 'entry', entry });
     else if (many.has(target) && !spared.has(target) && !standing.isTarget(reply.source)) deletions.set(target, { kind: 'target', transport, address: destination, target: reply.source });
-    else if (standing.endpoints(transport, destinationPort).length > 0) deletions.set(tupleKey(transport, original), { kind: 'entry', entry });
+    else if (standing.endpoints(transport, destinationPort).length > 0) deletions.set(`${target} ${destinationPort} ${reply.sourcePort}`, placeOf(entry));
     else deletions.set(`${transport} ${destination} ${destinationPort}`, { kind: 'port', transport, address: destination, port: destinationPort });
   }
   return [...deletions.values()];
+}
+
+function placeOf({ transport, original, reply }: ConntrackEntry): Deletion {
+  const place = { address: reply.source, port: reply.sourcePort };
+  return { kind: 'place', transport, address: original.destination, port: original.destinationPort, place };
 }
 
 function targetKey({ transport, original, reply }: ConntrackEntry): string {

@@ -119,8 +119,9 @@ describe('what is dropped and deleted', () => {
     ]);
   });
 
-  it('are single entries where others of the port stay', () => {
-    assert.deepEqual(deletionsOf(found.slice(0, 1), standingOf([NEW]), new Set()), [{ kind: 'entry', entry: inward(30_000, to(OLD)) }]);
+  it('are all that lead to one place, at once, where others of the port stay', () => {
+    const clients = [4_000, 4_001, 4_002].map(port => ({ ...found[0]!, entry: { ...found[0]!.entry, original: tuple(CLIENT, port, HOST, 30_000) } }));
+    assert.deepEqual(deletionsOf(clients, standingOf([NEW]), new Set()), [{ kind: 'place', transport: 'tcp', address: HOST, port: 30_000, place: to(OLD) }]);
   });
 
   it('are all connections to a target of which no port is left, when they are many', () => {
