@@ -38,6 +38,11 @@ export class Api {
     });
   }
 
+  /** A call that may be cancelled; `done` is told of its end, whatever that is. */
+  begin<Request, Response>(method: Method<Request, Response>, request: Request, done: () => void): { cancel: () => void } {
+    return this.#client.makeUnaryRequest(method.path, method.requestSerialize, method.responseDeserialize, request, { deadline: Date.now() + this.#deadlineMs }, () => { done(); });
+  }
+
   allocate(request: ports.DeepPartial<ports.AllocatePortsRequest>, deadlineMs?: number): Promise<ports.AllocatePortsResponse> {
     return this.call(PORTS.allocatePorts, ports.AllocatePortsRequest.fromPartial(request), deadlineMs);
   }
