@@ -114,7 +114,7 @@ export class Draft {
       for (const index of task.missing) this.keep(task, index, first + index);
       return undefined;
     }
-    return had.length > 0 ? this.noRun(task) : this.askOthers(task, findRun(this.state, holder, want.count, 'withIdleElsewhere'));
+    return had.length > 0 ? this.noRun(task) : this.askOthers(task, findRun(this.state, holder, want.count, { idleElsewhereBut: this.picks }));
   }
 
   /** Takes a run for a want of which the environment has nothing, cheapest way first; its first port, or undefined. */
@@ -221,7 +221,10 @@ export class Draft {
     const { want, holder } = task;
     if (this.command.dryRun) {
       if (first === undefined) return this.noRun(task);
-      for (const index of task.missing) this.keep(task, index, first + index);
+      for (const index of task.missing) {
+        this.takeAtOnce(first + index, holder);
+        this.keep(task, index, first + index);
+      }
       return undefined;
     }
     this.rollback();

@@ -57,17 +57,20 @@ export function callBackRun(state: State, needy: Holder, first: number | undefin
   return needy.fencing > 0 ? 'underWay' : 'nothing';
 }
 
-/** Lowest first port of a run that the host has free or could be leased; 'withIdleElsewhere': or that other hosts can be asked for.
- *  Costs O(ports of the pool): asked only when nothing cheaper helped. */
-export function findRun(state: State, needy: Holder, length: number, reach: 'own' | 'withIdleElsewhere'): number | undefined {
+/** Own: what the host has free or could be leased. Else also what other hosts can be asked for, but for what is picked already. */
+export type Reach = 'own' | { idleElsewhereBut: readonly { port: number }[] };
+
+/** Lowest first port of a run. Costs O(ports of the pool): asked only when nothing cheaper helped. */
+export function findRun(state: State, needy: Holder, length: number, reach: Reach): number | undefined {
   const { blocks, holders } = needy.poolSpace;
   const ports = new PortSet();
   for (const block of blocks.all()) ports.addRange(block.first, block.last);
   for (const port of state.hosts.get(needy.host)?.occupied ?? []) ports.delete(port);
   for (const holder of holders.values()) {
-    const within = holder === needy || (reach === 'withIdleElsewhere' && state.shared && isDonor(state, holder.host));
+    const within = holder === needy || (reach !== 'own' && state.shared && isDonor(state, holder.host));
     if (within) for (const port of holder.free.within(1, MAX_PORT)) ports.add(port);
   }
+  if (reach !== 'own') for (const { port } of reach.idleElsewhereBut) ports.delete(port);
   return ports.findRun(length);
 }
 

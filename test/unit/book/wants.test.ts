@@ -125,6 +125,19 @@ describe('a dry run', () => {
     assert.equal(world.book.sequence, sequence);
   });
 
+  it('counts no port twice when a run of it would have to be called back', () => {
+    const world = shared({ ranges: [{ first: FIRST, last: FIRST + 7 }], strategy: 'sequential' });
+    portsOf(world.allocate('x', 'b', [want({ choice: exact(FIRST + 1) }), want({ name: 'run', count: 2, contiguous: true, choice: preferred(FIRST + 2) })]));
+    world.decide({ kind: 'release', actor: 'o', selector: { kind: 'port', space: 'gw', protocol: 'tcp', port: FIRST + 3 } });
+    world.settle();
+    world.nowMs += 1_000;
+    world.decide({ kind: 'tick' });
+    const wants = (count: number) => [want({ name: 'run', count: 5, contiguous: true }), want({ count })];
+    assert.equal(reasonOf(world.allocate('e', 'a', wants(2), { dryRun: true })), 'POOL_EXHAUSTED');
+    assert.equal(new Set(portsOf(world.allocate('e', 'a', wants(1), { dryRun: true }))).size, 6);
+    assert.equal(portsOf(world.allocate('e', 'a', wants(1))).length, 6);
+  });
+
   it('refuses what would be refused, and leaves no audit record of it', () => {
     const world = hostScope();
     const audits = world.tables.audits.length;
