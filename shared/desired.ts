@@ -34,7 +34,8 @@ export type AgentReport = {
 
 /** One thing that an agent has to bring about; `version` is the book sequence at which it last changed. */
 export type DesiredObject =
-  | { kind: 'lease'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number }
+  /** `guardOccupied`: guard the ports even where a process of the host listens already. */
+  | { kind: 'lease'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number; guardOccupied?: boolean }
   | { kind: 'mapping'; key: string; version: number; mappingId: string; environment: string; protocol: Protocol; port: number;
       target: Target; internalPort: number; generation: number; verify: boolean }
   | { kind: 'release'; key: string; version: number; mappingId: string; protocol: Protocol; port: number; target: Target;

@@ -25,7 +25,7 @@ type GuardInput = {
 
 /**
  * Every port of this machine's leases, routes, and of what is being ended, is guarded. A port that a foreign process listened
- * on before it was guarded is left alone unless something is mapped there; it is reported either way.
+ * on before it was guarded is left alone unless something is mapped there, or is about to be; it is reported either way.
  */
 export function guardOf({ objects, serving, listeners, addresses, guarded }: GuardInput): Guard {
   const ports = guardedPorts(objects);
@@ -37,7 +37,8 @@ export function guardOf({ objects, serving, listeners, addresses, guarded }: Gua
   }
   const occupied = (['tcp', 'udp'] as const).flatMap(transport => held.ranges(transport)
     .flatMap(({ first, last }) => Array.from({ length: last - first + 1 }, (_, index) => ({ transport, port: first + index }))));
-  const free = occupied.filter(({ transport, port }) => !before.has('tcp', port) && !serving.has(transport, port));
+  const always = alwaysGuarded(objects);
+  const free = occupied.filter(({ transport, port }) => !before.has('tcp', port) && !serving.has(transport, port) && !always.has(transport, port));
   for (const { transport, port } of free) ports.delete(transport, port);
   const leased = (['tcp', 'udp'] as const).flatMap(transport => ports.ranges(transport).map(range => ({ ports: range, transport })));
   // What is left to a process in one transport is not reserved at all: `reserved` tells later which ports were guarded.
@@ -49,6 +50,15 @@ export function guardOf({ objects, serving, listeners, addresses, guarded }: Gua
 
 function isReachable(address: string, addresses: readonly string[]): boolean {
   return address === '0.0.0.0' || address === '::' || addresses.includes(address);
+}
+
+function alwaysGuarded(objects: Iterable<DesiredObject>): PortSet {
+  const set = new PortSet();
+  for (const object of objects) {
+    if (object.kind !== 'lease' || object.guardOccupied !== true) continue;
+    for (const transport of transportsOf(object.protocol)) set.add(transport, object.ports);
+  }
+  return set;
 }
 
 function guardedPorts(objects: Iterable<DesiredObject>): PortSet {

@@ -88,6 +88,7 @@ export function activate(state: State, lease: Lease): void {
   state.dirtyLease(lease);
   if (lease.holder !== undefined) lease.holder.fencing -= sizeOf(lease);
   endGuards(state, lease);
+  put(state, host, leaseObject(state, lease));
   addFree(state, lease);
   put(state, state.gatewayAgent, routeObject(state, lease));
   for (const mapping of mappingsIn(state.space(lease.record.space), lease)) {

@@ -7,7 +7,8 @@ const portsOf = (lease: Lease) => ({ first: lease.record.first, last: lease.reco
 
 export function leaseObject(state: State, lease: Lease): DesiredObject {
   const { leaseId, protocol, generation } = lease.record;
-  return { kind: 'lease', key: `lease/${leaseId}`, version: state.sequence, leaseId, ports: portsOf(lease), protocol, generation };
+  const object = { kind: 'lease' as const, key: `lease/${leaseId}`, version: state.sequence, leaseId, ports: portsOf(lease), protocol, generation };
+  return lease.record.state === 'fencing' ? { ...object, guardOccupied: true } : object;
 }
 
 export function mappingObject(state: State, mapping: Mapping): DesiredObject {

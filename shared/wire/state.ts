@@ -53,7 +53,7 @@ export function objectToWire(object: DesiredObject): wire.DesiredObject {
 function bodyToWire(object: DesiredObject): wire.DesiredObject['object'] {
   switch (object.kind) {
     case 'lease':
-      return { $case: 'lease', value: grantToWire(object) };
+      return { $case: 'lease', value: { ...grantToWire(object), guardOccupied: object.guardOccupied ?? false } };
     case 'mapping':
       return { $case: 'mapping', value: { ...portToWire(object), environment: object.environment, verify: object.verify } };
     case 'release':
@@ -80,7 +80,7 @@ function bodyFromWire(body: Body, { version, field }: { version: number; field: 
   switch (body.$case) {
     case 'lease': {
       const grant = grantFromWire(body.value, field);
-      return { kind: 'lease', key: `lease/${grant.leaseId}`, version, ...grant };
+      return { kind: 'lease', key: `lease/${grant.leaseId}`, version, ...grant, ...(body.value.guardOccupied ? { guardOccupied: true } : {}) };
     }
     case 'mapping': {
       const mapping = portFromWire(body.value, field);
@@ -116,11 +116,13 @@ function routeFromWire(value: wire.RouteObject, { version, field }: { version: n
 
 type Grant = Pick<Extract<DesiredObject, { kind: 'lease' }>, 'leaseId' | 'ports' | 'protocol' | 'generation'>;
 
-export function grantToWire({ leaseId, ports, protocol, generation }: Grant): wire.LeaseObject {
+type WireGrant = Omit<wire.LeaseObject, 'guardOccupied'>;
+
+export function grantToWire({ leaseId, ports, protocol, generation }: Grant): WireGrant {
   return { leaseId, ports: rangeToWire(ports), protocol: protocolToWire(protocol), generation };
 }
 
-export function grantFromWire(value: wire.LeaseObject, field: string): Grant {
+export function grantFromWire(value: WireGrant, field: string): Grant {
   return {
     leaseId: objectId(value.leaseId, `${field}.lease_id`),
     ports: rangeFromWire(value.ports, `${field}.ports`),
