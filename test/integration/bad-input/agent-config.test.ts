@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { agentConfigSchema, loadAgentConfig } from '../../../agent/config.js';
+import { ConfigError } from '../../../shared/config.js';
+import { leavesOf } from '../../../shared/config/keys.js';
+
+type Tree = Record<string, unknown>;
+
+const good = () => ({ host: 'host-a', gateway: 'gw', coordinator: '127.0.0.1:7410', addresses: ['10.0.0.1'], timing: {}, paths: {}, log: {} });
+
+/** What a text is not; the bad texts of each key are in the unit test of the agent's config. */
+const NO_TEXT = [null, [], {}, true, 5, 1.5, ['a', 'b']];
+const NO_LIST = [null, {}, true, 5, '', 'host', [null], [[]], [{}], [5], [true]];
+const NO_FLAG = [null, [], {}, 5, 0, 1, 'yes', 'true', ''];
+
+/** By key: values of the wrong kind, as a file may have them. */
+const WRONG: Record<string, readonly unknown[]> = {
+  host: NO_TEXT, gateway: NO_TEXT, coordinator: NO_TEXT,
+  roles: [...NO_LIST, [], ['host', 'host'], ['operator'], ['HOST'], ['host', 'gateway', 'host']],
+  addresses: [...NO_LIST, [], ['10.0.0.1', '10.0.0.1'], ['10.0.0.1/24'], Array.from({ length: 17 }, (_, i) => `10.0.0.${i + 1}`)],
+  targetNetworks: [...NO_LIST, ['10.0.0.1'], ['10.0.0.0/33'], ['127.0.0.0/8'], ['::1/128']],
+  snat: NO_FLAG, insecure: NO_FLAG,
+  'timing.reconcileInterval': NO_TEXT, 'timing.reconnectMin': NO_TEXT, 'timing.reconnectMax': NO_TEXT, 'timing.connect': NO_TEXT,
+  'paths.state': NO_TEXT, 'paths.lock': NO_TEXT, 'paths.bootId': NO_TEXT, 'paths.run': NO_TEXT,
+  'tls.certificate': NO_TEXT, 'tls.key': NO_TEXT, 'tls.ca': NO_TEXT,
+  'log.level': NO_TEXT,
+};
+
+describe('values of the wrong kind in the config of the agent', () => {
+  let folder = '';
+  beforeEach(() => { folder = mkdtempSync(path.join(tmpdir(), 'portlease-bad-config-')); });
+  afterEach(() => { rmSync(folder, { recursive: true }); });
+
+  function problemsOf(config: object): readonly string[] {
+    const configPath = path.join(folder, 'a.yaml');
+    writeFileSync(configPath, JSON.stringify(config));
+    try {
+      loadAgentConfig({ configPath, set: {} }, {});
+    } catch (error) {
+      assert.ok(error instanceof ConfigError, String(error));
+      return error.problems;
+    }
+    return [];
+  }
+
+  it('have a row for each key, and none besides', () => {
+    assert.deepEqual(Object.keys(WRONG).sort(), leavesOf(agentConfigSchema).map(({ path: at }) => at.join('.')).sort());
+  });
+
+  it('are all that is wrong with it', () => {
+    assert.deepEqual(problemsOf(good()), []);
+  });
+
+  for (const [key, values] of Object.entries(WRONG)) {
+    it(`are refused by their key: ${values.length} of ${key}`, () => {
+      for (const value of values) {
+        const tree: Tree = good();
+        if (key.startsWith('tls.')) tree['tls'] = { certificate: '/c.pem', key: '/k.pem', ca: '/ca.pem' };
+        const [first = '', second] = key.split('.');
+        if (second === undefined) tree[first] = value;
+        else tree[first] = { ...tree[first] as Tree, [second]: value };
+        const problems = problemsOf(tree);
+        assert.ok(problems.some((problem) => problem.startsWith(key)), `${JSON.stringify(value)}: ${problems.join(' | ')}`);
+      }
+    });
+  }
+
+  for (const section of ['timing', 'paths', 'tls', 'log']) {
+    it(`are refused for the whole of ${section}`, () => {
+      for (const value of [null, [], 5, 'x', true, { __proto__x: 1 }]) {
+        assert.ok(problemsOf({ ...good(), [section]: value }).some((problem) => problem.startsWith(section)), JSON.stringify(value));
+      }
+    });
+  }
+});
