@@ -38,7 +38,6 @@ export const REASONS = {
   ENVIRONMENT_ELSEWHERE: { code: status.FAILED_PRECONDITION, meaning: 'The environment is on another host.', remedy: 'Move it with MoveEnvironment, or allocate on the host that it is on.' },
   ENVIRONMENT_OF_OTHER_TENANT: { code: status.PERMISSION_DENIED, meaning: 'The environment belongs to another tenant.', remedy: 'Choose another environment name.' },
   PORT_NAME_DIFFERS: { code: status.ALREADY_EXISTS, meaning: 'The environment has a port of this name from another pool, protocol or number.', remedy: 'Use another name, or release the port first.' },
-  MAPPING_RELEASING: { code: status.FAILED_PRECONDITION, meaning: 'A port of this name is still being released.', remedy: 'Retry when the release is confirmed.' },
   PORT_BLOCKED: { code: status.FAILED_PRECONDITION, meaning: 'The host refused to serve the port; the allocation was undone.', remedy: 'See the reason of the host in the metadata.' },
   NOT_LIVE_IN_TIME: { code: status.DEADLINE_EXCEEDED, meaning: 'The ports are recorded, but host or gateway did not confirm them in time.', remedy: 'Retry with the same request id: it goes on waiting.' },
   NOT_VERIFIED_IN_TIME: { code: status.DEADLINE_EXCEEDED, meaning: 'The ports are live, but the target did not answer in time.', remedy: 'Look at the service; retry with the same request id.' },

@@ -117,13 +117,13 @@ function retarget(state: State, mapping: Mapping, command: MoveCommand): void {
   state.event('PortChanged', about(mapping));
 }
 
-/** Applies the new target and what is to be verified; returns whether anything differs. */
+/** Applies the new target and what is to be verified; returns whether the host has to be told. */
 function change(mapping: Mapping, command: MoveCommand): boolean {
   const { record } = mapping;
   const wanted = command.targets.find((target) => target.name === record.name);
   const target = wanted?.target ?? record.target;
   const internalPort = wanted === undefined || wanted.internalPort === 0 ? record.internalPort : wanted.internalPort + record.index;
-  const changed = target.address !== record.target.address || internalPort !== record.internalPort || (command.verify && !mapping.verify);
+  const changed = target.address !== record.target.address || internalPort !== record.internalPort || command.verify;
   mapping.verify = command.verify;
   mapping.verified = false;
   record.target = target;
