@@ -90,7 +90,7 @@ describe('the rules of the database', () => {
     const shell = await Connection.open(place.database, 'readWrite');
     await assert.rejects(shell.exec(`UPDATE lease SET first = 30015 WHERE lease_id = 'l2'`), /leases overlap/);
     await assert.rejects(shell.exec(`UPDATE lease SET last = 31000 WHERE lease_id = 'l1'`), /leases overlap/);
-    await assert.rejects(shell.exec(`INSERT INTO lease SELECT 'l3', gateway, space, pool, host, 30004, 30005, protocol, state, epoch, generation, 0, 0 FROM lease`), /leases overlap/);
+    await assert.rejects(shell.exec(`INSERT INTO lease SELECT 'l3', gateway, space, pool, host, 30004, 30005, protocol, state, epoch, generation, 0, 0, 1, '[]' FROM lease`), /leases overlap/);
     await assert.rejects(shell.exec(`UPDATE event SET kind = 'PortReleased'`), /events are never changed/);
     await assert.rejects(shell.exec(`UPDATE audit SET actor = 'nobody'`), /audit records are never changed/);
     await shell.exec(`UPDATE lease SET last = 30007 WHERE lease_id = 'l1'; DELETE FROM event; DELETE FROM audit`);
