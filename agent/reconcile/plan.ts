@@ -40,14 +40,28 @@ const ROLE_OF: Record<DesiredObject['kind'], Role> = { lease: 'host', mapping: '
 
 export function makePlan({ objects, facts, make, listeners, guarded }: PlanInput): Plan {
   const { fitting, problems } = byRole(objects, facts);
-  const made = makeAll(fitting, make, problems);
-  const forwards = made.flatMap(one => one.forwards);
-  const serving = new Serving(made.flatMap(one => one.served));
+  const { forwards, served } = joined(makeAll(fitting, make, problems));
+  const serving = new Serving(served);
   const { leased, reserved, occupied } = guardOf({ objects: fitting, serving, listeners, addresses: facts.addresses, guarded });
   const failed = new Set(problems.map(({ key }) => key));
-  const ends = fitting.filter(({ key }) => !failed.has(key)).flatMap(object => endOf(object) ?? []);
-  const verify = fitting.flatMap(object => object.kind === 'mapping' && object.verify && !failed.has(object.key) ? [verifyTarget(object, serving)] : []);
+  const ends: End[] = [];
+  const verify: VerifyTarget[] = [];
+  for (const object of fitting) {
+    if (failed.has(object.key)) continue;
+    const end = endOf(object);
+    if (end !== undefined) ends.push(end);
+    if (object.kind === 'mapping' && object.verify) verify.push(verifyTarget(object, serving));
+  }
   return { rules: { addresses: facts.addresses, leased, forwards, snat: facts.snat }, reserved, serving, ends, problems, occupied, verify };
+}
+
+function joined(made: readonly Made[]): Made {
+  const all: Made = { forwards: [], served: [] };
+  for (const { forwards, served } of made) {
+    all.forwards.push(...forwards);
+    all.served.push(...served);
+  }
+  return all;
 }
 
 function byRole(objects: PlanInput['objects'], { roles }: HostFacts): { fitting: DesiredObject[]; problems: ObjectProblem[] } {
