@@ -6,7 +6,7 @@ import { isInForce } from './states.js';
 import { digestOf, snapshot } from './outbox.js';
 import { fenceReleasing } from './release.js';
 import type { Host, Lease, Mapping, State } from './state.js';
-import type { Command, Confirmation, HeartbeatCommand, HelloCommand, HostRecord, Refusal, ReportCommand, Reply } from './types.js';
+import type { Command, Confirmation, HeartbeatCommand, HelloCommand, HostRecord, Refusal, ReportCommand, Reply, StateVersion } from './types.js';
 
 export function makeHost(record: HostRecord, nowMs: number): Host {
   return {
@@ -113,8 +113,12 @@ function refuseHistory(state: State, command: HelloCommand, known: Host | undefi
   const { session, confirmedSession } = known?.record ?? { session: 0, confirmedSession: 0 };
   const refuse = (reason: Refusal['reason'], message: string): Refusal => ({ kind: 'refused', reason, message, metadata: { host, gateway: state.gateway.gateway } });
   if (lastSession < confirmedSession) return refuse('SECOND_MACHINE', `this machine knows session ${lastSession} of host ${host}, the newest is ${confirmedSession}`);
-  const beyond = lastSession > session || (accepted !== undefined && (accepted.epoch > state.gateway.epoch || accepted.revision > state.gateway.sequence));
-  return beyond ? refuse('DATABASE_IS_OLDER', `host ${host} knows session ${lastSession}, epoch ${accepted?.epoch}, revision ${accepted?.revision}: more than this database`) : undefined;
+  return lastSession > session || (accepted !== undefined && isAhead(state, accepted)) ? refuse('DATABASE_IS_OLDER', `host ${host} knows session ${lastSession}, epoch ${accepted?.epoch}, revision ${accepted?.revision}: more than this database`) : undefined;
+}
+
+/** Not made on this database. A sequence of an earlier epoch is compared with where that one ended: decisions of this run catch up with what was lost. */
+function isAhead({ gateway, earlierSequence }: State, { epoch, revision }: StateVersion): boolean {
+  return epoch > gateway.epoch || revision > (epoch === gateway.epoch ? gateway.sequence : earlierSequence);
 }
 
 function refuseRoles(state: State, name: string, roles: HostRecord['roles'], field: string): Refusal | undefined {

@@ -7,12 +7,20 @@ import { State, type Environment, type Mapping } from './state.js';
 import { remember } from './tick.js';
 import type { MappingRecord, StoredGateway, Timing } from './types.js';
 
-export type BookOptions = { timing: Timing; epoch: number; nowMs: number; random: () => number };
+export type BookOptions = {
+  timing: Timing;
+  epoch: number;
+  /** Newest sequence of the epochs before; that of what is stored when it is not given. */
+  earlierSequence?: number;
+  nowMs: number;
+  random: () => number;
+};
 
 export function restore(stored: StoredGateway, options: BookOptions): State {
-  const state = new State({ gateway: { ...stored.gateway, epoch: options.epoch }, timing: options.timing, nowMs: options.nowMs, random: options.random });
+  const { timing, epoch, nowMs, random, earlierSequence = stored.gateway.sequence } = options;
+  const state = new State({ gateway: { ...stored.gateway, epoch }, earlierSequence, timing, nowMs, random });
   for (const spec of stored.pools) state.pools.set(spec.pool, makePool({ ...spec }));
-  for (const record of stored.hosts) state.hosts.set(record.host, makeHost({ ...record }, options.nowMs));
+  for (const record of stored.hosts) state.hosts.set(record.host, makeHost({ ...record }, nowMs));
   for (const host of state.hosts.values()) if (state.shared && host.record.roles.includes('gateway')) state.gatewayAgent = host;
   for (const record of stored.environments) state.environments.set(record.environment, { record: { ...record }, mappings: [] });
   const mappings = restoreMappings(state, stored.mappings);

@@ -123,10 +123,12 @@ type Dirty = {
   events: EventRecord[]; audits: AuditRecord[];
 };
 
-export type StateOptions = { gateway: GatewayRecord; timing: Timing; nowMs: number; random: () => number };
+export type StateOptions = { gateway: GatewayRecord; earlierSequence: number; timing: Timing; nowMs: number; random: () => number };
 
 export class State {
   readonly gateway: GatewayRecord;
+  /** Newest sequence of the epochs before this one. */
+  readonly earlierSequence: number;
   readonly timing: Timing;
   readonly random: () => number;
   readonly pools = new Map<string, Pool>();
@@ -160,6 +162,7 @@ export class State {
 
   constructor(options: StateOptions) {
     this.gateway = { ...options.gateway };
+    this.earlierSequence = options.earlierSequence;
     this.timing = options.timing;
     this.random = options.random;
     this.startedAtMs = options.nowMs;

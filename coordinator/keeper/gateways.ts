@@ -175,9 +175,10 @@ export class Gateways {
 
   async #start(gateway: string): Promise<Keeper> {
     const { journal, timing, clock, random, onHealth } = this.#options;
+    const found = await loadStored(journal, gateway);
     const restore = (stored: StoredGateway): Book =>
-      Book.restore(stored, { timing, epoch: stored.gateway.epoch, nowMs: clock.nowMs(), random });
-    const book = restore(await commitBarrier(journal, await loadStored(journal, gateway), { newEpoch: true }));
+      Book.restore(stored, { timing, epoch: stored.gateway.epoch, earlierSequence: found.gateway.sequence, nowMs: clock.nowMs(), random });
+    const book = restore(await commitBarrier(journal, found, { newEpoch: true }));
     const keeper = new Keeper(book, { ...this.#options, restore, onHealth: () => { onHealth(this.serving); } });
     this.#keepers.set(gateway, keeper);
     return keeper;
