@@ -43,7 +43,8 @@ function restoreMappings(state: State, records: readonly MappingRecord[]): Map<s
     const record = { ...stored };
     const { lastUsed } = state.space(record.space);
     if (record.releasedSequence > (lastUsed.get(record.port) ?? 0)) lastUsed.set(record.port, record.releasedSequence);
-    const environment = state.environments.get(record.environment) ?? departed(record);
+    const known = state.environments.get(record.environment);
+    const environment = known?.record.tenant === record.tenant ? known : departed(record);
     const owns = record.state !== 'released';
     const mapping = owns ? index(state, record, environment) : { record, environment, hostRevision: 0, applied: false, verify: false, verified: false };
     if (record.state === 'quarantined') environment.mappings.splice(environment.mappings.indexOf(mapping), 1);
@@ -52,7 +53,7 @@ function restoreMappings(state: State, records: readonly MappingRecord[]): Map<s
   return all;
 }
 
-/** The environment of a mapping whose environment is gone. */
+/** The environment of a mapping whose environment is gone; another tenant may have its name by now. */
 function departed(record: MappingRecord): Environment {
   const { environment, tenant, host, createdAtMs } = record;
   return { record: { environment, tenant, host, labels: {}, createdAtMs, revision: 0 }, mappings: [] };

@@ -3,9 +3,11 @@ import { MAX_PORT, rangeSize } from '../../shared/ports.js';
 import type { Host, Lease, Mapping, Pool, State } from './state.js';
 import type { EnvironmentView, HostView, LeaseView, MappingRecord, PoolFigures } from './types.js';
 
-/** The environment as it stands; one that is gone as its last mappings tell. */
+/** The environment as it stands; one that is gone, or whose name another tenant has now, as its last mappings tell. */
 export function viewOf(state: State, name: string, mappings: readonly Mapping[]): EnvironmentView {
-  const environment = state.environments.get(name) ?? mappings[0]?.environment;
+  const known = state.environments.get(name);
+  const last = mappings[0];
+  const environment = last === undefined || known?.record.tenant === last.record.tenant ? known : last.environment;
   if (environment === undefined) throw new Error(`environment ${name} is not in the book`);
   return { environment: { ...environment.record }, mappings: environment.mappings.map((mapping): MappingRecord => ({ ...mapping.record })) };
 }

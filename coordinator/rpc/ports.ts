@@ -106,7 +106,9 @@ async function untilLive(keeper: Keeper, { call, reply, wait, requestId, actor }
   if (!isReached) throw new Refused(notReached(outcome, wait));
   return keeper.read((book) => {
     const mappings = reply.mappings.map((mapping) => book.mapping(mapping.mappingId) ?? { ...mapping, state: 'released' as const });
-    const view = book.environment(reply.view.environment.environment) ?? { ...reply.view, mappings: [] };
+    const { environment, tenant } = reply.view.environment;
+    const now = book.environment(environment);
+    const view = now?.environment.tenant === tenant ? now : { ...reply.view, mappings: [] };
     return allocated(requestId, { ...reply, view, mappings }, namingOf(book));
   });
 }
