@@ -1,5 +1,6 @@
 /** Hosts and their sessions: hello, heartbeat, report, and what an operator says of them. */
 import { StateDigest } from '../../shared/digest.js';
+import { takeAddresses } from './addresses.js';
 import { activate, finishWithdrawal, guarded, refence, renewLeases, routed } from './leases.js';
 import { freePort, rest, setState, settle } from './mappings.js';
 import { isInForce } from './states.js';
@@ -41,6 +42,8 @@ export function hello(state: State, command: HelloCommand): Reply {
   const refusal = refuseHello(state, command, known);
   if (refusal !== undefined) {
     state.event('HostRefused', { host: command.host, detail: `{"reason":"${refusal.reason}"}` });
+    // It serves what this database does not know: nothing of it is given to others while it says so (S9).
+    if (refusal.reason === 'DATABASE_IS_OLDER' && known?.desired === undefined && known !== undefined) known.heardAtMs = state.nowMs;
     return refusal;
   }
   const host = known ?? addHost(state, newHostRecord(command.host, command.roles, '', ''));
@@ -55,6 +58,7 @@ export function hello(state: State, command: HelloCommand): Reply {
   state.dirtyHost(host);
   welcomeBack(state, host, rebooted);
   if (moved && state.shared) refence(state, host);
+  if (moved) takeAddresses(state, host);
   for (const lease of host.unguarded) lease.hostRevision = state.sequence;
   // From here on there is somebody to tell: the snapshot has what is put meanwhile.
   host.desired ??= new Map();
@@ -266,6 +270,8 @@ function mappingOf(state: State, host: Host, key: string): Mapping | undefined {
 function verify(state: State, host: Host, mappingId: string): void {
   const mapping = state.mappings.get(mappingId);
   if (mapping === undefined || mapping.record.host !== host.record.host || mapping.verified) return;
+  // Before that the host had not heard of the target that is to be verified.
+  if (mapping.hostRevision > host.appliedRevision) return;
   mapping.verified = true;
   state.touched.push(mappingId);
 }

@@ -1,7 +1,7 @@
 /** Ways to make two tenants meet on one port, or to lose what was answered, that were found by looking for them. */
 import assert from 'node:assert/strict';
-import { agentOf, checkWorldsAfterEach, comeBack, shared } from './checked.js';
-import { portsOf, reasonOf, want, type World } from './world.js';
+import { agentOf, checkWorldsAfterEach, comeBack, lose, release, shared } from './checked.js';
+import { FakeAgent, portsOf, reasonOf, want, type World } from './world.js';
 
 /** The database as it is, to be put back later. */
 function backUp(world: World): () => void {
@@ -14,6 +14,15 @@ function backUp(world: World): () => void {
     tables.apply({ ...rows, gateway, removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], events: [], audits: [] });
     world.restart();
   };
+}
+
+function mappingIdOf(world: World, environment: string): string {
+  return world.book.environment(environment)?.mappings[0]?.mappingId ?? '';
+}
+
+/** Addresses that the gateway leads the clients of a host's ports to. */
+function addressesOf(world: World, host: string): string[] {
+  return [...agentOf(world, 'gw-1').objects.values()].flatMap((object) => (object.kind === 'route' && object.host === host ? object.addresses : []));
 }
 
 describe('an old copy of the database', () => {
@@ -31,5 +40,92 @@ describe('an old copy of the database', () => {
     assert.ok(world.book.sequence > (agentOf(world, 'b').accepted?.revision ?? 0));
     assert.equal(reasonOf(world.hello(agentOf(world, 'b'))), 'DATABASE_IS_OLDER');
     world.agents.delete('b');
+  });
+
+  it('gives to nobody what a host has that proved it, as long as that host says so (S9)', () => {
+    const world = shared();
+    portsOf(world.allocate('e-1', 'b', [want()]));
+    world.settle();
+    const putBack = backUp(world);
+    portsOf(world.allocate('e-2', 'b', [want()]));
+    world.settle();
+    putBack();
+    for (const host of ['gw-1', 'a']) comeBack(world, host);
+    for (let n = 0; n < 20; n += 1) {
+      world.pass(1_000);
+      assert.equal(reasonOf(world.hello(agentOf(world, 'b'))), 'DATABASE_IS_OLDER');
+    }
+    assert.notEqual(world.book.host('b')?.state, 'lost');
+    agentOf(world, 'b').online = false;
+    world.pass(4_000);
+    assert.equal(world.book.host('b')?.state, 'lost', 'it said nothing any more');
+  });
+});
+
+describe('an address that passed from a host to another machine', () => {
+  checkWorldsAfterEach();
+
+  it('is led to no more for the ports of the host that had it, until that says where it is (S1)', () => {
+    const world = shared();
+    const [port] = portsOf(world.allocate('e', 'a', [want()]));
+    world.settle();
+    assert.ok(addressesOf(world, 'a').length > 0);
+    lose(world, 'a');
+    world.addAgent(new FakeAgent('c', ['host'], '10.77.0.11'));
+    world.settle();
+    assert.deepEqual(addressesOf(world, 'a'), []);
+    world.restart();
+    comeBack(world, 'gw-1');
+    assert.deepEqual(addressesOf(world, 'a'), [], 'also after a start');
+    const a = new FakeAgent('a', ['host'], '10.77.0.99');
+    Object.assign(a, { session: agentOf(world, 'a').session, accepted: agentOf(world, 'a').accepted });
+    world.addAgent(a);
+    world.settle();
+    for (const host of ['b', 'c']) comeBack(world, host);
+    assert.deepEqual(addressesOf(world, 'a'), addressesOf(world, 'a').map(() => '10.77.0.99'));
+    assert.equal(world.book.environment('e')?.mappings[0]?.state, 'live');
+    assert.equal(world.book.environment('e')?.mappings[0]?.port, port);
+  });
+});
+
+describe('a late word', () => {
+  checkWorldsAfterEach();
+
+  it('that a target answered does not verify the target that came after it', () => {
+    const world = shared();
+    portsOf(world.allocate('e', 'a', [want()], { verify: true }));
+    world.settle();
+    const applied = structuredClone(agentOf(world, 'a').accepted) as { epoch: number; session: number; revision: number };
+    const id = mappingIdOf(world, 'e');
+    world.decide({ kind: 'move', actor: 'o', environment: 'e', host: 'a', targets: [{ name: 'ssh', target: { kind: 'address', address: '10.0.0.9' }, internalPort: 0 }], verify: true });
+    const report = { kind: 'report' as const, host: 'a', session: agentOf(world, 'a').session, problems: [], confirmations: [], verified: [id], driftRepairs: 0, occupied: [] };
+    world.decide({ ...report, applied });
+    assert.equal(world.book.isVerified(id), false);
+    agentOf(world, 'a').apply();
+    world.decide({ ...report, applied: agentOf(world, 'a').accepted as typeof applied });
+    assert.equal(world.book.isVerified(id), true);
+  });
+});
+
+describe('a retry', () => {
+  checkWorldsAfterEach();
+
+  it('of one tenant shows nothing of the environment that another tenant has under its name now (S6)', () => {
+    const world = shared();
+    const command = world.allocateCommand('e', 'a', [want()]);
+    portsOf(world.decide(command));
+    world.settle();
+    release(world, 'e');
+    world.settle();
+    world.pass(2_000);
+    portsOf(world.allocate('e', 'a', [want({ target: { kind: 'address', address: '10.0.0.66' } })], { tenant: 't2' }));
+    world.settle();
+    for (const when of ['at once', 'after a start']) {
+      const reply = world.decide(command);
+      assert.ok(reply.kind === 'allocated' && reply.replayed);
+      assert.deepEqual([reply.view.environment.tenant, reply.view.mappings.length], ['t1', 0], when);
+      world.restart();
+      for (const host of ['gw-1', 'a', 'b']) comeBack(world, host);
+    }
   });
 });
