@@ -2,10 +2,10 @@
 import { StateDigest } from '../../shared/digest.js';
 import { takeAddresses } from './addresses.js';
 import { activate, finishWithdrawal, guarded, refence, renewLeases, routed } from './leases.js';
+import { awaitRoutes, refuseRoles, takeRole } from './gateway-role.js';
 import { freePort, rest, setState, settle } from './mappings.js';
 import { isInForce } from './states.js';
 import { digestOf, snapshot } from './outbox.js';
-import { fenceReleasing } from './release.js';
 import type { Host, Lease, Mapping, State } from './state.js';
 import type { Command, Confirmation, HeartbeatCommand, HelloCommand, HostRecord, Refusal, ReportCommand, Reply, StateVersion } from './types.js';
 
@@ -53,8 +53,7 @@ export function hello(state: State, command: HelloCommand): Reply {
     roles: command.roles, addresses: command.addresses, bootId: command.bootId, agentVersion: command.agentVersion,
     session: host.record.session + 1, replaceable: false, lostAtMs: 0,
   });
-  if (command.roles.includes('gateway')) state.gatewayAgent = host;
-  else if (state.gatewayAgent === host) state.gatewayAgent = undefined;
+  const isNewGateway = takeRole(state, host);
   state.dirtyHost(host);
   welcomeBack(state, host, rebooted);
   if (moved && state.shared) refence(state, host);
@@ -62,7 +61,7 @@ export function hello(state: State, command: HelloCommand): Reply {
   for (const lease of host.unguarded) lease.hostRevision = state.sequence;
   // From here on there is somebody to tell: the snapshot has what is put meanwhile.
   host.desired ??= new Map();
-  if (state.gatewayAgent === host) awaitRoutes(state, rebooted);
+  if (state.gatewayAgent === host) awaitRoutes(state, rebooted || isNewGateway);
   state.progress = true;
   return { kind: 'welcome', session: host.record.session, epoch: state.gateway.epoch, state: snapshot(state, host) };
 }
@@ -125,15 +124,6 @@ function isAhead({ gateway, earlierSequence }: State, { epoch, revision }: State
   return epoch > gateway.epoch || revision > (epoch === gateway.epoch ? gateway.sequence : earlierSequence);
 }
 
-function refuseRoles(state: State, name: string, roles: HostRecord['roles'], field: string): Refusal | undefined {
-  if (!roles.includes('gateway')) return undefined;
-  const metadata = { host: name, gateway: state.gateway.gateway };
-  if (!state.shared) return { kind: 'refused', reason: 'INVALID_FIELD', message: `gateway ${state.gateway.gateway} has scope host: its hosts are reached directly, none has the role gateway`, field, metadata };
-  const other = state.gatewayAgent;
-  if (other === undefined || other.record.host === name) return undefined;
-  return { kind: 'refused', reason: 'GATEWAY_HAS_AGENT', message: `host ${other.record.host} has the gateway role`, field, metadata: { ...metadata, other: other.record.host } };
-}
-
 function addHost(state: State, record: HostRecord): Host {
   const host = makeHost(record, state.nowMs);
   state.hosts.set(record.host, host);
@@ -160,17 +150,6 @@ function welcomeBack(state: State, host: Host, rebooted: boolean): void {
     host.awaiting.add(mapping);
     if (rebooted && mapping.record.state === 'live') setState(state, mapping, 'pending', 'NOT_CONFIRMED_BY_HOST');
   }
-}
-
-/** The gateway confirms every route again; one that rebooted has none until then, so that nothing new counts as live before. */
-function awaitRoutes(state: State, rebooted: boolean): void {
-  for (const lease of state.leases.values()) {
-    if (lease.record.state === 'withdrawing' || !lease.record.guarded) continue;
-    if (rebooted) lease.routed = false;
-    lease.routeRevision = state.sequence;
-    state.unrouted.add(lease);
-  }
-  for (const host of state.hosts.values()) if (host.state === 'suspect' || host.state === 'lost') fenceReleasing(state, host);
 }
 
 function heard(state: State, host: Host): void {

@@ -147,6 +147,8 @@ export class State {
   readonly startedAtMs: number;
   /** The host with the gateway role, if one is known (scope shared). */
   gatewayAgent: Host | undefined;
+  /** The host that had the gateway role before, in this run. */
+  formerGateway: Host | undefined;
   lastTickMs: number;
   /** Time of the decision under way. */
   nowMs: number;

@@ -129,3 +129,39 @@ describe('a retry', () => {
     }
   });
 });
+
+describe('a gateway role that passes to another host', () => {
+  checkWorldsAfterEach();
+
+  it('waits until the host that had it has applied that it routes nothing any more (S1)', () => {
+    const world = shared();
+    portsOf(world.allocate('e', 'a', [want()]));
+    world.settle();
+    const former = agentOf(world, 'gw-1');
+    former.roles.splice(0, 1, 'host');
+    world.hello(former);
+    const next = new FakeAgent('gw-2', ['gateway'], '10.77.0.2');
+    assert.equal(reasonOf(world.hello(next)), 'GATEWAY_HAS_AGENT', 'its kernel still routes');
+    former.online = false;
+    world.pass(4_000);
+    assert.equal(reasonOf(world.hello(next)), 'GATEWAY_HAS_AGENT', 'also when it falls silent');
+    comeBack(world, 'gw-1');
+    assert.equal(world.addAgent(next).kind, 'welcome');
+    world.settle();
+  });
+
+  it('makes nothing live before the new one has the routes, also where that machine was known', () => {
+    const world = shared();
+    portsOf(world.allocate('e', 'a', [want()]));
+    world.settle();
+    agentOf(world, 'gw-1').roles.splice(0, 1, 'host');
+    comeBack(world, 'gw-1');
+    agentOf(world, 'b').roles.push('gateway');
+    world.hello(agentOf(world, 'b'));
+    portsOf(world.allocate('e-2', 'a', [want()]));
+    world.report(agentOf(world, 'a'));
+    assert.equal(world.book.environment('e-2')?.mappings[0]?.state, 'pending');
+    world.settle();
+    assert.equal(world.book.environment('e-2')?.mappings[0]?.state, 'live');
+  });
+});

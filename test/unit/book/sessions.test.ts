@@ -117,6 +117,7 @@ describe('a hello', () => {
     assert.ok(reply.kind === 'welcome');
     assert.deepEqual(reply.state.upserts, []);
     assert.equal(world.book.gatewayAgent(), undefined);
+    report(world, 'gw-1', { session: reply.session, applied: reply.state.version });
     world.agents.delete('gw-1');
     world.addAgent(new FakeAgent('gw-2', ['gateway'], '10.77.0.2'));
     world.settle();
