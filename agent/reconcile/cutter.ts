@@ -9,8 +9,9 @@ import type { ConnectionsDriver, Cut, Standing } from '../drivers/connections/co
 import type { End } from './ends.js';
 import type { After } from './timers.js';
 
-/** Cuts that belong together; `end` is confirmed when all of them have ended. */
-export type CutJob = { cuts: readonly Cut[]; end: End | undefined };
+/** Cuts that belong together; `end` is confirmed when all of them have ended. `isLoss`: until then what led here before counts as
+ *  served still. */
+export type CutJob = { cuts: readonly Cut[]; end: End | undefined; isLoss?: boolean };
 
 type CutterOptions = {
   connections: Pick<ConnectionsDriver, 'cut'>;
@@ -18,7 +19,7 @@ type CutterOptions = {
   log: Log;
   after: After;
   random: () => number;
-  /** Ends that were carried out, in one batch. */
+  /** Ends that were carried out in one batch; also told when the last loss was. */
   onEnded(ends: readonly End[]): void;
   /** What `problems` gives has changed. */
   onProblems(): void;
@@ -48,6 +49,11 @@ export class Cutter {
   /** Keys of ends that are not carried out yet, with their generations. */
   pending(): ReadonlyMap<string, number> {
     return new Map([...this.batch, ...this.queue].flatMap(({ end }) => (end === undefined ? [] : [[end.confirmation.key, end.confirmation.generation]])));
+  }
+
+  /** A loss is not carried out yet. */
+  hasLosses(): boolean {
+    return [...this.batch, ...this.queue].some(({ isLoss }) => isLoss === true);
   }
 
   /** One for each end that was tried in vain. */
@@ -83,10 +89,11 @@ export class Cutter {
     this.batch = this.queue;
     this.queue = [];
     const left = await this.tryAll(this.batch);
+    const hadLosses = this.hasLosses();
     const ended = this.batch.filter(job => !left.has(job)).flatMap(({ end }) => end ?? []);
     this.queue = [...left, ...this.queue];
     this.batch = [];
-    if (ended.length > 0) this.options.onEnded(ended);
+    if (ended.length > 0 || (hadLosses && !this.hasLosses())) this.options.onEnded(ended);
   }
 
   /** Returns the jobs that must be tried again. */

@@ -3,6 +3,7 @@ import type { Cut } from '../drivers/connections/connections.js';
 import type { CutJob } from './cutter.js';
 import type { End } from './ends.js';
 import type { Plan } from './plan.js';
+import { PortSet } from './portset.js';
 import type { RoundResult } from './rounds.js';
 import { changes, lostPlaces, type Serving } from './serving.js';
 
@@ -16,7 +17,19 @@ export function cutJobs({ plan, before, dropMs, isFirst, isKnown }: Round): CutJ
   const cuts = changes(before, plan.serving, dropMs);
   const swept = isFirst ? sweepOf(plan, dropMs) : [];
   const ends = plan.ends.filter(end => !isKnown(end)).map(end => ({ end, cuts: end.cuts.map(cut => withLostPlaces(cut, before, plan.serving)) }));
-  return [...[...cuts, ...swept].map(cut => ({ cuts: [cut], end: undefined })), ...ends];
+  const isLoss = lossesOf(plan);
+  return [...[...cuts, ...swept].map(cut => ({ cuts: [cut], end: undefined, isLoss: isLoss(cut) })), ...ends];
+}
+
+/** True for a cut of ports that led elsewhere before, unless their end is confirmed by itself. */
+function lossesOf({ ends }: Plan): (cut: Cut) => boolean {
+  const confirmed = new PortSet();
+  for (const { cuts } of ends) for (const { transport, ports } of cuts) confirmed.add(transport, ports);
+  return ({ transport, ports: { first, last }, from }) => {
+    if (from.length === 0) return false;
+    for (let port = first; port <= last; port++) if (!confirmed.has(transport, port)) return true;
+    return false;
+  };
 }
 
 /** Every guarded port: whatever does not lead where the plan says ends. */

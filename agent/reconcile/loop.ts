@@ -3,6 +3,7 @@
  * - one round at a time; changes that come during a round share the next one;
  * - a change starts a round at once; every interval, and first of all, a full round compares with what the kernel holds;
  * - the outcome goes out right after the rules of a round; connections end afterwards, and are confirmed by another outcome;
+ * - a state in which a port is gone without a release counts as applied only once the connections of that port have ended (S12);
  * - a round that fails leaves `applied` where it was, is logged once and tried again; the next one looks at everything.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -50,6 +51,10 @@ export class ReconcileLoop {
   private readonly verifier: Verifier;
   private desired: Desired | undefined;
   private applied: { version: StateVersion; plan: Plan } | undefined;
+  /** Newest state of which nothing that is gone is still connected. */
+  private settled: StateVersion | undefined;
+  /** Losses of the last round that the cutter has not been given yet. */
+  private hasNewLosses = false;
   private wants: 'nothing' | 'change' | 'full' = 'nothing';
   private running: Promise<void> | undefined;
   private cancelTimer: (() => void) | undefined;
@@ -146,12 +151,16 @@ export class ReconcileLoop {
       this.forget(plan);
       this.succeeded();
       this.verifier.set(plan.verify);
+      const pending = this.cutter.pending();
+      const isKnown = ({ confirmation: { key, generation } }: End): boolean => this.confirmed.get(key) === generation || pending.get(key) === generation;
+      const jobs = cutJobs({ ...round, dropMs: this.options.dropMs, isKnown });
+      this.hasNewLosses = jobs.some(({ isLoss }) => isLoss === true);
+      this.settle();
       this.report();
       // The report leaves before a child is started: that stops this process for milliseconds.
       await nextTurn();
-      const pending = this.cutter.pending();
-      const isKnown = ({ confirmation: { key, generation } }: End): boolean => this.confirmed.get(key) === generation || pending.get(key) === generation;
-      this.cutter.add(cutJobs({ ...round, dropMs: this.options.dropMs, isKnown }));
+      this.cutter.add(jobs);
+      this.hasNewLosses = false;
     } catch (error) {
       this.failed(error);
     }
@@ -164,7 +173,12 @@ export class ReconcileLoop {
 
   private confirm(ends: readonly End[]): void {
     for (const { confirmation: { key, generation } } of ends) this.confirmed.set(key, generation);
+    this.settle();
     this.report();
+  }
+
+  private settle(): void {
+    if (!this.hasNewLosses && !this.cutter.hasLosses()) this.settled = this.applied?.version;
   }
 
   private succeeded(): void {
@@ -182,12 +196,12 @@ export class ReconcileLoop {
 
   /** Says what is known, unless that was said already. */
   private report(): void {
-    if (this.applied === undefined || this.isClosed) return;
-    const { version, plan } = this.applied;
+    if (this.applied === undefined || this.settled === undefined || this.isClosed) return;
+    const { plan } = this.applied;
     const confirmations = plan.ends.map(({ confirmation }) => confirmation)
       .filter(({ key, generation }) => this.confirmed.get(key) === generation);
     const outcome: RoundOutcome = {
-      applied: version, problems: [...plan.problems, ...this.cutter.problems()], confirmations,
+      applied: this.settled, problems: [...plan.problems, ...this.cutter.problems()], confirmations,
       verified: this.verifier.verified(), driftRepairs: this.driftRepairs, occupied: plan.occupied,
     };
     const text = JSON.stringify(outcome);
