@@ -49,6 +49,8 @@ export function hello(state: State, command: HelloCommand): Reply {
   const host = known ?? addHost(state, newHostRecord(command.host, command.roles, '', ''));
   const rebooted = host.record.bootId !== command.bootId;
   const moved = host.record.addresses.join() !== command.addresses.join();
+  // Another machine guards nothing yet, also where it has the address of the one before.
+  const isUnguarded = moved || host.record.replaceable;
   Object.assign(host.record, {
     roles: command.roles, addresses: command.addresses, bootId: command.bootId, agentVersion: command.agentVersion,
     session: host.record.session + 1, replaceable: false, lostAtMs: 0,
@@ -56,7 +58,7 @@ export function hello(state: State, command: HelloCommand): Reply {
   const isNewGateway = takeRole(state, host);
   state.dirtyHost(host);
   welcomeBack(state, host, rebooted);
-  if (moved && state.shared) refence(state, host);
+  if (isUnguarded && state.shared) refence(state, host);
   if (moved) takeAddresses(state, host);
   for (const lease of host.unguarded) lease.hostRevision = state.sequence;
   // From here on there is somebody to tell: the snapshot has what is put meanwhile.

@@ -165,3 +165,20 @@ describe('a gateway role that passes to another host', () => {
     assert.equal(world.book.environment('e-2')?.mappings[0]?.state, 'live');
   });
 });
+
+describe('a machine that takes the place of another', () => {
+  checkWorldsAfterEach();
+
+  it('at the same address is led to only once it guards the ports, too (S1, S7)', () => {
+    const world = shared();
+    portsOf(world.allocate('e', 'a', [want()]));
+    world.settle();
+    world.decide({ kind: 'replaceHost', actor: 'o', host: 'a', reason: 'new disk' });
+    const next = new FakeAgent('a', ['host'], '10.77.0.11', 'boot-2');
+    world.addAgent(next);
+    assert.deepEqual(addressesOf(world, 'a'), [], 'nothing on it keeps clients from its own processes yet');
+    world.settle();
+    assert.ok(addressesOf(world, 'a').length > 0);
+    assert.equal(world.book.environment('e')?.mappings[0]?.state, 'live');
+  });
+});
