@@ -1,5 +1,5 @@
 /** Addresses that pass from one machine to another. */
-import { route } from './leases.js';
+import { route, transfer } from './leases.js';
 import { setState } from './mappings.js';
 import type { Host, State } from './state.js';
 
@@ -21,8 +21,10 @@ export function takeAddresses(state: State, host: Host): void {
 
 function unroute(state: State, host: Host): void {
   for (const mapping of host.mappings) if (mapping.record.state === 'live') setState(state, mapping, 'pending', 'NOT_CONFIRMED_BY_GATEWAY');
-  for (const lease of host.leases) {
+  for (const lease of [...host.leases]) {
     lease.routed = false;
-    route(state, lease);
+    // A fence towards nowhere would never be confirmed: it begins anew when the host guards the ports again.
+    if (lease.record.state === 'fencing' && lease.holder !== undefined) transfer(state, lease, lease.record, lease.holder);
+    else route(state, lease);
   }
 }

@@ -88,6 +88,26 @@ describe('an address that passed from a host to another machine', () => {
   });
 });
 
+describe('a fence towards an address that passed to another machine', () => {
+  checkWorldsAfterEach();
+
+  it('is not waited for: the environment can move on', () => {
+    const world = shared();
+    portsOf(world.allocate('e', 'b', [want()]));
+    world.settle();
+    const move = (host: string) => world.decide({ kind: 'move', actor: 'o', environment: 'e', host, targets: [], verify: false }).kind;
+    assert.equal(move('a'), 'moved');
+    world.report(agentOf(world, 'a'));
+    agentOf(world, 'gw-1').online = false;
+    lose(world, 'a');
+    world.addAgent(new FakeAgent('c', ['host'], '10.77.0.11'));
+    comeBack(world, 'b');
+    assert.equal(move('b'), 'moved');
+    comeBack(world, 'gw-1');
+    assert.equal(world.book.environment('e')?.mappings[0]?.state, 'live');
+  });
+});
+
 describe('a late word', () => {
   checkWorldsAfterEach();
 
