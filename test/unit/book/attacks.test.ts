@@ -202,3 +202,32 @@ describe('a machine that takes the place of another', () => {
     assert.equal(world.book.environment('e')?.mappings[0]?.state, 'live');
   });
 });
+
+describe('a report about what another host has', () => {
+  checkWorldsAfterEach();
+
+  it('changes nothing: neither its releases, nor its mappings, nor its ports, nor what the gateway is to confirm (S10)', () => {
+    const world = shared();
+    const [served] = portsOf(world.allocate('e-1', 'a', [want()], { verify: true }));
+    portsOf(world.allocate('e-2', 'a', [want()]));
+    world.settle();
+    world.decide({ kind: 'move', actor: 'o', environment: 'e-2', host: 'b', targets: [], verify: false });
+    world.report(agentOf(world, 'b'));
+    release(world, 'e-1');
+    const others = [...agentOf(world, 'a').objects.values(), ...agentOf(world, 'gw-1').objects.values()];
+    const confirmations = others.flatMap((object) => {
+      if (object.kind === 'mapping') return [];
+      const ports = object.kind === 'release' ? { first: object.port, last: object.port } : object.ports;
+      return [{ key: object.key, generation: object.generation, ports, protocol: object.protocol }];
+    });
+    assert.ok(['release/', 'route/'].every((kind) => confirmations.some(({ key }) => key.startsWith(kind))));
+    const before = { mappings: structuredClone([...world.tables.mappings.values()]), leases: structuredClone([...world.tables.leases.values()]) };
+    world.decide({
+      kind: 'report', host: 'b', session: agentOf(world, 'b').session, applied: agentOf(world, 'b').accepted as { epoch: number; session: number; revision: number },
+      problems: [{ key: `mapping/${mappingIdOf(world, 'e-1')}`, reason: 'X', message: '' }], confirmations, verified: [mappingIdOf(world, 'e-1')], driftRepairs: 0,
+      occupied: [{ transport: 'tcp', port: served as number }],
+    });
+    assert.deepEqual({ mappings: [...world.tables.mappings.values()], leases: [...world.tables.leases.values()] }, before);
+    world.settle();
+  });
+});
