@@ -152,7 +152,8 @@ function record(state: State, command: AllocateCommand, draft: Draft, answers: A
   remember(state, kept);
   state.dirty.requests.add(kept);
   state.changed = true;
-  return answer(state, request, mappings, false);
+  const made = request.mappingIds.filter((_, at) => !('record' in (answers[at] as Answer)));
+  return { ...answer(state, request, mappings, false), made };
 }
 
 function askVerification(state: State, mapping: Mapping): void {
@@ -190,7 +191,7 @@ function makeMapping(state: State, command: AllocateCommand, environment: Enviro
   return mapping;
 }
 
-function answer(state: State, request: RequestRecord, mappings: Mapping[], replayed: boolean): Reply {
+function answer(state: State, request: RequestRecord, mappings: Mapping[], replayed: boolean): Extract<Reply, { kind: 'allocated' }> {
   const view = viewOf(state, request.environment, mappings);
   const copyOf = ({ record }: Mapping): MappingRecord => view.mappings.find(({ mappingId }) => mappingId === record.mappingId) ?? { ...record };
   const made = mappings.filter(({ record }) => record.createdAtMs === request.atMs).map(({ record }) => record.mappingId);

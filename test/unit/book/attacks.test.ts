@@ -130,6 +130,14 @@ describe('a late word', () => {
 describe('a retry', () => {
   checkWorldsAfterEach();
 
+  it('by another request in the same millisecond did not make what it gets: taking it back would lose what the first was answered (S6)', () => {
+    const world = shared();
+    const [first, second] = [world.decide(world.allocateCommand('e', 'a', [want()])), world.decide(world.allocateCommand('e', 'a', [want()]))];
+    assert.ok(first.kind === 'allocated' && second.kind === 'allocated');
+    assert.deepEqual([first.made.length, second.made.length], [1, 0]);
+    assert.deepEqual(portsOf(first), portsOf(second));
+  });
+
   it('of one tenant shows nothing of the environment that another tenant has under its name now (S6)', () => {
     const world = shared();
     const command = world.allocateCommand('e', 'a', [want()]);
