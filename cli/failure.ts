@@ -35,7 +35,7 @@ export function failureOf(error: unknown, { what, resume }: Attempt): Failure {
     return { exitCode: EXIT.deadline, message: `${what}: ${error.message}`, code: 'DEADLINE_EXCEEDED', next: [...goOn, 'give it longer with --timeout, or look at `portlease status`'] };
   }
   if (error instanceof Unreachable) {
-    const look = 'see that the coordinator runs (systemctl status portlease-coordinator) and that --server names it';
+    const look = 'see that the coordinator runs (systemctl status portlease-coordinator) that --server names it, and that --tls-cert, --tls-key and --tls-ca are given if it has tls';
     return { exitCode: EXIT.unreachable, message: `${what}: ${error.message}`, code: 'UNAVAILABLE', next: [look, ...goOn] };
   }
   return { exitCode: EXIT.internal, message: `${what}: ${error instanceof Error ? error.message : String(error)}`, next: ['this is a defect of portlease: report it with the command line'] };

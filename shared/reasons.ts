@@ -47,8 +47,8 @@ export const REASONS = {
   SECOND_MACHINE: { code: status.FAILED_PRECONDITION, meaning: 'Another machine uses this host id, or this one has lost its state.', remedy: 'Give the machine an id of its own, or, if it takes the place of the other one: `portlease hosts replace HOST --reason WHY`.' },
   DATABASE_IS_OLDER: { code: status.FAILED_PRECONDITION, meaning: 'The agent knows more than the database: an old copy was restored.', remedy: 'Start the coordinator on the newest copy of its database.' },
   STALE_SESSION: { code: status.ABORTED, meaning: 'The session is not the newest of the host.', remedy: 'The agent opens a new one by itself.' },
-  NOT_ADMITTED: { code: status.PERMISSION_DENIED, meaning: 'The host is not known and the config does not admit unknown ones.', remedy: 'Create it with `portlease hosts create HOST --gateway GATEWAY`.' },
-  IDENTITY_MISMATCH: { code: status.PERMISSION_DENIED, meaning: 'The certificate does not bear the id of this host.', remedy: 'Use a certificate with the URI SAN portlease://host/HOST.' },
+  NOT_ADMITTED: { code: status.PERMISSION_DENIED, meaning: 'The host is not known and the config does not admit unknown ones.', remedy: 'Create it with `portlease hosts create HOST --gateway GATEWAY`, the agent of a gateway with `--role gateway`.' },
+  IDENTITY_MISMATCH: { code: status.PERMISSION_DENIED, meaning: 'The certificate does not bear the id of this host, or its role does not include this call.', remedy: 'Agents: use a certificate with the URI SAN portlease://host/HOST. Others: portlease://operator/NAME may do all, scheduler what is about ports, viewer only read.' },
   RATE_LIMITED: { code: status.RESOURCE_EXHAUSTED, meaning: 'Too many hellos at once.', remedy: 'The agent retries by itself after the time in RetryInfo.' },
   PAGE_TOKEN_INVALID: { code: status.INVALID_ARGUMENT, meaning: 'The page token is not one of this list.', remedy: 'Start again without a page token.' },
 } as const satisfies Record<string, Entry>;
