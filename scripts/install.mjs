@@ -16,6 +16,7 @@ const PACKAGES = {
   'systemd': 'systemd-analyze and systemd-notify',
   'sqlite3': 'the shell in which an operator reads the database',
   'openssl': 'certificates of the tests',
+  'curl': 'the client of the demo',
   'nghttp2-client': 'h2load, for the benchmarks',
 };
 
