@@ -106,7 +106,7 @@ export class FakeAgent {
   constructor(
     readonly host: string,
     readonly roles: ('host' | 'gateway')[],
-    readonly address: string,
+    public address: string,
     public bootId = 'boot-1',
   ) {}
 
