@@ -73,6 +73,8 @@ function poolHints(pool: Pool): string[] {
   const { figures } = pool;
   if (figures === undefined || figures.total === 0) return [];
   const grow = `portlease pools update ${pool.pool} --gateway ${pool.gateway} --range ...`;
+  // A pool that is reserved as a whole is meant to give nothing.
+  if (figures.total === figures.reserved) return [];
   if (figures.free === 0) return [`pool ${pool.pool} of ${pool.gateway} has no free port: ${grow}`];
   if (figures.usagePercent >= NEARLY_FULL_PERCENT) return [`pool ${pool.pool} of ${pool.gateway} is nearly full: ${grow}`];
   return [];

@@ -43,6 +43,7 @@ export const REASONS = {
   NOT_VERIFIED_IN_TIME: { code: status.DEADLINE_EXCEEDED, meaning: 'The ports are live, but the target did not answer in time.', remedy: 'Look at the service; retry with the same request id.' },
   GATEWAY_NOT_READY: { code: status.UNAVAILABLE, meaning: 'The ports must be fenced, and the gateway has not confirmed in time.', remedy: 'Look at the gateway agent; retry with the same request id.' },
   JOURNAL_UNAVAILABLE: { code: status.UNAVAILABLE, meaning: 'Nothing can be made durable now.', remedy: 'Look at the disk of the coordinator; retry with the same request id.' },
+  STOPPING: { code: status.UNAVAILABLE, meaning: 'The coordinator is stopping.', remedy: 'Retry with the same request id when it is back; agents do so by themselves, and what is served goes on.' },
   NOT_MADE: { code: status.INTERNAL, meaning: 'The journal refused this decision; nothing was changed.', remedy: 'This is a defect of portlease: report it with the log.' },
   SECOND_MACHINE: { code: status.FAILED_PRECONDITION, meaning: 'Another machine uses this host id, or this one has lost its state.', remedy: 'Give the machine an id of its own, or, if it takes the place of the other one: `portlease hosts replace HOST --reason WHY`.' },
   DATABASE_IS_OLDER: { code: status.FAILED_PRECONDITION, meaning: 'The agent knows more than the database: an old copy was restored.', remedy: 'Start the coordinator on the newest copy of its database.' },

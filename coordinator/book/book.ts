@@ -137,8 +137,11 @@ export class Book {
     return this.state.gatewayAgent?.record.host;
   }
 
+  /** Mappings that rest are no environment's any more. */
   counts(): { environments: number; mappings: number } {
-    return { environments: this.state.environments.size, mappings: this.state.mappings.size };
+    let mappings = 0;
+    for (const { counts } of this.state.pools.values()) mappings += counts.allocated + counts.held;
+    return { environments: this.state.environments.size, mappings };
   }
 
   /** For tests: the state that invariants are checked on. */

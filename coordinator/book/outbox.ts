@@ -13,7 +13,7 @@ export function put(state: State, host: Host | undefined, object: DesiredObject)
   state.changed = true;
   noteChange(host, object.key, host.desired.get(object.key)?.version);
   host.desired.set(object.key, object);
-  host.outbox.set(object.key, object);
+  host.outbox.push(object.key);
   state.told.add(host);
 }
 
@@ -23,7 +23,7 @@ export function drop(state: State, host: Host | undefined, key: string): void {
   state.changed = true;
   host.desired.delete(key);
   noteChange(host, key, before.version);
-  host.outbox.set(key, undefined);
+  host.outbox.push(key);
   state.told.add(host);
 }
 
@@ -49,12 +49,14 @@ export function takePushes(state: State): Push[] {
   for (const host of state.told) {
     const upserts: DesiredObject[] = [];
     const removals: string[] = [];
-    for (const [key, object] of host.outbox) {
+    const keys = host.outbox.length > 1 ? new Set(host.outbox) : host.outbox;
+    for (const key of keys) {
+      const object = host.desired?.get(key);
       if (object === undefined) removals.push(key);
       else upserts.push(object);
     }
     const base = host.revision;
-    host.outbox = new Map();
+    host.outbox = [];
     host.revision = state.gateway.sequence;
     const version = { epoch: state.gateway.epoch, session: host.record.session, revision: host.revision };
     pushes.push({ host: host.record.host, session: host.record.session, delta: { version, base, upserts, removals } });
@@ -83,7 +85,7 @@ export function snapshot(state: State, host: Host): Delta {
   host.desired = desired;
   host.digest = new StateDigest();
   host.undigested = new Map([...desired.keys()].map((key) => [key, undefined]));
-  host.outbox = new Map();
+  host.outbox = [];
   state.told.delete(host);
   host.revision = state.sequence;
   state.changed = true;

@@ -70,8 +70,8 @@ export type Host = {
   /** Keys that its last report called a problem, with reason and message. */
   problems: Map<string, string>;
   behind: { heartbeats: number; lastAccepted: number };
-  /** Changes of this decision: undefined stands for a removal. */
-  outbox: Map<string, DesiredObject | undefined>;
+  /** Keys that this decision changed in `desired`. */
+  outbox: string[];
   /** Leased ports that a foreign process listens on: set aside, not given out. */
   occupied: Set<number>;
 };

@@ -16,7 +16,7 @@ import { Deciding, type Defect } from './deciding.js';
 import { readJob, refuseJob, type CommandJob, type Decided, type Job, type ReadJob } from './job.js';
 import { Parked } from './parked.js';
 import { loadStored, recover } from './recovery.js';
-import { journalUnavailable, notMade, Refused } from './refused.js';
+import { journalUnavailable, notMade, Refused, STOPPING } from './refused.js';
 import { Sessions, staleSession } from './sessions.js';
 import { MappingWatchers, see, type Watch } from './watchers.js';
 
@@ -304,5 +304,3 @@ export class Keeper {
     this.ask({ command: { kind: 'tick' }, done: () => { this.#tickPending = false; } });
   }
 }
-
-const STOPPING = journalUnavailable('the coordinator is stopping');

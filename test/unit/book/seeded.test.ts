@@ -114,7 +114,7 @@ function wrapUp(world: World): void {
     world.settle();
   }
   checkInvariants(world.book.inside);
-  assert.equal(world.book.counts().mappings, 0, 'nothing holds a port');
+  assert.equal(world.book.inside.mappings.size, 0, 'nothing holds a port');
   assert.equal(world.book.counts().environments, 0);
   for (const poolSpace of world.book.inside.pools.get('ssh')?.spaces.values() ?? []) if (world.book.inside.shared) assert.equal(poolSpace.blocks.size, 32, 'all blocks are back');
 }

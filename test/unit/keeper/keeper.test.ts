@@ -229,7 +229,7 @@ describe('keeper', () => {
   it('refuses everything after it was closed', async () => {
     await gateways.close();
     const reply = await keeper.submit(allocate('e1'));
-    assert.equal(reply.kind === 'refused' && reply.reason, 'JOURNAL_UNAVAILABLE');
+    assert.equal(reply.kind === 'refused' && reply.reason, 'STOPPING');
     await assert.rejects(keeper.read(() => 1), Refused);
   });
 });
