@@ -13,6 +13,8 @@ import { readListeners } from './drivers/connections/listeners.js';
 import { RulesDriver } from './drivers/rules/driver.js';
 import { readBootId } from './drivers/settings/boot.js';
 import { ReservedPorts } from './drivers/settings/reserved.js';
+import { OwnWrites } from './drivers/watch/generations.js';
+import { noting, RulesWatch } from './drivers/watch/watch.js';
 import { EXIT, StartRefused } from './exit.js';
 import { requireLock, requireTools } from './preflight.js';
 import { ReconcileLoop, type ReconcileDrivers } from './reconcile/loop.js';
@@ -38,8 +40,9 @@ export class Agent {
   readonly #store: StateStore;
   readonly #link: SessionLink;
   readonly #loop: ReconcileLoop;
+  readonly #watch: RulesWatch;
 
-  private constructor(options: AgentOptions, parts: { run: ChildRunner; store: StateStore; bootId: string; drivers: ReconcileDrivers }) {
+  private constructor(options: AgentOptions, parts: { run: ChildRunner; store: StateStore; bootId: string; drivers: ReconcileDrivers; own: OwnWrites }) {
     const { config, version, clock, random, log } = options;
     const { host, gateway, roles, addresses, targetNetworks, snat, timing } = config;
     this.#run = parts.run;
@@ -58,6 +61,9 @@ export class Agent {
       drivers: parts.drivers, facts: { addresses, roles, targetNetworks, snat }, intervalMs: timing.reconcileInterval, clock, random, log,
       onOutcome: outcome => this.#link.roundOutcome(outcome),
     });
+    this.#watch = new RulesWatch({
+      own: parts.own, clock, random, log, onChange: () => this.#loop.poke(), roundTookMs: () => this.#loop.lastFullRoundMs,
+    });
   }
 
   /**
@@ -73,8 +79,9 @@ export class Agent {
     for (const { name, loses, problem } of await requireTools(run, addresses)) log.warn({ tool: name, problem, loses }, 'a tool is missing');
     const store = await openState(paths.state, { host, gateway });
     try {
-      const drivers = await openDrivers(options, run, bootId);
-      const agent = new Agent(options, { run, store, bootId, drivers });
+      const own = new OwnWrites();
+      const drivers = await openDrivers(options, { run, bootId, own });
+      const agent = new Agent(options, { run, store, bootId, drivers, own });
       agent.#serve();
       agent.#link.start();
       return agent;
@@ -97,6 +104,7 @@ export class Agent {
   /** Waits for what runs; the rules stay. */
   async close(): Promise<void> {
     await this.#link.close();
+    await this.#watch.close();
     await this.#loop.close();
     await this.#store.close();
     await this.#run.close();
@@ -108,9 +116,11 @@ export class Agent {
   }
 }
 
-async function openDrivers({ config, log }: AgentOptions, run: ChildRunner, bootId: string): Promise<ReconcileDrivers> {
+type DriverParts = { run: ChildRunner; bootId: string; own: OwnWrites };
+
+async function openDrivers({ config, clock, log }: AgentOptions, { run, bootId, own }: DriverParts): Promise<ReconcileDrivers> {
   return {
-    rules: new RulesDriver({ run }),
+    rules: new RulesDriver({ run: noting(run, { own, clock }) }),
     connections: new ConnectionsDriver({ run, addresses: config.addresses, isLocal: isAddressOfThisHost, log }),
     reservedPorts: await ReservedPorts.open({ statePath: join(config.paths.state, 'reserved-ports.json'), bootId }),
     listeners: () => readListeners('/proc/self/net'),

@@ -66,6 +66,7 @@ export class ReconcileLoop {
   private lastOutcome = '';
   private isClosed = false;
   private lastEndMs: number;
+  private fullTookMs = 0;
 
   constructor(options: ReconcileOptions) {
     this.options = { intervalMs: INTERVAL_MS, dropMs: DROP_MS, after: realAfter, random: Math.random, ...options };
@@ -88,6 +89,11 @@ export class ReconcileLoop {
   /** When the last round ended, well or not: it stands still when the loop is stuck in a driver. */
   get lastRoundAtMs(): number {
     return this.lastEndMs;
+  }
+
+  /** How long the last full round took. */
+  get lastFullRoundMs(): number {
+    return this.fullTookMs;
   }
 
   /** `objects` must not be changed afterwards. */
@@ -131,8 +137,10 @@ export class ReconcileLoop {
     const isFull = this.wants === 'full' || this.rounds.needsFull || startMs >= this.fullDueMs;
     this.wants = 'nothing';
     if (this.desired !== undefined) await this.attempt(this.desired, isFull);
-    if (isFull) this.fullDueMs = startMs + intervalMs;
     this.lastEndMs = clock.nowMs();
+    if (!isFull) return;
+    this.fullDueMs = startMs + intervalMs;
+    this.fullTookMs = this.lastEndMs - startMs;
   }
 
   private rest(): void {

@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { change, lease, mapping, snapshot, version } from '../../unit/agent/deltas.js';
+import { processesIn } from '../../support/netns.js';
+import { argvOf, isRunning, signalProcess } from '../../support/processes.js';
+import { eventually } from '../../support/wait.js';
 import { TestCoordinator } from './coordinator.js';
 
 const MAIN = fileURLToPath(new URL('../../../agent/main.ts', import.meta.url));
@@ -134,6 +138,24 @@ describe('the agent as a program, in a network namespace of its own', function (
     new Program(config());
     await applied(10);
     assert.equal(ip('netns', 'exec', namespace, 'nft', '-a', 'list', 'table', 'ip', 'nat'), before, 'handles of the rules tell');
+  });
+
+  it('has a monitor that hears of a flush at once, comes back when it is killed, holds no lock and ends with the agent', async () => {
+    const monitors = (): number[] => processesIn(namespace).filter(pid => argvOf(pid)?.join(' ') === 'nft monitor');
+    const agent = new Program([...config(), '--set', 'timing.reconcileInterval=60s']);
+    await applied(10);
+    const [killed] = monitors();
+    assert.ok(killed);
+    signalProcess(killed, 'SIGKILL');
+    const monitor = await eventually('another monitor', () => monitors().find(pid => pid !== killed), { withinMs: 10_000 });
+    const open = readdirSync(`/proc/${monitor}/fd`).map(fd => readlinkSync(`/proc/${monitor}/fd/${fd}`));
+    assert.deepEqual(open.filter(path => path.startsWith(dir)), []);
+    await eventually('the mapping to be back', () => {
+      ip('netns', 'exec', namespace, 'iptables', '-t', 'nat', '-F');
+      return eventually('the rule', () => RULE.test(natRules()), { withinMs: 1_000 });
+    }, { withinMs: 10_000 });
+    await agent.end('SIGKILL');
+    await eventually('the end of the monitor', () => !isRunning(monitor), { withinMs: 5_000 });
   });
 
   it('refuses to be the second writer, or one without a lock, and says how to start it', async () => {
