@@ -1,6 +1,6 @@
 /** The agent's config: /etc/portlease/agent.yaml, overridden by PORTLEASE_AGENT_… variables, overridden by --set. */
-import { parseArgs } from 'node:util';
 import { z } from 'zod';
+import { usageOf, type Arguments } from '../shared/arguments.js';
 import { cidrText, dnsLabelText, durationMs, endpointText, filePathText, ipAddressText, loadConfig, tlsFiles } from '../shared/config.js';
 import { LOG_LEVELS } from '../shared/log.js';
 import { isTargetAddress } from '../shared/names.js';
@@ -86,34 +86,4 @@ export function loadAgentConfig({ configPath, set }: Pick<Arguments, 'configPath
   return loadConfig({ schema: agentConfigSchema, file, env, flags: set, envPrefix: ENV_PREFIX });
 }
 
-export type Arguments = {
-  command: 'run' | 'check' | 'version' | 'help';
-  configPath: string | undefined;
-  /** By key path. */
-  set: Record<string, string>;
-};
-
-export const USAGE = `usage: portlease-agent [--config FILE] [--set KEY=VALUE]... [--check | --version | --help]
-  --config FILE     config, else ${ENV_PREFIX}CONFIG, else ${DEFAULT_CONFIG_PATH}
-  --set KEY=VALUE   overrides one key: --set timing.reconcileInterval=1s
-  --check           checks the config, says what is wrong, and exits with 0 or 78
-`;
-
-/** Throws TypeError when they are not understood. */
-export function parseArguments(argv: readonly string[]): Arguments {
-  const { values } = parseArgs({
-    args: [...argv],
-    options: {
-      config: { type: 'string' }, set: { type: 'string', multiple: true, default: [] },
-      check: { type: 'boolean' }, version: { type: 'boolean' }, help: { type: 'boolean' },
-    },
-  });
-  const command = values.help === true ? 'help' : values.version === true ? 'version' : values.check === true ? 'check' : 'run';
-  return { command, configPath: values.config, set: Object.fromEntries(values.set.map(keyAndValue)) };
-}
-
-function keyAndValue(text: string): [string, string] {
-  const at = text.indexOf('=');
-  if (at < 1) throw new TypeError(`--set ${text}: is not KEY=VALUE`);
-  return [text.slice(0, at), text.slice(at + 1)];
-}
+export const USAGE = usageOf('portlease-agent', { defaultPath: DEFAULT_CONFIG_PATH, envPrefix: ENV_PREFIX, example: 'timing.reconcileInterval=1s' });

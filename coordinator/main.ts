@@ -2,7 +2,8 @@
 import { systemClock } from '../shared/clock.js';
 import { ConfigError, EX_CONFIG } from '../shared/config.js';
 import { createLogger } from '../shared/log.js';
-import { loadCoordinatorConfig, parseArguments, USAGE, type Arguments, type CoordinatorConfig } from './config.js';
+import { parseArguments, type Arguments } from '../shared/arguments.js';
+import { loadCoordinatorConfig, USAGE, type CoordinatorConfig } from './config.js';
 import { packageVersion } from './package-files.js';
 import { runCoordinator } from './run.js';
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { coordinatorConfigSchema, loadCoordinatorConfig, parseArguments } from '../../../coordinator/config.js';
+import { coordinatorConfigSchema, loadCoordinatorConfig } from '../../../coordinator/config.js';
+import { parseArguments } from '../../../shared/arguments.js';
 import { ConfigError } from '../../../shared/config.js';
 import { keysAt, leavesOf } from '../../../shared/config/keys.js';
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { agentConfigSchema, loadAgentConfig, parseArguments, type AgentConfig } from '../../../agent/config.js';
+import { agentConfigSchema, loadAgentConfig, type AgentConfig } from '../../../agent/config.js';
+import { parseArguments } from '../../../shared/arguments.js';
 import { ConfigError } from '../../../shared/config.js';
 import { leavesOf } from '../../../shared/config/keys.js';
 
