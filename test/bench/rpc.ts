@@ -19,6 +19,8 @@ import { median, type Row, type Size } from './rows.js';
 const HOST = 'host-1';
 const MANY = { connections: 4, streams: 64, calls: 40_000 };
 const ONE = { connections: 1, streams: 1, calls: 4_000 };
+/** As the unit starts the coordinator. */
+const UNIT_FLAGS = ['--max-semi-space-size=64', '--min-semi-space-size=64'];
 const PATH = '/portlease.v1.PortService/AllocatePorts';
 
 export async function benchRpc({ runs }: Size): Promise<Row[]> {
@@ -71,7 +73,7 @@ async function portOf(server: ChildProcess): Promise<number> {
 async function withCoordinator<T>(use: (port: number) => Promise<T>): Promise<T> {
   const directory = mkdtempSync(join(tmpdir(), 'portlease-bench-'));
   const port = 20_000 + (process.pid % 10_000);
-  const server = pinned([join(ROOT, 'dist/coordinator/main.js'), '--config', configIn(directory, port)]);
+  const server = pinned([...UNIT_FLAGS, join(ROOT, 'dist/coordinator/main.js'), '--config', configIn(directory, port)]);
   let agent: { close(): void } | undefined;
   try {
     const api = new Api(`127.0.0.1:${port}`);
