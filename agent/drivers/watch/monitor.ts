@@ -45,7 +45,8 @@ export class Monitor {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     const child = this.#child;
-    if (child === undefined) return;
+    // kill() of a child that could not be started signals process 0, that is the agent's own group.
+    if (child?.pid === undefined) return;
     const ended = new Promise<void>(resolve => { child.once('close', () => resolve()); });
     child.kill('SIGKILL');
     await ended;
@@ -55,17 +56,26 @@ export class Monitor {
     const { clock, command = MONITOR_COMMAND, onLine } = this.#options;
     const [file, ...argv] = command;
     const startMs = clock.nowMs();
-    const child = spawn(file, argv, { env: ENVIRONMENT, stdio: ['ignore', 'pipe', 'pipe'] });
+    let child: ChildProcess;
+    try {
+      child = spawn(file, argv, { env: ENVIRONMENT, stdio: ['ignore', 'pipe', 'pipe'] });
+    } catch (error) {
+      this.#ended({ problem: (error as Error).message, isMissing: false, livedMs: 0 });
+      return;
+    }
     this.#child = child;
     let stderr = '';
-    let cause: NodeJS.ErrnoException | undefined;
-    child.stdout.setEncoding('utf8').on('data', lineReader(onLine));
-    child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr = (stderr + text).slice(0, MAX_STDERR_LENGTH); });
-    child.on('error', (error: NodeJS.ErrnoException) => { cause = error; });
+    child.on('error', (error: NodeJS.ErrnoException) => {
+      if (child.pid === undefined) this.#ended({ problem: error.message, isMissing: error.code === 'ENOENT', livedMs: 0 });
+    });
+    // Both are absent when there was no descriptor left for them.
+    child.stdout?.setEncoding('utf8').on('data', lineReader(onLine));
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => { stderr = (stderr + text).slice(0, MAX_STDERR_LENGTH); });
     child.on('close', (code, signal) => {
-      const end = cause?.message ?? (signal === null ? `exit status ${code}` : `ended by ${signal}`);
+      if (child.pid === undefined) return;
+      const end = signal === null ? `exit status ${code}` : `ended by ${signal}`;
       const problem = stderr.trim() === '' ? end : `${end}: ${stderr.trim()}`;
-      this.#ended({ problem, isMissing: cause?.code === 'ENOENT' || code === NOT_FOUND, livedMs: clock.nowMs() - startMs });
+      this.#ended({ problem, isMissing: code === NOT_FOUND, livedMs: clock.nowMs() - startMs });
     });
   }
 

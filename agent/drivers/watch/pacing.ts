@@ -7,8 +7,10 @@ export type Pace =
   | { kind: 'tooMany'; isNews: boolean };
 
 const MIN_DISTANCE_MS = 50;
-/** Between two rounds, in durations of one: so they take a tenth of the time at most. */
+/** Between two rounds, in durations of one, in the long run: so they take a tenth of the time at most. */
 const DISTANCE_IN_ROUNDS = 10;
+/** So many may come one after another first: who changes one table often changes the next. */
+const BURST = 4;
 /** One slow round does not silence the watch for long: the next one may be fast. */
 const ASK_AGAIN_MS = 2_000;
 const WINDOW_MS = 60_000;
@@ -16,13 +18,19 @@ export const MAX_IN_WINDOW = 120;
 
 export class Pacing {
   #lastMs = -Infinity;
+  /** Rounds that may come at once: one is added each distance. Not a whole number. */
+  #allowed = BURST;
+  #countedAtMs = -Infinity;
   #window = { startMs: -Infinity, count: 0, isOver: false };
   #wasOver = false;
 
   /** Whether a change that was heard of causes a round now; 'now' counts as one. `roundTookMs`: the last full round. */
   next(nowMs: number, roundTookMs: number): Pace {
     this.#turnWindow(nowMs);
-    const delayMs = this.#lastMs + Math.max(MIN_DISTANCE_MS, DISTANCE_IN_ROUNDS * roundTookMs) - nowMs;
+    const distanceMs = Math.max(MIN_DISTANCE_MS, DISTANCE_IN_ROUNDS * roundTookMs);
+    this.#allowed = Math.min(BURST, this.#allowed + (nowMs - this.#countedAtMs) / distanceMs);
+    this.#countedAtMs = nowMs;
+    const delayMs = Math.round(Math.max(this.#lastMs + MIN_DISTANCE_MS - nowMs, (1 - this.#allowed) * distanceMs));
     if (delayMs > 0) return { kind: 'later', delayMs: Math.min(delayMs, ASK_AGAIN_MS) };
     if (this.#window.count >= MAX_IN_WINDOW) {
       const isNews = !this.#wasOver && !this.#window.isOver;
@@ -31,6 +39,7 @@ export class Pacing {
     }
     this.#window.count++;
     this.#lastMs = nowMs;
+    this.#allowed--;
     return { kind: 'now' };
   }
 

@@ -14,18 +14,20 @@ describe('the pace of rounds that foreign changes cause', () => {
     assert.deepEqual(pacing.next(1_050, 0), { kind: 'now' });
   });
 
-  it('keeps ten times the duration of a round between two', () => {
+  it('lets four come one after another, then keeps ten times the duration of a round between two', () => {
     const pacing = new Pacing();
-    pacing.next(1_000, 100);
+    assert.deepEqual([1_000, 1_050, 1_100, 1_150].map(nowMs => pacing.next(nowMs, 100).kind), ['now', 'now', 'now', 'now']);
     assert.deepEqual(pacing.next(1_500, 100), { kind: 'later', delayMs: 500 });
     assert.deepEqual(pacing.next(2_000, 100), { kind: 'now' });
+    assert.deepEqual(pacing.next(2_050, 100), { kind: 'later', delayMs: 950 });
+    assert.deepEqual([7_000, 7_050, 7_100, 7_150, 7_200].map(nowMs => pacing.next(nowMs, 100).kind), ['now', 'now', 'now', 'now', 'later']);
   });
 
   it('asks again within 2 s, however slow a round was, and goes by the newest then', () => {
     const pacing = new Pacing();
-    pacing.next(0, 0);
-    assert.deepEqual(pacing.next(100, 20_000), { kind: 'later', delayMs: 2_000 });
-    assert.deepEqual(pacing.next(2_100, 20), { kind: 'now' });
+    for (const nowMs of [0, 50, 100, 150]) pacing.next(nowMs, 20_000);
+    assert.deepEqual(pacing.next(200, 20_000), { kind: 'later', delayMs: 2_000 });
+    assert.deepEqual(pacing.next(2_200, 20), { kind: 'now' });
   });
 
   /** Somebody who changes rules every millisecond, for a minute each; news among the answers. */
