@@ -7,12 +7,13 @@ import type { Log } from '../shared/log.js';
 import { canonicalAddress } from '../shared/names.js';
 import { clientCredentials, loadTls } from '../shared/tls.js';
 import type { AgentConfig } from './config.js';
-import { childRunner, type ChildRunner } from './drivers/child.js';
+import type { ChildRunner } from './drivers/child.js';
 import { ConnectionsDriver } from './drivers/connections/connections.js';
 import { readListeners } from './drivers/connections/listeners.js';
 import { RulesDriver } from './drivers/rules/driver.js';
 import { readBootId } from './drivers/settings/boot.js';
 import { ReservedPorts } from './drivers/settings/reserved.js';
+import { openSpawner } from './drivers/spawner/client.js';
 import { OwnWrites } from './drivers/watch/generations.js';
 import { noting, RulesWatch } from './drivers/watch/watch.js';
 import { EXIT, StartRefused } from './exit.js';
@@ -72,11 +73,21 @@ export class Agent {
    */
   static async start(options: AgentOptions): Promise<Agent> {
     const { config, log, command } = options;
-    const { paths, addresses, host, gateway } = config;
+    const { paths, addresses } = config;
     const bootId = readable('paths.bootId', () => readBootId(paths.bootId));
     readable('tls', () => credentialsOf(config));
-    const run = childRunner({ lockFd: requireLock(paths.lock, command) });
-    for (const { name, loses, problem } of await requireTools(run, addresses)) log.warn({ tool: name, problem, loses }, 'a tool is missing');
+    const run = openSpawner({ lockFd: requireLock(paths.lock, command) });
+    try {
+      for (const { name, loses, problem } of await requireTools(run, addresses)) log.warn({ tool: name, problem, loses }, 'a tool is missing');
+      return await Agent.#open(options, run, bootId);
+    } catch (error) {
+      await run.close();
+      throw error;
+    }
+  }
+
+  static async #open(options: AgentOptions, run: ChildRunner, bootId: string): Promise<Agent> {
+    const { paths, host, gateway } = options.config;
     const store = await openState(paths.state, { host, gateway });
     try {
       const own = new OwnWrites();

@@ -1,5 +1,5 @@
 /**
- * Children of the agent: iptables-restore, ipset, conntrack, ss. Every one
+ * Children of the agent: iptables-restore, ipset, conntrack, ss. The agent has them started by its spawner (spawner/). Every one
  * - is started without a shell, in the C locale, with a fixed search path;
  * - inherits the writer's lock as descriptor 3, so that a free lock proves that no child of an earlier agent is left;
  * - runs under timeout(1), which ends it with SIGKILL at its deadline even when the agent itself is gone or stopped.
@@ -29,13 +29,19 @@ export type ChildRunnerOptions = {
   path?: string;
 };
 
-const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-const DEADLINE_MS = 10_000;
-const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
+export const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+export const DEADLINE_MS = 10_000;
+export const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 /** timeout(1) could not find the program. */
 const NOT_FOUND = 127;
 
 type Failure = { exitCode: number | null; signal: NodeJS.Signals | null; stderr: string; timedOut: boolean; cause?: unknown };
+
+/** How a child ended. `problem`: it could not be started, or was ended because of what it did. */
+export type ChildEnd = { exitCode: number | null; signal: NodeJS.Signals | null; timedOut: boolean; problem?: string; stdout: Buffer; stderr: Buffer };
+
+/** `leashFd`: inherited as descriptor 4, so that its other side tells when the child and its starter are gone. */
+export type ChildTask = { stdin: string | Buffer; deadlineMs: number; maxOutputBytes: number; path: string; lockFd: number | undefined; leashFd?: number };
 
 export class ChildFailed extends Error {
   override readonly name = 'ChildFailed';
@@ -62,66 +68,95 @@ function describe({ exitCode, signal, stderr, timedOut, cause }: Failure): strin
   return said === '' ? end : `${end}: ${said.length > 2_000 ? `${said.slice(0, 2_000)} …` : said}`;
 }
 
+/** Starts every child from this process, which is forked for it: the larger its heap, the longer that takes. */
 export function childRunner(options: ChildRunnerOptions): ChildRunner {
+  const { lockFd, deadlineMs = DEADLINE_MS, maxOutputBytes = MAX_OUTPUT_BYTES, path = SEARCH_PATH } = options;
+  const run: RunChild = async (file, argv, child = {}) =>
+    outputOf(file, argv, await runToEnd(file, argv, { stdin: child.stdin ?? '', deadlineMs: child.deadlineMs ?? deadlineMs, maxOutputBytes, path, lockFd }));
+  return runnerOf(run, () => Promise.resolve());
+}
+
+/** Refuses what must not be run, and knows what runs; `end` comes after the last of it. */
+export function runnerOf(run: RunChild, end: () => Promise<void>): ChildRunner {
   const running = new Set<Promise<unknown>>();
   let closed = false;
-  const run: RunChild = (file, argv, child = {}) => {
+  const checked: RunChild = (file, argv, options) => {
     const refusal = closed ? 'the runner of children is closed'
       : [file, ...argv].some(text => text.includes('\0')) ? 'an argument contains NUL' : undefined;
     if (refusal !== undefined) return Promise.reject(failed(file, argv, new Error(refusal)));
-    const ended = runOne(file, argv, { deadlineMs: DEADLINE_MS, ...options, ...child }).finally(() => running.delete(ended));
+    const ended = run(file, argv, options).finally(() => running.delete(ended));
     running.add(ended);
     return ended;
   };
   const close = async (): Promise<void> => {
     closed = true;
     await Promise.allSettled(running);
+    await end();
   };
-  return Object.assign(run, { close });
+  return Object.assign(checked, { close });
 }
 
-function failed(file: string, argv: readonly string[], cause: Error): ChildFailed {
+export function failed(file: string, argv: readonly string[], cause: Error): ChildFailed {
   return new ChildFailed(file, argv, { exitCode: null, signal: null, stderr: '', timedOut: false, cause });
 }
 
-type OneChild = ChildRunnerOptions & ChildOptions & { deadlineMs: number };
+/** Throws ChildFailed unless the child exited with 0. */
+export function outputOf(file: string, argv: readonly string[], end: ChildEnd): ChildOutput {
+  const { exitCode, signal, timedOut, problem } = end;
+  const stderr = end.stderr.toString('utf8');
+  if (exitCode === 0 && problem === undefined) return { stdout: end.stdout.toString('utf8'), stderr };
+  throw new ChildFailed(file, argv, { exitCode, signal, stderr, timedOut, cause: problem === undefined ? undefined : new Error(problem) });
+}
 
-function runOne(file: string, argv: readonly string[], options: OneChild): Promise<ChildOutput> {
-  const seconds = (options.deadlineMs / 1000).toFixed(3);
-  const child = spawn('timeout', ['-s', 'KILL', seconds, file, ...argv], {
-    env: { PATH: options.path ?? SEARCH_PATH, LC_ALL: 'C' },
-    stdio: ['pipe', 'pipe', 'pipe', options.lockFd ?? 'ignore'],
-  });
-  return new Promise((resolve, reject) => {
+/** Never rejects. */
+export function runToEnd(file: string, argv: readonly string[], task: ChildTask): Promise<ChildEnd> {
+  return new Promise(resolve => {
+    const child = startChild(file, argv, task);
+    if (child instanceof Error) return resolve(notStarted(child));
     let late = false;
-    let cause: Error | undefined;
-    const deadline = setTimeout(() => { late = true; }, options.deadlineMs);
-    const stop = (error: Error): void => { cause ??= error; kill(child); };
-    const limit = options.maxOutputBytes ?? MAX_OUTPUT_BYTES;
-    const stdout = collect(child.stdout as Readable, limit, stop);
-    const stderr = collect(child.stderr as Readable, limit, stop);
-    child.on('error', error => { clearTimeout(deadline); reject(failed(file, argv, error)); });
+    let problem: string | undefined;
+    const deadline = setTimeout(() => { late = true; }, task.deadlineMs);
+    const stop = (reason: string): void => { problem ??= reason; kill(child); };
+    child.on('error', error => { clearTimeout(deadline); resolve(notStarted(error)); });
+    const stdout = collect(child.stdout, task.maxOutputBytes, stop);
+    const stderr = collect(child.stderr, task.maxOutputBytes, stop);
     child.on('close', (exitCode, signal) => {
       clearTimeout(deadline);
-      if (exitCode === 0 && cause === undefined) return resolve({ stdout: stdout(), stderr: stderr() });
-      const timedOut = cause === undefined && signal === 'SIGKILL' && late;
-      reject(new ChildFailed(file, argv, { exitCode, signal, stderr: stderr(), timedOut, cause }));
+      const timedOut = problem === undefined && signal === 'SIGKILL' && late;
+      resolve({ exitCode, signal, timedOut, ...(problem === undefined ? {} : { problem }), stdout: stdout(), stderr: stderr() });
     });
     // A child that ends without reading its input says why by its exit status.
     child.stdin?.on('error', () => undefined);
-    child.stdin?.end(options.stdin ?? '');
+    child.stdin?.end(task.stdin);
   });
 }
 
-function collect(stream: Readable, limit: number, stop: (error: Error) => void): () => string {
+function notStarted({ message }: Error): ChildEnd {
+  return { exitCode: null, signal: null, timedOut: false, problem: message, stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) };
+}
+
+/** Some reasons not to start come as an event, others (arguments that are too long) are thrown. */
+function startChild(file: string, argv: readonly string[], { deadlineMs, path, lockFd, leashFd }: ChildTask): ChildProcess | Error {
+  try {
+    return spawn('timeout', ['-s', 'KILL', (deadlineMs / 1000).toFixed(3), file, ...argv], {
+      env: { PATH: path, LC_ALL: 'C' },
+      stdio: ['pipe', 'pipe', 'pipe', lockFd ?? 'ignore', ...(leashFd === undefined ? [] : [leashFd])],
+    });
+  } catch (error) {
+    return error as Error;
+  }
+}
+
+/** Without file descriptors left there is no stream. */
+function collect(stream: Readable | null | undefined, limit: number, stop: (reason: string) => void): () => Buffer {
   const chunks: Buffer[] = [];
   let size = 0;
-  stream.on('data', (chunk: Buffer) => {
+  stream?.on('data', (chunk: Buffer) => {
     size += chunk.length;
-    if (size > limit) stop(new Error(`wrote more than ${limit} bytes`));
+    if (size > limit) stop(`wrote more than ${limit} bytes`);
     else chunks.push(chunk);
   });
-  return () => Buffer.concat(chunks).toString('utf8');
+  return () => Buffer.concat(chunks);
 }
 
 /** timeout(1) leads a process group of its own. */
