@@ -76,7 +76,7 @@ describe('a coordinator whose disk fills up', function () {
     return { bodies, refusals };
   }
 
-  it('says so, goes on showing what is committed, serves again when there is space, and has done nothing by half', async () => {
+  it('says so, goes on showing what is committed, serves again when there is space, and has done nothing by half (S5)', async () => {
     const ledger = new Ledger();
     await allocateSome(ledger);
     await eventually('health to say SERVING', () => api.isServing(), { withinMs: 20_000 });

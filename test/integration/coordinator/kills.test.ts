@@ -51,7 +51,7 @@ describe('a coordinator that is killed again and again while it commits', functi
     await daemon.close();
   });
 
-  it(`keeps all that it answered and showed, does nothing by half, and shortens no lease (seed ${seed})`, async () => {
+  it(`keeps all that it answered and showed, does nothing by half, and shortens no lease (S2, S3, S5, S6, S9; seed ${seed})`, async () => {
     const ledger = new Ledger();
     const load = new Load({ ledger, random, hosts: ['h1', 'h2'], pools: ['ssh', 'game'] });
     await daemon.start();

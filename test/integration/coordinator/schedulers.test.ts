@@ -50,7 +50,7 @@ describe('many schedulers at once, on pools that run full', function () {
     wants: [{ name: 'p', source: { $case: 'pool', value: pool }, target: { kind: { $case: 'address', value: '10.1.0.1' } }, ...more }],
   });
 
-  it(`never share a port, get the same answer again, and are refused only when the pool is full (seed ${seed})`, async () => {
+  it(`never share a port, get the same answer again, and are refused only when the pool is full (S2, S6, S12; seed ${seed})`, async () => {
     const ledger = new Ledger();
     await Promise.all(Array.from({ length: CONNECTIONS }, async (_, connection) => {
       const api = daemon.api();
