@@ -127,7 +127,9 @@ async function fakeAgent(port: number): Promise<{ close(): void }> {
 
 function pinned(argv: readonly string[]): ChildProcess {
   const child = spawn('taskset', ['-c', SERVER_CORE, process.execPath, ...argv], { stdio: ['ignore', 'pipe', 'inherit'], cwd: ROOT });
-  process.once('exit', () => child.kill('SIGKILL'));
+  const kill = (): void => { child.kill('SIGKILL'); };
+  process.once('exit', kill);
+  child.once('exit', () => process.off('exit', kill));
   return child;
 }
 
