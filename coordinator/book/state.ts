@@ -7,6 +7,7 @@ import type { StateDigest } from '../../shared/digest.js';
 import type { Blocks } from './blocks.js';
 import type { FreePorts } from './freeports.js';
 import { MinHeap } from './minheap.js';
+import { PortMap } from './portmap.js';
 import { PortSet } from './portset.js';
 import { Queue } from './queue.js';
 import type {
@@ -107,12 +108,12 @@ export type Pool = { spec: PoolSpec; reserved: PortSet; reservedCount: number; t
 export type Space = {
   name: string;
   /** Mappings that own their port, quarantined ones included. */
-  mappingAt: Map<number, Mapping>;
+  mappingAt: PortMap<Mapping>;
   mapped: PortSet;
   leaseStarts: PortSet;
   leaseByStart: Map<number, Lease>;
   /** Book sequence at which a port was last released. */
-  lastUsed: Map<number, number>;
+  lastUsed: PortMap<number>;
 };
 
 export type Deadline = { kind: 'quarantine'; mapping: Mapping } | { kind: 'idleLease'; lease: Lease };
@@ -203,7 +204,7 @@ export class State {
   space(name: string): Space {
     let space = this.spaces.get(name);
     if (space === undefined) {
-      space = { name, mappingAt: new Map(), mapped: new PortSet(), leaseStarts: new PortSet(), leaseByStart: new Map(), lastUsed: new Map() };
+      space = { name, mappingAt: new PortMap(), mapped: new PortSet(), leaseStarts: new PortSet(), leaseByStart: new Map(), lastUsed: new PortMap() };
       this.spaces.set(name, space);
     }
     return space;

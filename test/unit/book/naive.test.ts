@@ -90,7 +90,7 @@ class Comparison {
 
   check(): void {
     checkInvariants(this.world.book.inside);
-    const owned = [...this.world.book.inside.spaces.values()].flatMap((space) => [...space.mappingAt.values()]).map(({ record }) => record);
+    const owned = [...this.world.book.inside.spaces.values()].flatMap((space) => [...space.mappingAt]).map(([, { record }]) => record);
     const live = owned.filter(({ state }) => state !== 'quarantined');
     assert.deepEqual(live.map(({ port: p, environment }) => [p, environment]).sort(), [...this.naive.owner].sort());
     assert.deepEqual(owned.filter(({ state }) => state === 'quarantined').map(({ port: p }) => p).sort(), [...this.naive.restsUntil.keys()].sort());
