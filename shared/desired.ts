@@ -19,6 +19,20 @@ export type Confirmation = { key: string; generation: number; ports: PortRange; 
 
 export type ObjectProblem = { key: string; reason: string; message: string };
 
+/** How a machine introduces itself at the begin of a session. */
+export type AgentHello = {
+  host: string;
+  gateway: string;
+  bootId: string;
+  agentVersion: string;
+  roles: Role[];
+  addresses: string[];
+  lastSession: number;
+  accepted: StateVersion | undefined;
+  leases: HeldGrant[];
+  routes: HeldGrant[];
+};
+
 export type AgentReport = {
   session: number;
   /** The accepted state that the kernel was brought to, objects in `problems` excepted. */

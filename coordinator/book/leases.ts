@@ -8,6 +8,7 @@ import { poolSpaceOf, rest, setState, setStateUntil, settle, tellHost, tellRelea
 import { isInForce } from './states.js';
 import { leaseObject, routeObject, withdrawalObject } from './objects.js';
 import { drop, put } from './outbox.js';
+import { releaseUsable } from './poolspace.js';
 import type { Holder, Host, Lease, Mapping, PoolSpace, Space, State } from './state.js';
 import { inRanges } from './state.js';
 import type { LeaseRecord, LeaseState } from './types.js';
@@ -72,7 +73,7 @@ export function finishWithdrawal(state: State, lease: Lease): void {
   // Its pool may have lost these ports meanwhile, and another one may have them.
   for (const pool of state.pools.values()) {
     const poolSpace = pool.spaces.get(space.name);
-    if (poolSpace !== undefined && pool.spec.ranges.some((range) => overlaps(range, lease.record))) releaseToBlocks(poolSpace, lease.record);
+    if (poolSpace !== undefined && pool.spec.ranges.some((range) => overlaps(range, lease.record))) releaseUsable(state, poolSpace, lease.record);
   }
   state.progress = true;
 }
@@ -164,10 +165,6 @@ export function route(state: State, lease: Lease): void {
   put(state, state.gatewayAgent, routeObject(state, lease));
 }
 
-export function isFencing(state: State, mapping: Mapping): boolean {
-  return state.leaseAt(state.space(mapping.record.space), mapping.record.port)?.record.state === 'fencing';
-}
-
 export function* mappingsIn(space: Space, lease: Lease): Generator<Mapping> {
   for (const port of space.mapped.within(lease.record.first, lease.record.last)) {
     const mapping = space.mappingAt.get(port);
@@ -206,20 +203,6 @@ export function addFree(state: State, lease: Lease): void {
   }
   if (space.mapped.countIn(lease.record.first, lease.record.last) === 0) {
     state.deadlines.push(state.nowMs + state.timing.lostMs, { kind: 'idleLease', lease });
-  }
-}
-
-/** Gives the ports of a range that are neither owned nor leased nor reserved to the pool's blocks. */
-export function releaseToBlocks(poolSpace: PoolSpace, range: PortRange): void {
-  const { pool, space, blocks } = poolSpace;
-  let start: number | undefined;
-  for (let port = range.first; port <= range.last + 1; port += 1) {
-    const usable = port <= range.last && !space.mapped.has(port) && !pool.reserved.has(port) && inRanges(pool.spec.ranges, port);
-    if (usable) start ??= port;
-    else if (start !== undefined) {
-      blocks.release(start, port - 1);
-      start = undefined;
-    }
   }
 }
 

@@ -1,8 +1,10 @@
 /** A pool, and a pool in one port space, as they stand when they are first needed. */
+import type { PortRange } from '../../shared/ports.js';
 import { Blocks } from './blocks.js';
 import { MinHeap } from './minheap.js';
 import { PortSet } from './portset.js';
 import type { Pool, PoolSpace, Space, State } from './state.js';
+import { inRanges } from './state.js';
 import type { PoolSpec } from './types.js';
 
 export function makePool(spec: PoolSpec): Pool {
@@ -17,16 +19,20 @@ export function makePool(spec: PoolSpec): Pool {
 /** Unleased are the ports of the pool that no lease covers, no mapping owns and nobody reserved. */
 export function makePoolSpace(state: State, pool: Pool, space: Space): PoolSpace {
   const poolSpace: PoolSpace = { pool, space, blocks: new Blocks(), holders: new Map(), holds: new MinHeap(), resting: new MinHeap() };
-  const usable = (port: number): boolean => !pool.reserved.has(port) && !space.mapped.has(port) && state.leaseAt(space, port) === undefined;
-  for (const range of pool.spec.ranges) {
-    let start: number | undefined;
-    for (let port = range.first; port <= range.last + 1; port += 1) {
-      if (port <= range.last && usable(port)) start ??= port;
-      else if (start !== undefined) {
-        poolSpace.blocks.release(start, port - 1);
-        start = undefined;
-      }
+  for (const range of pool.spec.ranges) releaseUsable(state, poolSpace, range);
+  return poolSpace;
+}
+
+/** Gives what is unleased of a range to the pool's blocks; none of it may be there already. */
+export function releaseUsable(state: State, { pool, space, blocks }: PoolSpace, range: PortRange): void {
+  let start: number | undefined;
+  for (let port = range.first; port <= range.last + 1; port += 1) {
+    const usable = port <= range.last && inRanges(pool.spec.ranges, port) && !pool.reserved.has(port) && !space.mapped.has(port)
+      && state.leaseAt(space, port) === undefined;
+    if (usable) start ??= port;
+    else if (start !== undefined) {
+      blocks.release(start, port - 1);
+      start = undefined;
     }
   }
-  return poolSpace;
 }

@@ -3,7 +3,7 @@
  * Records are plain data, one per row of the journal; the book alone changes them.
  */
 import type { PortRange, Protocol } from '../../shared/ports.js';
-import type { AgentReport, Delta, HeldGrant, Role, StateVersion, Target } from '../../shared/desired.js';
+import type { AgentHello, AgentReport, Delta, Role, Target } from '../../shared/desired.js';
 import type { Reason } from '../../shared/reasons.js';
 
 export type { PortRange, Protocol } from '../../shared/ports.js';
@@ -233,21 +233,8 @@ export type ReleaseSelector =
   | { kind: 'mapping'; mappingId: string }
   | { kind: 'port'; space: string; protocol: Protocol; port: number };
 
-export type HelloCommand = {
-  kind: 'hello';
-  actor: Actor;
-  host: string;
-  bootId: string;
-  agentVersion: string;
-  roles: Role[];
-  addresses: string[];
-  lastSession: number;
-  accepted: StateVersion | undefined;
-  leases: HeldGrant[];
-  routes: HeldGrant[];
-  /** Create the host when it is not known. */
-  admit: boolean;
-};
+/** `admit`: create the host when it is not known. */
+export type HelloCommand = Omit<AgentHello, 'gateway'> & { kind: 'hello'; actor: Actor; admit: boolean };
 
 export type ReportCommand = AgentReport & { kind: 'report'; host: string };
 

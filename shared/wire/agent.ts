@@ -1,25 +1,13 @@
 /** What an agent says: hello, report and heartbeat, to and from messages of the contract. */
 import { Role as WireRole, type Confirmation as WireConfirmation, type HeartbeatRequest, type HeldGrant as WireGrant, type Hello, type ObjectProblem as WireProblem, type Report } from '../gen/portlease/v1/agents.js';
-import type { AgentReport, Confirmation, HeldGrant, ObjectProblem, Role, StateVersion } from '../desired.js';
+import type { AgentHello, AgentReport, Confirmation, HeldGrant, ObjectProblem, Role } from '../desired.js';
 import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required } from '../fields.js';
 import { InvalidField } from '../invalid.js';
 import type { Transport } from '../ports.js';
 import { protocolFromWire, protocolToWire, rangeFromWire, rangeToWire } from './basics.js';
 import { grantFromWire, grantToWire, objectKey, versionFromWire } from './state.js';
 
-/** How a machine introduces itself at the begin of a session. */
-export type AgentHello = {
-  host: string;
-  gateway: string;
-  bootId: string;
-  agentVersion: string;
-  roles: Role[];
-  addresses: string[];
-  lastSession: number;
-  accepted: StateVersion | undefined;
-  leases: HeldGrant[];
-  routes: HeldGrant[];
-};
+export type { AgentHello } from '../desired.js';
 
 export type AgentHeartbeat = { host: string; session: number; sequence: number; acceptedRevision: number; digest: string };
 
