@@ -9,10 +9,10 @@ import { createNotifier, watchdogIntervalMs } from '../shared/notify.js';
 import { listenPolicy } from '../shared/tls.js';
 import { Agent } from './agent.js';
 import { parseArguments, type Arguments } from '../shared/arguments.js';
+import { packageVersion } from '../shared/package-files.js';
 import { loadAgentConfig, USAGE, type AgentConfig } from './config.js';
 import { EXIT, StartRefused } from './exit.js';
 import { Progress } from './progress.js';
-import { programVersion } from './version.js';
 
 const CLOSE_MS = 5_000;
 
@@ -21,7 +21,7 @@ async function main(argv: readonly string[]): Promise<number> {
   if (args === undefined) return EXIT.usage;
   switch (args.command) {
     case 'help': process.stdout.write(USAGE); return EXIT.ok;
-    case 'version': process.stdout.write(`portlease-agent ${programVersion(import.meta.dirname)}\n`); return EXIT.ok;
+    case 'version': process.stdout.write(`portlease-agent ${packageVersion()}\n`); return EXIT.ok;
     case 'check':
     case 'run': {
       const config = checkedConfig(args);
@@ -69,7 +69,7 @@ async function serve(config: AgentConfig): Promise<number> {
 }
 
 async function runUntil(stopped: Promise<NodeJS.Signals>, { config, log }: { config: AgentConfig; log: Log }): Promise<void> {
-  const version = programVersion(import.meta.dirname);
+  const version = packageVersion();
   const { host, gateway, roles, addresses } = config;
   log.info({ version, host, gateway, roles, addresses }, 'starting');
   const command = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];

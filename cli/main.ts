@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /** Entry point of `portlease`: gives the process to run.ts. */
 import { randomUUID } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
 import { systemClock } from '../shared/clock.js';
+import { packageVersion } from '../shared/package-files.js';
 import { EXIT } from './exit.js';
 import { run } from './run.js';
 
@@ -28,14 +28,6 @@ process.exitCode = await run(process.argv.slice(2), {
   paths: { config: '/etc/portlease/cli.yaml', socket: '/run/portlease/coordinator.sock' },
   nowMs: () => clock.nowMs(),
   newId: randomUUID,
-  version: ownVersion(),
+  version: packageVersion(),
   signal: interrupted.signal,
 });
-
-/** package.json stands above this file, and above dist/ once it is built. */
-function ownVersion(): string {
-  const candidates = ['../package.json', '../../package.json'].map((path) => new URL(path, import.meta.url));
-  const manifest = candidates.find((url) => existsSync(url));
-  if (manifest === undefined) return 'unknown';
-  return (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version;
-}

@@ -4,7 +4,7 @@ import { ConfigError, EX_CONFIG } from '../shared/config.js';
 import { createLogger } from '../shared/log.js';
 import { parseArguments, type Arguments } from '../shared/arguments.js';
 import { loadCoordinatorConfig, USAGE, type CoordinatorConfig } from './config.js';
-import { packageVersion } from './package-files.js';
+import { packageVersion } from '../shared/package-files.js';
 import { runCoordinator } from './run.js';
 
 const EX_USAGE = 64;

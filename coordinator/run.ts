@@ -10,7 +10,7 @@ import { listenPolicy, loadTls } from '../shared/tls.js';
 import type { CoordinatorConfig } from './config.js';
 import { SqliteJournal } from './journal/sqlite/journal.js';
 import { Gateways } from './keeper/gateways.js';
-import { packageFile, packageVersion } from './package-files.js';
+import { packageFile, packageVersion } from '../shared/package-files.js';
 import { ADMISSION, Admission } from './rpc/admission.js';
 import { startServer } from './rpc/server.js';
 import { applySeeds } from './seeds.js';

@@ -6,7 +6,7 @@ import { dnsLabelText, durationMs } from '../../shared/config.js';
 import { isDomainTemplate, isPublicHost } from '../../shared/names.js';
 import { isPort, MAX_PORT, overlaps, rangeText, type PortRange } from '../../shared/ports.js';
 import type { PoolSpec, Scope } from '../book/types.js';
-import { packageFile } from '../package-files.js';
+import { packageFile } from '../../shared/package-files.js';
 import { POOL_DEFAULTS } from '../pool-defaults.js';
 
 export type GatewaySeed = { gateway: string; scope: Scope; publicHost: string; pools: PoolSpec[] };

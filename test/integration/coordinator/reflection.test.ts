@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { Client, credentials } from '@grpc/grpc-js';
-import { packageFile } from '../../../coordinator/package-files.js';
+import { packageFile } from '../../../shared/package-files.js';
 import { ErrorInfo } from '../../../shared/gen/google/rpc/error_details.js';
 import { REASONS } from '../../../shared/reasons.js';
 import { within } from '../../support/wait.js';

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } f
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { packageFile } from '../../../coordinator/package-files.js';
+import { packageFile } from '../../../shared/package-files.js';
 import { Api, refusalOf, status } from '../../support/api.js';
 import { authority, callWith, certificate } from './certificates.js';
 import { eventually, within } from '../../support/wait.js';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { mkdirSync } from 'node:fs';
-import { packageFile } from '../../../coordinator/package-files.js';
+import { packageFile } from '../../../shared/package-files.js';
 import { TestCoordinator } from './coordinator.js';
 
 const run = promisify(execFile);

@@ -1,6 +1,6 @@
 /** Every field that a caller can set, read from the contract's descriptors, so that a table that lacks one can be told so. */
 import { execFileSync } from 'node:child_process';
-import { packageFile } from '../../../coordinator/package-files.js';
+import { packageFile } from '../../../shared/package-files.js';
 
 type Field = { name: string; type: string; typeName?: string };
 type Message = { name: string; field?: Field[]; nestedType?: Message[] };

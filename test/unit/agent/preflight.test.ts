@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { ChildFailed, type RunChild } from '../../../agent/drivers/child.js';
 import { EXIT, StartRefused } from '../../../agent/exit.js';
 import { requireLock, requireTools } from '../../../agent/preflight.js';
-import { programVersion } from '../../../agent/version.js';
+import { packageVersion } from '../../../shared/package-files.js';
 
 /** A machine on which these programs are not installed. */
 function without(...missing: string[]): RunChild {
@@ -50,7 +50,7 @@ describe('before the agent touches anything', () => {
   });
 
   it('finds its version from wherever it lies in the package', () => {
-    assert.match(programVersion(import.meta.dirname), /^\d+\.\d+\.\d+/);
-    assert.throws(() => programVersion('/'), /no package.json of portlease/);
+    assert.match(packageVersion(import.meta.dirname), /^\d+\.\d+\.\d+/);
+    assert.throws(() => packageVersion('/'), /no package.json of portlease/);
   });
 });
