@@ -22,11 +22,12 @@ export function allocate(state: State, command: AllocateCommand): Reply {
   }
   const host = readyHost(state, command.host);
   if ('kind' in host) return host;
-  const refusal = checkEnvironment(state, command);
+  const environment = state.environments.get(command.environment);
+  const refusal = checkEnvironment(command, environment);
   if (refusal !== undefined) return refusal;
   const asks: Ask[] = [];
   for (const [position, want] of command.wants.entries()) {
-    const ask = askOf(state, command, want, `wants[${position}]`);
+    const ask = askOf(state, { command, environment, want, field: `wants[${position}]` });
     if ('kind' in ask) return ask;
     asks.push(ask);
   }
@@ -38,7 +39,7 @@ export function allocate(state: State, command: AllocateCommand): Reply {
     return outcome;
   }
   const answers = asks.length === 1 ? answersOf(asks[0] as Ask, draft) : asks.flatMap((ask) => answersOf(ask, draft));
-  return command.dryRun ? preview(state, command, draft, answers) : record(state, command, draft, answers);
+  return command.dryRun ? preview(state, command, draft, answers) : record(state, command, { draft, answers, known: environment });
 }
 
 /** Exact ports first, then long runs, so that no want takes what another one of the request cannot do without. */
@@ -72,8 +73,7 @@ export function readyHost(state: State, name: string, field = 'host'): Host | Re
   }
 }
 
-function checkEnvironment(state: State, command: AllocateCommand): Refusal | undefined {
-  const known = state.environments.get(command.environment);
+function checkEnvironment(command: AllocateCommand, known: Environment | undefined): Refusal | undefined {
   if (known === undefined) return undefined;
   const { tenant, host } = known.record;
   if (tenant !== command.tenant) return { kind: 'refused', reason: 'ENVIRONMENT_OF_OTHER_TENANT', message: `environment ${command.environment} belongs to another tenant`, field: 'environment' };
@@ -82,12 +82,13 @@ function checkEnvironment(state: State, command: AllocateCommand): Refusal | und
 }
 
 /** The want, if it can be asked of its pool. */
-function askOf(state: State, command: AllocateCommand, want: WantSpec, field: string): Ask | Refusal {
+function askOf(state: State, of: { command: AllocateCommand; environment: Environment | undefined; want: WantSpec; field: string }): Ask | Refusal {
+  const { command, environment, want, field } = of;
   const pool = poolOf(state, want, field);
   if ('kind' in pool) return pool;
   const refusal = checkWant(want, pool, field);
   if (refusal !== undefined) return refusal;
-  const had = existing(state, command, want);
+  const had = existing(environment, want);
   for (const mapping of had) {
     const differs = difference(mapping.record, want, pool);
     if (differs !== undefined) return { kind: 'refused', reason: 'PORT_NAME_DIFFERS', message: `environment ${command.environment} has a port ${want.name} with another ${differs}`, field: `${field}.${differs}`, metadata: { mapping: mapping.record.mappingId } };
@@ -106,8 +107,7 @@ function checkWant(want: WantSpec, { spec }: Pool, field: string): Refusal | und
 }
 
 /** The mappings in force that the environment has under this port name, in order of index. */
-function existing(state: State, command: AllocateCommand, want: WantSpec): Mapping[] {
-  const environment = state.environments.get(command.environment);
+function existing(environment: Environment | undefined, want: WantSpec): Mapping[] {
   if (environment === undefined) return [];
   const had = environment.mappings.filter((mapping) => mapping.record.name === want.name && mapping.record.index < want.count && isInForce(mapping.record.state));
   return had.sort((a, b) => a.record.index - b.record.index);
@@ -135,8 +135,9 @@ function poolOf(state: State, want: WantSpec, field: string): Pool | Refusal {
   return fitting[0] ?? { kind: 'refused', reason: 'SERVICE_TYPE_UNKNOWN', message: `no pool of gateway ${state.gateway.gateway} serves ${type}`, field: `${field}.service_type`, metadata };
 }
 
-function record(state: State, command: AllocateCommand, draft: Draft, answers: Answer[]): Reply {
-  const environment = environmentFor(state, command);
+function record(state: State, command: AllocateCommand, of: { draft: Draft; answers: Answer[]; known: Environment | undefined }): Reply {
+  const { draft, answers } = of;
+  const environment = environmentFor(state, command, of.known);
   for (const { holder, ports } of draft.grants) {
     for (let port = ports.first; port <= ports.last; port += 1) holder.free.remove(port);
     const picked = draft.picks.filter((pick) => pick.holder === holder && pick.port >= ports.first && pick.port <= ports.last);
@@ -162,11 +163,11 @@ function askVerification(state: State, mapping: Mapping): void {
   tellHost(state, mapping);
 }
 
-function environmentFor(state: State, command: AllocateCommand): Environment {
-  let environment = state.environments.get(command.environment);
+function environmentFor(state: State, command: AllocateCommand, known: Environment | undefined): Environment {
+  let environment = known;
   if (environment === undefined) {
     const { tenant, labels, host } = command;
-    environment = { record: { environment: command.environment, tenant, host, labels, createdAtMs: state.nowMs, revision: 0 }, mappings: [] };
+    environment = { record: { environment: command.environment, tenant, host, labels, createdAtMs: state.nowMs, revision: 0 }, mappings: [], isGone: false };
     state.environments.set(command.environment, environment);
   } else {
     environment.record.host = command.host;

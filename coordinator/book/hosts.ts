@@ -1,19 +1,19 @@
 /** Hosts and their sessions: hello, heartbeat, report, and what an operator says of them. */
-import { StateDigest } from '../../shared/digest.js';
 import { takeAddresses } from './addresses.js';
+import { Desired } from './desired.js';
 import { activate, finishWithdrawal, guarded, refence, renewLeases, routed } from './leases.js';
 import { awaitRoutes, refuseRoles, takeRole } from './gateway-role.js';
 import { freePort, rest, setState, settle } from './mappings.js';
 import { isInForce } from './states.js';
-import { digestOf, snapshot } from './outbox.js';
+import { snapshot } from './outbox.js';
 import type { Host, Lease, Mapping, State } from './state.js';
 import type { Command, Confirmation, HeartbeatCommand, HelloCommand, HostRecord, Refusal, ReportCommand, Reply, StateVersion } from './types.js';
 
 export function makeHost(record: HostRecord, nowMs: number): Host {
   return {
     record, state: record.lostAtMs > 0 ? 'lost' : 'unknown', heardAtMs: nowMs, heard: false, mappings: new Set(), leases: new Set(), guarding: new Set(), unguarded: new Set(), driftRepairs: 0,
-    desired: undefined, digest: new StateDigest(), undigested: new Map(), revision: 0, appliedRevision: 0, mustApply: 0, awaiting: new Set(), problems: new Map(), behind: { heartbeats: 0, lastAccepted: 0 },
-    outbox: [], occupied: new Set(),
+    desired: undefined, revision: 0, appliedRevision: 0, mustApply: 0, awaiting: new Set(), problems: new Map(), behind: { heartbeats: 0, lastAccepted: 0 },
+    occupied: new Set(),
   };
 }
 
@@ -62,7 +62,7 @@ export function hello(state: State, command: HelloCommand): Reply {
   if (moved) takeAddresses(state, host);
   for (const lease of host.unguarded) lease.hostRevision = state.sequence;
   // From here on there is somebody to tell: the snapshot has what is put meanwhile.
-  host.desired ??= new Map();
+  host.desired ??= new Desired();
   if (state.gatewayAgent === host) awaitRoutes(state, rebooted || isNewGateway);
   state.progress = true;
   return { kind: 'welcome', session: host.record.session, epoch: state.gateway.epoch, state: snapshot(state, host) };
@@ -181,7 +181,7 @@ function staysBehind(host: Host, command: HeartbeatCommand): boolean {
 }
 
 function isCurrent(host: Host, command: HeartbeatCommand): boolean {
-  return command.acceptedRevision === host.revision && digestOf(host) === command.digest;
+  return command.acceptedRevision === host.revision && host.desired?.digestHex() === command.digest;
 }
 
 function confirm(state: State, host: Host, confirmation: Confirmation): void {

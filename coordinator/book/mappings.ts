@@ -133,6 +133,7 @@ function leaveEnvironment(state: State, mapping: Mapping): void {
   environment.mappings.splice(environment.mappings.indexOf(mapping), 1);
   if (environment.mappings.length > 0) return;
   const name = environment.record.environment;
+  environment.isGone = true;
   state.environments.delete(name);
   state.dirty.environments.delete(environment);
   state.dirty.removedEnvironments.push(name);

@@ -22,7 +22,7 @@ export function restore(stored: StoredGateway, options: BookOptions): State {
   for (const spec of stored.pools) state.pools.set(spec.pool, makePool({ ...spec }));
   for (const record of stored.hosts) state.hosts.set(record.host, makeHost({ ...record }, nowMs));
   for (const host of state.hosts.values()) if (state.shared && host.record.roles.includes('gateway')) state.gatewayAgent = host;
-  for (const record of stored.environments) state.environments.set(record.environment, { record: { ...record }, mappings: [] });
+  for (const record of stored.environments) state.environments.set(record.environment, { record: { ...record }, mappings: [], isGone: false });
   const mappings = restoreMappings(state, stored.mappings);
   restoreLeases(state, stored);
   for (const record of [...stored.requests].sort((a, b) => a.atMs - b.atMs)) {
@@ -56,7 +56,7 @@ function restoreMappings(state: State, records: readonly MappingRecord[]): Map<s
 /** The environment of a mapping whose environment is gone; another tenant may have its name by now. */
 function departed(record: MappingRecord): Environment {
   const { environment, tenant, host, createdAtMs } = record;
-  return { record: { environment, tenant, host, labels: {}, createdAtMs, revision: 0 }, mappings: [] };
+  return { record: { environment, tenant, host, labels: {}, createdAtMs, revision: 0 }, mappings: [], isGone: true };
 }
 
 /** Leases first, so that the blocks of each pool are made of what is left; then the free ports of each holder. */

@@ -3,15 +3,15 @@
  * Only the functions of this folder change it; each change goes through the methods here, so that index, count and dirty mark
  * never part. Rules of who may own a port: docs/architecture.md, "Blocks, leases, ports".
  */
-import type { StateDigest } from '../../shared/digest.js';
 import type { Blocks } from './blocks.js';
+import type { Desired } from './desired.js';
 import type { FreePorts } from './freeports.js';
 import { MinHeap } from './minheap.js';
 import { PortMap } from './portmap.js';
 import { PortSet } from './portset.js';
 import { Queue } from './queue.js';
 import type {
-  AuditRecord, DesiredObject, EnvironmentRecord, EventRecord, GatewayRecord, HostLiveness, HostRecord, LeaseRecord, MappingRecord,
+  AuditRecord, EnvironmentRecord, EventRecord, GatewayRecord, HostLiveness, HostRecord, LeaseRecord, MappingRecord,
   PoolSpec, RequestRecord, Timing,
 } from './types.js';
 
@@ -38,8 +38,8 @@ export type Mapping = {
   verified: boolean;
 };
 
-/** `mappings`: those that are not quarantined or released, in order of id. */
-export type Environment = { record: EnvironmentRecord; mappings: Mapping[] };
+/** `mappings`: those that are not quarantined or released, in order of id. `isGone`: none is left, and the name is free. */
+export type Environment = { record: EnvironmentRecord; mappings: Mapping[]; isGone: boolean };
 
 export type Request = { record: RequestRecord; mappings: Mapping[] };
 
@@ -57,11 +57,7 @@ export type Host = {
   unguarded: Set<Lease>;
   driftRepairs: number;
   /** Kept from its hello on: what it has been told, or is about to be. */
-  desired: Map<string, DesiredObject> | undefined;
-  /** Digest of `desired`, but for the keys that changed since: they are worked in when a heartbeat asks. */
-  digest: StateDigest;
-  /** Changed keys, with the version that the digest has of them. */
-  undigested: Map<string, number | undefined>;
+  desired: Desired | undefined;
   revision: number;
   appliedRevision: number;
   /** It gets no new lease before it applied this revision: until then its kernel may still serve what was taken from it. */
@@ -71,8 +67,6 @@ export type Host = {
   /** Keys that its last report called a problem, with reason and message. */
   problems: Map<string, string>;
   behind: { heartbeats: number; lastAccepted: number };
-  /** Keys that this decision changed in `desired`. */
-  outbox: string[];
   /** Leased ports that a foreign process listens on: set aside, not given out. */
   occupied: Set<number>;
 };
@@ -159,7 +153,7 @@ export class State {
   changed = false;
   progress = false;
   touched: string[] = [];
-  /** Hosts with something in their outbox. */
+  /** Hosts with changes that they have not been told. */
   readonly told = new Set<Host>();
   private serial = 0;
 
@@ -235,7 +229,7 @@ export class State {
 
   /** Marks an environment that exists; one that is gone stays gone. */
   dirtyEnvironment(environment: Environment): void {
-    if (this.environments.get(environment.record.environment) !== environment) return;
+    if (environment.isGone) return;
     environment.record.revision = this.sequence;
     this.dirty.environments.add(environment);
   }

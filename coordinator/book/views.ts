@@ -1,15 +1,19 @@
 /** What others may see of the book: copies, in a fixed order. */
 import { MAX_PORT, rangeSize } from '../../shared/ports.js';
-import type { Host, Lease, Mapping, Pool, State } from './state.js';
+import type { Environment, Host, Lease, Mapping, Pool, State } from './state.js';
 import type { EnvironmentView, HostView, LeaseView, MappingRecord, PoolFigures } from './types.js';
 
 /** The environment as it stands; one that is gone, or whose name another tenant has now, as its last mappings tell. */
 export function viewOf(state: State, name: string, mappings: readonly Mapping[]): EnvironmentView {
-  const known = state.environments.get(name);
-  const last = mappings[0];
-  const environment = last === undefined || known?.record.tenant === last.record.tenant ? known : last.environment;
+  const environment = environmentOf(state, name, mappings[0]);
   if (environment === undefined) throw new Error(`environment ${name} is not in the book`);
   return { environment: { ...environment.record }, mappings: environment.mappings.map((mapping): MappingRecord => ({ ...mapping.record })) };
+}
+
+function environmentOf(state: State, name: string, last: Mapping | undefined): Environment | undefined {
+  if (last?.environment.isGone === false) return last.environment;
+  const known = state.environments.get(name);
+  return last === undefined || known?.record.tenant === last.record.tenant ? known : last.environment;
 }
 
 export function hostView(state: State, host: Host): HostView {

@@ -95,7 +95,7 @@ class FullPool {
   }
 
   private fence(): void {
-    const confirmations = [...(this.book.inside.hosts.get('gw-1')?.desired?.values() ?? [])].flatMap((object) =>
+    const confirmations = (this.book.inside.hosts.get('gw-1')?.desired?.objects() ?? []).flatMap((object) =>
       object.kind === 'withdrawal' || (object.kind === 'route' && object.fence) ? [{ key: object.key, generation: object.generation, ports: object.ports, protocol: object.protocol }] : []);
     this.decide({ kind: 'report', host: 'gw-1', session: 1, applied: { epoch: 1, session: 1, revision: this.book.sequence }, problems: [], confirmations, verified: [], driftRepairs: 0, occupied: [] });
     for (const host of this.hosts) this.report(host);

@@ -83,11 +83,11 @@ function checkHolder(holder: Holder): void {
 /** What the gateway may route to a host, that host is told to guard. */
 function checkGuards(state: State): void {
   const desired = state.gatewayAgent?.desired;
-  for (const object of desired?.values() ?? []) {
+  for (const object of desired?.objects() ?? []) {
     if (object.kind !== 'route') continue;
     const host = state.hosts.get(object.host);
     if (host?.desired === undefined) continue;
-    const covered = [...host.desired.values()].some((other) => other.kind === 'lease' && other.ports.first <= object.ports.first && other.ports.last >= object.ports.last);
+    const covered = host.desired.objects().some((other) => other.kind === 'lease' && other.ports.first <= object.ports.first && other.ports.last >= object.ports.last);
     assert.ok(covered, `S7: ${object.key} leads to ${object.host}, which does not guard ${object.ports.first}-${object.ports.last}`);
   }
 }
@@ -96,18 +96,16 @@ function checkGuards(state: State): void {
 function checkDesired(state: State): void {
   for (const host of state.hosts.values()) {
     if (host.desired === undefined) continue;
-    const kept = { desired: host.desired, revision: host.revision, outbox: host.outbox, digest: host.digest, undigested: host.undigested, changed: state.changed };
-    const fresh = new Map(snapshot(state, host).upserts.map((object) => [object.key, object]));
+    const kept = { desired: host.desired, revision: host.revision, changed: state.changed, told: state.told.has(host) };
+    const fresh = snapshot(state, host).upserts;
     host.desired = kept.desired;
     host.revision = kept.revision;
-    host.outbox = kept.outbox;
-    host.digest = kept.digest;
-    host.undigested = kept.undigested;
+    if (kept.told) state.told.add(host);
     state.changed = kept.changed;
-    assert.deepEqual(plain(host.desired), plain(fresh), `desired state of ${host.record.host}`);
+    assert.deepEqual(plain(host.desired.objects()), plain(fresh), `desired state of ${host.record.host}`);
   }
 }
 
-function plain(objects: Map<string, DesiredObject>): unknown[] {
-  return [...objects.values()].map((object) => ({ ...object, version: 0 })).sort((a, b) => (a.key < b.key ? -1 : 1));
+function plain(objects: readonly DesiredObject[]): unknown[] {
+  return objects.map((object) => ({ ...object, version: 0 })).sort((a, b) => (a.key < b.key ? -1 : 1));
 }
