@@ -20,6 +20,7 @@ import { EXIT, StartRefused } from './exit.js';
 import { requireLock, requireTools } from './preflight.js';
 import { ReconcileLoop, type ReconcileDrivers } from './reconcile/loop.js';
 import { SessionLink } from './session/link.js';
+import { grpcTransport } from './session/transport.js';
 import { StateStore, StateUnusable } from './state/store.js';
 
 export type AgentOptions = {
@@ -50,7 +51,7 @@ export class Agent {
     this.#store = parts.store;
     this.#link = new SessionLink({
       identity: { host, gateway, bootId: parts.bootId, agentVersion: version, roles, addresses },
-      coordinator: { address: endpointAddress(config.coordinator), credentials: () => credentialsOf(config) },
+      transport: grpcTransport({ address: endpointAddress(config.coordinator), credentials: () => credentialsOf(config) }),
       store: parts.store,
       settings: {
         reconnect: { baseMs: timing.reconnectMin, maxMs: timing.reconnectMax }, refusedRetryMs: timing.reconnectMax,

@@ -3,21 +3,20 @@ import type { Clock } from '../../shared/clock.js';
 import { InvalidField } from '../../shared/invalid.js';
 import type { Log } from '../../shared/log.js';
 import { required } from '../../shared/fields.js';
+import { systemTimers, type Timers } from '../../shared/timers.js';
 import type { SessionResponse } from '../../shared/gen/portlease/v1/agents.js';
 import { deltaFromWire, durationToMs, heartbeatToWire, helloToWire, reportToWire } from '../../shared/wire.js';
 import type { AcceptedState } from '../state/accepted.js';
 import type { StateStore } from '../state/store.js';
-import type { Coordinator } from './channel.js';
-import { HeartbeatCaller } from './heartbeats.js';
 import { heartbeatOf, helloOf, type Identity } from './hello.js';
 import { nextWakeMs, start, step } from './machine.js';
-import { SessionStream } from './stream.js';
+import type { StreamPort, Transport } from './transport.js';
 import type { Effect, Event, LinkState, Outcome, Settings } from './words.js';
 
 export type LinkOptions = {
   identity: Identity;
-  coordinator: Coordinator;
-  store: StateStore;
+  transport: Transport;
+  store: Pick<StateStore, 'current' | 'welcome' | 'accept'>;
   settings: Settings;
   clock: Clock;
   /** Uniform in [0, 1). */
@@ -25,27 +24,28 @@ export type LinkOptions = {
   log: Log;
   /** Given the state each time more of it is durable. */
   onAccepted: (state: AcceptedState) => void;
+  /** Of this process, unless others are given. */
+  timers?: Timers;
 };
 
 /** A coordinator that asks for more than this is not understood. */
 const MIN_HEARTBEAT_MS = 10;
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export class SessionLink {
   readonly #options: LinkOptions;
-  readonly #heartbeats: HeartbeatCaller;
+  readonly #timers: Timers;
   readonly #events: Event[] = [];
   /** Effects that have not ended: writes and heartbeats. */
   readonly #running = new Set<Promise<void>>();
   #state: LinkState;
-  #stream: SessionStream | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #stream: StreamPort | undefined;
+  #cancelTimer: () => void = () => undefined;
   #isStepping = false;
 
   /** Does nothing before start(). */
   constructor(options: LinkOptions) {
     this.#options = options;
-    this.#heartbeats = new HeartbeatCaller(options.coordinator);
+    this.#timers = options.timers ?? systemTimers;
     this.#state = start(options.settings);
   }
 
@@ -61,8 +61,8 @@ export class SessionLink {
   /** Ends the connections and waits for the writes that were begun. */
   async close(): Promise<void> {
     this.#dispatch({ kind: 'close' });
-    clearTimeout(this.#timer);
-    this.#heartbeats.close();
+    this.#cancelTimer();
+    this.#options.transport.closeHeartbeats();
     await Promise.allSettled(this.#running);
   }
 
@@ -86,11 +86,11 @@ export class SessionLink {
   }
 
   #setTimer(): void {
-    clearTimeout(this.#timer);
+    this.#cancelTimer();
     const wakeMs = nextWakeMs(this.#state);
     if (wakeMs === Infinity) return;
-    const delayMs = Math.min(MAX_TIMER_MS, Math.max(0, Math.ceil(wakeMs - this.#options.clock.nowMs())));
-    this.#timer = setTimeout(() => this.#dispatch({ kind: 'tick' }), delayMs);
+    const delayMs = Math.max(0, Math.ceil(wakeMs - this.#options.clock.nowMs()));
+    this.#cancelTimer = this.#timers.after(delayMs, () => this.#dispatch({ kind: 'tick' }));
   }
 
   #carryOut(effect: Effect): void {
@@ -103,7 +103,7 @@ export class SessionLink {
       case 'writeWelcome': return this.#run(this.#writeWelcome(effect));
       case 'writeDeltas': return this.#run(this.#writeDeltas(effect));
       case 'sendHeartbeat': return this.#run(this.#sendHeartbeat(effect));
-      case 'rebuildHeartbeatChannel': return this.#heartbeats.close();
+      case 'rebuildHeartbeatChannel': return this.#options.transport.closeHeartbeats();
       case 'serve': return onAccepted(store.current());
       case 'log': return log[effect.level](effect.fields, effect.message);
       default: return effect satisfies never;
@@ -118,7 +118,7 @@ export class SessionLink {
   #openStream(stream: number): void {
     const ended = (message: string): void => this.#dispatch({ kind: 'streamEnded', stream, end: { message } });
     try {
-      this.#stream = new SessionStream(this.#options.coordinator, {
+      this.#stream = this.#options.transport.openStream({
         opened: () => this.#dispatch({ kind: 'opened', stream }),
         ended: end => this.#dispatch({ kind: 'streamEnded', stream, end }),
         message: response => {
@@ -150,10 +150,10 @@ export class SessionLink {
   }
 
   async #sendHeartbeat({ session, sequence, deadlineMs }: Extract<Effect, { kind: 'sendHeartbeat' }>): Promise<Event> {
-    const { identity: { host }, store } = this.#options;
+    const { identity: { host }, store, transport } = this.#options;
     const request = heartbeatToWire(heartbeatOf({ host, session, sequence }, store.current()));
     try {
-      const { staleSession, rebuild } = await this.#heartbeats.call(request, deadlineMs);
+      const { staleSession, rebuild } = await transport.heartbeat(request, deadlineMs);
       return { kind: 'heartbeatAnswered', session, sequence, staleSession, rebuild };
     } catch (error) {
       return { kind: 'heartbeatFailed', session, sequence, message: (error as Error).message };

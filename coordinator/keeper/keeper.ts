@@ -9,6 +9,7 @@
  */
 import type { Clock } from '../../shared/clock.js';
 import type { Log } from '../../shared/log.js';
+import { every, systemTimers, type Timers } from '../../shared/timers.js';
 import type { Book } from '../book/book.js';
 import type { Command, Reply, Scope, StoredGateway, Timing } from '../book/types.js';
 import { ConstraintViolated, type Journal } from '../journal/journal.js';
@@ -30,6 +31,8 @@ export type KeeperOptions = {
   restore: (stored: StoredGateway) => Book;
   /** Told when commits begin to fail, and when they work again. */
   onHealth: (serving: boolean) => void;
+  /** Of this process, unless others are given. */
+  timers?: Timers;
 };
 
 /** How a command is asked; `waitMs` bounds how often a command that is told to wait is decided again. */
@@ -45,7 +48,8 @@ export class Keeper {
   readonly #options: KeeperOptions;
   readonly #log: Log;
   readonly #watchers = new MappingWatchers();
-  readonly #parked = new Parked();
+  readonly #timers: Timers;
+  readonly #parked: Parked;
   readonly #stop = new AbortController();
   #book: Book;
   #committed: number;
@@ -54,7 +58,7 @@ export class Keeper {
   #jobs: Job[] = [];
   #deciding: Deciding;
   #awake = false;
-  readonly #ticker: NodeJS.Timeout;
+  readonly #endTicks: () => void;
   /** While commits fail: the last committed state, as far as it can be read. */
   #view: Promise<Book> | undefined;
   #tickPending = false;
@@ -65,12 +69,14 @@ export class Keeper {
   constructor(book: Book, options: KeeperOptions) {
     this.gateway = book.gateway.gateway;
     this.#options = options;
+    this.#timers = options.timers ?? systemTimers;
+    this.#parked = new Parked(this.#timers.after);
     this.#log = options.log.child({ gateway: this.gateway });
     this.#book = book;
     this.#committed = book.sequence;
     this.#deciding = this.#decidingOn(book);
     this.#lastTickMs = options.clock.nowMs();
-    this.#ticker = setInterval(() => this.#tick(), options.timing.heartbeatMs / 2);
+    this.#endTicks = every(this.#timers, options.timing.heartbeatMs / 2, () => this.#tick());
   }
 
   get scope(): Scope {
@@ -138,7 +144,7 @@ export class Keeper {
   /** Finishes what is in flight, as far as it can be made durable. */
   async close(): Promise<void> {
     if (this.#state === 'closed') return;
-    clearInterval(this.#ticker);
+    this.#endTicks();
     if (this.#awake && this.#state !== 'down') await new Promise<void>((resolve) => { this.#idle.push(resolve); });
     this.#state = 'closed';
     this.#stop.abort();
@@ -164,7 +170,7 @@ export class Keeper {
   #wake(): void {
     if (this.#awake) return;
     this.#awake = true;
-    setImmediate(() => { void this.#drive(); });
+    this.#timers.soon(() => { void this.#drive(); });
   }
 
   async #drive(): Promise<void> {
@@ -275,7 +281,7 @@ export class Keeper {
   async #recover(): Promise<void> {
     const { gateway } = this;
     const book = await recover({
-      ...this.#options, gateway, log: this.#log, signal: this.#stop.signal, onView: (view) => { this.#view = view; },
+      ...this.#options, gateway, log: this.#log, after: this.#timers.after, signal: this.#stop.signal, onView: (view) => { this.#view = view; },
     });
     if (book === undefined || this.#state !== 'down') return;
     this.#serve(book);

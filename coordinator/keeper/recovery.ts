@@ -1,7 +1,7 @@
 /** From what is stored to a book that may decide: at a start, and after a commit whose outcome is not known. */
-import { setTimeout as delay } from 'node:timers/promises';
 import { nextDelayMs } from '../../shared/backoff.js';
 import type { Log } from '../../shared/log.js';
+import type { After } from '../../shared/timers.js';
 import type { Book } from '../book/book.js';
 import type { StoredGateway } from '../book/types.js';
 import { SequenceConflict, type Journal } from '../journal/journal.js';
@@ -29,6 +29,7 @@ export type RecoveryOptions = {
   gateway: string;
   restore: (stored: StoredGateway) => Book;
   random: () => number;
+  after: After;
   log: Log;
   /** Gives up. */
   signal: AbortSignal;
@@ -37,7 +38,7 @@ export type RecoveryOptions = {
 };
 
 /** Tries until a barrier is committed, and returns the book that may decide from then on; undefined when it gave up. */
-export async function recover({ journal, gateway, restore, random, log, signal, onView }: RecoveryOptions): Promise<Book | undefined> {
+export async function recover({ journal, gateway, restore, random, after, log, signal, onView }: RecoveryOptions): Promise<Book | undefined> {
   let stored: StoredGateway | undefined;
   for (let attempt = 0; !signal.aborted; attempt++) {
     try {
@@ -48,7 +49,7 @@ export async function recover({ journal, gateway, restore, random, log, signal, 
     } catch (error) {
       if (error instanceof SequenceConflict) stored = undefined;
       log.warn({ err: error, attempt }, 'the journal cannot commit yet');
-      await delay(nextDelayMs({ attempt, baseMs: 100, maxMs: 5000, random }), undefined, { signal }).catch(() => undefined);
+      await pause(after, nextDelayMs({ attempt, baseMs: 100, maxMs: 5000, random }), signal);
     }
   }
   return undefined;
@@ -60,4 +61,18 @@ async function readAgain({ journal, gateway, restore, onView }: Pick<RecoveryOpt
   onView(view);
   await view;
   return reading;
+}
+
+/** Ends early when `signal` says so. */
+function pause(after: After, delayMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      cancel();
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const cancel = after(delayMs, end);
+    signal.addEventListener('abort', end);
+    if (signal.aborted) end();
+  });
 }

@@ -1,5 +1,6 @@
 /** AgentService: sessions and heartbeats. */
 import type { Clock } from '../../shared/clock.js';
+import type { Timers } from '../../shared/timers.js';
 import type { AgentServiceServer } from '../../shared/gen/portlease/v1/agents.js';
 import { heartbeatFromWire } from '../../shared/wire.js';
 import type { Timing } from '../book/types.js';
@@ -17,6 +18,8 @@ export type AgentsOptions = Services & {
   admission: Admission;
   /** Hosts that nobody created are created by their first hello. */
   admitsUnknown: boolean;
+  /** Of this process, unless others are given. */
+  timers?: Timers;
 };
 
 export function agentService(options: AgentsOptions): AgentServiceServer {

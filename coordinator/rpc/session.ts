@@ -2,6 +2,7 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { SessionRequest, SessionResponse } from '../../shared/gen/portlease/v1/agents.js';
 import { InvalidField } from '../../shared/invalid.js';
+import { systemTimers } from '../../shared/timers.js';
 import { deltaToWire, helloFromWire, msToDuration, reportFromWire } from '../../shared/wire.js';
 import type { Delta, Refusal, Reply } from '../book/types.js';
 import type { Keeper } from '../keeper/keeper.js';
@@ -36,7 +37,7 @@ class SessionStream {
   #reports = 0;
   /** The agent will say nothing more. */
   #isHalfClosed = false;
-  #helloTimer: NodeJS.Timeout | undefined;
+  #endWait: () => void = () => undefined;
 
   constructor(options: AgentsOptions, stream: Stream) {
     this.#options = options;
@@ -45,7 +46,8 @@ class SessionStream {
 
   start(): void {
     const stream = this.#stream;
-    this.#helloTimer = setTimeout(() => { this.#fail(new InvalidField('hello', `did not come within ${HELLO_WITHIN_MS / 1000} s`)); }, HELLO_WITHIN_MS);
+    const { after } = this.#options.timers ?? systemTimers;
+    this.#endWait = after(HELLO_WITHIN_MS, () => { this.#fail(new InvalidField('hello', `did not come within ${HELLO_WITHIN_MS / 1000} s`)); });
     stream.on('data', (message: SessionRequest) => { this.#receive(message); });
     stream.on('end', () => { this.#hangUp(); });
     stream.on('cancelled', () => { this.#end(); });
@@ -67,7 +69,7 @@ class SessionStream {
 
   #greet(wire: Parameters<typeof helloFromWire>[0]): void {
     const { gateways, identify, admission, admitsUnknown } = this.#options;
-    clearTimeout(this.#helloTimer);
+    this.#endWait();
     this.#state = 'greeted';
     const caller = identify(this.#stream);
     const { gateway, ...hello } = helloFromWire(wire);
@@ -155,7 +157,7 @@ class SessionStream {
 
   #end(): void {
     this.#state = 'ended';
-    clearTimeout(this.#helloTimer);
+    this.#endWait();
     this.#leave();
     if (this.#sink !== undefined) this.#keeper?.sessions.detach(this.#host, this.#sink);
   }

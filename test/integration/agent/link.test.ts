@@ -4,7 +4,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { credentials, status } from '@grpc/grpc-js';
+import type { Coordinator } from '../../../agent/session/channel.js';
 import { SessionLink, type LinkOptions } from '../../../agent/session/link.js';
+import { grpcTransport } from '../../../agent/session/transport.js';
 import type { Outcome } from '../../../agent/session/words.js';
 import { digestOf, type AcceptedState } from '../../../agent/state/accepted.js';
 import { StateStore } from '../../../agent/state/store.js';
@@ -52,12 +54,12 @@ describe('the link to the coordinator', () => {
     await rm(dir, { recursive: true, force: true });
   });
 
-  type Special = { settings?: LinkOptions['settings']; credentials?: LinkOptions['coordinator']['credentials'] };
+  type Special = { settings?: LinkOptions['settings']; credentials?: Coordinator['credentials'] };
 
   function connect(address: string, { settings = SETTINGS, credentials: given = () => credentials.createInsecure() }: Special = {}): void {
     const log = createLogger({ name: 'test', level: 'info', destination: { write: text => { logged.push(JSON.parse(text) as Record<string, unknown>); coordinator.seen.changed(); } } });
     link = new SessionLink({
-      identity: IDENTITY, coordinator: { address, credentials: given }, store, settings,
+      identity: IDENTITY, transport: grpcTransport({ address, credentials: given }), store, settings,
       clock: systemClock(), random: () => 0.5, log, onAccepted: state => { served.push(state); coordinator.seen.changed(); },
     });
     link.start();
@@ -319,7 +321,7 @@ describe('the link on a full disk', () => {
     };
     const link = new SessionLink({
       identity: IDENTITY, store, settings: SETTINGS, clock: systemClock(), random: () => 0.5,
-      coordinator: { address: coordinator.address, credentials: () => credentials.createInsecure() },
+      transport: grpcTransport({ address: coordinator.address, credentials: () => credentials.createInsecure() }),
       log: createLogger({ name: 'test', level: 'error', destination: { write: () => coordinator.seen.changed() } }),
       onAccepted: state => { served.push(state.version?.revision ?? 0); coordinator.seen.changed(); },
     });
