@@ -1,4 +1,5 @@
-// Installs the Debian packages that build, tests and demo need, as far as they are missing. Runs before `npm ci`: no dependencies.
+// Installs the Debian packages that build and demo need, and with --comparisons also those that portlease is compared with (benchmarks, tests),
+// as far as they are missing. Runs before `npm ci`: no dependencies.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
@@ -20,13 +21,20 @@ const PACKAGES = {
   'nghttp2-client': 'h2load, for the benchmarks',
 };
 
+/** Where a package starts a service of its own when it is installed, that is left to it: the comparison starts servers of its own. */
+const COMPARISONS = {
+  'postgresql': 'port tables to compare with',
+  'etcd-server': 'to compare with',
+};
+
 const EXIT_NEEDS_ROOT = 2;
 
-const missing = Object.keys(PACKAGES).filter((name) => !isInstalled(name));
+const wanted = process.argv.includes('--comparisons') ? { ...PACKAGES, ...COMPARISONS } : PACKAGES;
+const missing = Object.keys(wanted).filter((name) => !isInstalled(name));
 if (missing.length === 0) {
   console.log('install: all Debian packages are there');
 } else {
-  for (const name of missing) console.log(`install: missing ${name} (${PACKAGES[name]})`);
+  for (const name of missing) console.log(`install: missing ${name} (${wanted[name]})`);
   process.exitCode = installMissing();
 }
 
@@ -41,7 +49,7 @@ function installMissing() {
     return 1;
   }
   if (process.getuid() !== 0) {
-    console.error(`install: this needs root, and nothing was changed. Run:\n\n  sudo ${process.execPath} ${fileURLToPath(import.meta.url)}\n`);
+    console.error(`install: this needs root, and nothing was changed. Run:\n\n  sudo ${[process.execPath, fileURLToPath(import.meta.url), ...process.argv.slice(2)].join(' ')}\n`);
     return EXIT_NEEDS_ROOT;
   }
   return apt('update') || apt('install', '--yes', '--no-install-recommends', ...missing);

@@ -11,7 +11,7 @@ export type LoadResult = { callsPerSecond: number; p50Ms: number; p99Ms: number 
 
 /** Cores: the server under load is pinned to 0, the load to 1. */
 export const SERVER_CORE = '0';
-const LOAD_CORE = '1';
+export const LOAD_CORE = '1';
 
 export async function h2load(load: Load): Promise<LoadResult> {
   const directory = mkdtempSync(join(tmpdir(), 'portlease-h2load-'));

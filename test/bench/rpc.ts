@@ -22,6 +22,13 @@ const ONE = { connections: 1, streams: 1, calls: 4_000 };
 /** As the unit starts the coordinator. */
 const UNIT_FLAGS = ['--max-semi-space-size=64', '--min-semi-space-size=64'];
 const PATH = '/portlease.v1.PortService/AllocatePorts';
+/** First and last numbers of a pool of 60,000 ports; the coordinator listens between the two ranges. */
+export const POOL_RANGES = [[1_025, 19_999], [24_511, 65_535]] as const;
+const OWN_PORTS = { first: 20_000, count: 4_000 };
+
+export type LoadSize = { connections: number; streams: number; calls: number };
+/** Sends allocations of one port each, all from the same pool. */
+export type Allocate = (size: LoadSize) => Promise<LoadResult>;
 
 export async function benchRpc({ runs }: Size): Promise<Row[]> {
   const raw: LoadResult[] = [];
@@ -29,7 +36,7 @@ export async function benchRpc({ runs }: Size): Promise<Row[]> {
   const one: LoadResult[] = [];
   for (let run = 0; run < runs; run += 1) {
     raw.push(await withRaw((port) => h2load({ port, path: '/bench.Raw/Call', message: new Uint8Array(), ...MANY })));
-    const results = await withCoordinator(async (port) => [await h2load(allocation(port, ONE)), await h2load(allocation(port, MANY))] as const);
+    const results = await withCoordinator(async (allocate) => [await allocate(ONE), await allocate(MANY)] as const);
     one.push(results[0]);
     many.push(results[1]);
   }
@@ -46,8 +53,8 @@ function rowsOf(name: string, results: readonly LoadResult[]): Row[] {
   ];
 }
 
-/** One port of a pool of 60,000 for an environment that the coordinator names. */
-function allocation(port: number, size: { connections: number; streams: number; calls: number }): Load {
+/** One port for an environment that the coordinator names. */
+function allocation(port: number, size: LoadSize): Load {
   const message = AllocatePortsRequest.encode(AllocatePortsRequest.fromPartial({
     tenant: 'bench', host: HOST, wait: Wait.WAIT_RECORDED,
     wants: [{ name: 'ssh', source: { $case: 'pool', value: 'all' }, target: { kind: { $case: 'address', value: '10.1.0.1' } }, internalPort: 22 }],
@@ -70,9 +77,9 @@ async function portOf(server: ChildProcess): Promise<number> {
 }
 
 /** A coordinator with an agent that applies nothing; afterwards every OK answer must be a port of its own in the database. */
-async function withCoordinator<T>(use: (port: number) => Promise<T>): Promise<T> {
+export async function withCoordinator<T>(use: (allocate: Allocate) => Promise<T>): Promise<T> {
   const directory = mkdtempSync(join(tmpdir(), 'portlease-bench-'));
-  const port = 20_000 + (process.pid % 10_000);
+  const port = OWN_PORTS.first + (process.pid % OWN_PORTS.count);
   const server = pinned([...UNIT_FLAGS, join(ROOT, 'dist/coordinator/main.js'), '--config', configIn(directory, port)]);
   let agent: { close(): void } | undefined;
   try {
@@ -81,8 +88,12 @@ async function withCoordinator<T>(use: (port: number) => Promise<T>): Promise<T>
     agent = await fakeAgent(port);
     await eventually('the host to be ready', () => api.allocate({ environment: 'first', tenant: 'bench', host: HOST, wait: Wait.WAIT_RECORDED, wants: [{ name: 'a', source: { $case: 'pool', value: 'all' }, target: { kind: { $case: 'address', value: '10.1.0.1' } }, internalPort: 22 }] }).then(() => true, () => false), { withinMs: 10_000 });
     api.close();
-    const result = await use(port);
-    await checkPorts(join(directory, 'book.db'), 1 + ONE.calls + MANY.calls);
+    let sent = 1;
+    const result = await use(async (size) => {
+      sent += size.calls;
+      return h2load(allocation(port, size));
+    });
+    await checkPorts(join(directory, 'book.db'), sent);
     return result;
   } finally {
     agent?.close();
@@ -96,7 +107,7 @@ function configIn(directory: string, port: number): string {
   writeFileSync(file, JSON.stringify({
     listen: { grpc: `127.0.0.1:${port}`, unix: join(directory, 'api.sock') }, database: { path: join(directory, 'book.db') }, admit: 'any',
     timing: { heartbeat: '1s', deadline: '1s', suspect: '60s', lost: '120s' }, log: { level: 'warn' },
-    gateways: [{ gateway: 'edge', scope: 'shared', publicHost: '203.0.113.1', pools: [{ pool: 'all', ranges: ['1025-7000', '7500-19999', '31000-65535'], protocol: 'tcp' }] }],
+    gateways: [{ gateway: 'edge', scope: 'shared', publicHost: '203.0.113.1', pools: [{ pool: 'all', ranges: POOL_RANGES.map((range) => range.join('-')), protocol: 'tcp' }] }],
   }));
   return file;
 }

@@ -24,8 +24,8 @@ describe('scripts/install.mjs', () => {
     writeFileSync(path.join(folder, name), `#!/bin/sh\necho ${name} "$@" >> ${folder}/calls 2>/dev/null\nexit ${status}\n`, { mode: 0o755 });
   }
 
-  function install(uid: number) {
-    return spawnSync(process.execPath, [script()], { encoding: 'utf8', env: { PATH: folder }, uid, gid: uid });
+  function install(uid: number, ...flags: string[]) {
+    return spawnSync(process.execPath, [script(), ...flags], { encoding: 'utf8', env: { PATH: folder }, uid, gid: uid });
   }
 
   it('changes nothing on a machine that has everything', () => {
@@ -40,6 +40,15 @@ describe('scripts/install.mjs', () => {
     assert.equal(status, 2);
     assert.match(stdout, /missing conntrack \(ends and lists connections\)/);
     assert.ok(stderr.includes(`sudo ${process.execPath} ${script()}\n`), stderr);
+  });
+
+  it('installs what portlease is compared with only when that is asked for', () => {
+    tool('dpkg-query', 1);
+    symlinkSync('/bin/true', path.join(folder, 'apt-get'));
+    assert.doesNotMatch(install(NOBODY).stdout, /postgresql|etcd/);
+    const { stdout, stderr } = install(NOBODY, '--comparisons');
+    assert.match(stdout, /missing postgresql .*\n.*missing etcd-server /);
+    assert.ok(stderr.includes(`sudo ${process.execPath} ${script()} --comparisons\n`), stderr);
   });
 
   it('says what to install where there is no apt-get', () => {
