@@ -1,6 +1,7 @@
 /** All gateways of the coordinator: which keeper answers for a host, an environment, a mapping or a port space. */
 import type { Clock } from '../../shared/clock.js';
 import type { Log } from '../../shared/log.js';
+import type { Timers } from '../../shared/timers.js';
 import { Book } from '../book/book.js';
 import type { Actor, GatewayRecord, Scope, StoredGateway, Timing } from '../book/types.js';
 import { ConstraintViolated, type Journal } from '../journal/journal.js';
@@ -17,6 +18,8 @@ export type GatewaysOptions = {
   log: Log;
   /** Told whether every gateway can make its decisions durable. */
   onHealth: (serving: boolean) => void;
+  /** Of this process, unless others are given. */
+  timers?: Timers;
 };
 
 export class Gateways {

@@ -1,0 +1,163 @@
+/** What happens to the fleet besides its own doing: callers, clients, and everything that can go wrong. */
+import type { Callers, Clients } from './callers.js';
+import type { CoordinatorMachine } from './coordinator.js';
+import type { Machine } from './machine.js';
+import type { Chance } from './random.js';
+import { Life, type Time } from './time.js';
+import type { World } from './truth.js';
+
+export type Stage = { world: World; time: Time; coordinator: CoordinatorMachine; machines: readonly Machine[]; callers: Callers; clients: Clients };
+
+/** Does something, and says what. */
+type Act = (stage: Stage, chance: Chance) => string;
+
+const NATURE = new Life();
+
+/** How often each, relative to the others. */
+const ACTIONS: readonly (readonly [number, Act])[] = [
+  [300, ({ callers }, chance) => callers.allocate(chance)],
+  [60, ({ callers }, chance) => callers.retry(chance)],
+  [160, ({ callers }, chance) => callers.release(chance)],
+  [80, ({ callers }, chance) => callers.move(chance)],
+  [8, ({ callers }, chance) => callers.operate(chance)],
+  [20, ({ callers }) => callers.look()],
+  [300, ({ clients }, chance) => clients.connect(chance)],
+  [40, ({ clients }, chance) => clients.leave(chance)],
+  [30, killAgent],
+  [15, rebootMachine],
+  [30, cutPath],
+  [15, slowPath],
+  [12, pauseMachine],
+  [15, flushRules],
+  [6, fillDisk],
+  [12, stallChildren],
+  [12, killCoordinator],
+  [6, pauseCoordinator],
+  [8, spoilDatabase],
+  [10, () => 'nothing'],
+];
+
+const TOTAL = ACTIONS.reduce((sum, [weight]) => sum + weight, 0);
+
+export function act(stage: Stage, chance: Chance): string {
+  let dice = chance.next() * TOTAL;
+  for (const [weight, action] of ACTIONS) {
+    dice -= weight;
+    if (dice < 0) return action(stage, chance);
+  }
+  throw new Error('the weights do not add up');
+}
+
+/** Ends every fault that is under way. */
+export function heal({ coordinator, machines }: Stage): void {
+  for (const machine of machines) {
+    Object.assign(machine.path, { up: true, down: true, slowMs: 0 });
+    Object.assign(machine.manners, { failOneIn: Infinity, stallOneIn: Infinity });
+    machine.diskIsFull = false;
+    if (machine.isPaused) machine.resume(true);
+    machine.start();
+  }
+  coordinator.database.weather = 'fine';
+  if (coordinator.isPaused) coordinator.resume(true);
+  coordinator.start();
+}
+
+/** Mostly soon, sometimes after the host was given up for lost. */
+function duration(chance: Chance): number {
+  return chance.oneIn(3) ? chance.between(5_000, 15_000) : chance.between(50, 3_000);
+}
+
+function later({ time }: Stage, delayMs: number, act: () => void): void {
+  time.plan(delayMs, NATURE, act);
+}
+
+function killAgent(stage: Stage, chance: Chance): string {
+  const machine = chance.pick(stage.machines);
+  const downMs = chance.oneIn(2) ? 0 : duration(chance);
+  machine.kill();
+  later(stage, downMs, () => { machine.start(); });
+  return `kill -9 the agent of ${machine.host}, back after ${downMs} ms`;
+}
+
+function rebootMachine(stage: Stage, chance: Chance): string {
+  const machine = chance.pick(stage.machines);
+  const downMs = duration(chance);
+  machine.reboot();
+  later(stage, downMs, () => { machine.start(); });
+  return `reboot ${machine.host}, ${downMs} ms`;
+}
+
+function cutPath(stage: Stage, chance: Chance): string {
+  const { path, host } = chance.pick(stage.machines);
+  const forMs = duration(chance);
+  const what = chance.pick(['up', 'down', 'both'] as const);
+  if (what !== 'down') path.up = false;
+  if (what !== 'up') path.down = false;
+  later(stage, forMs, () => { Object.assign(path, { up: true, down: true }); });
+  return `cut the path of ${host} (${what}) for ${forMs} ms`;
+}
+
+function slowPath(stage: Stage, chance: Chance): string {
+  const { path, host } = chance.pick(stage.machines);
+  path.slowMs = chance.between(20, 900);
+  later(stage, duration(chance), () => { path.slowMs = 0; });
+  return `slow the path of ${host} by ${path.slowMs} ms`;
+}
+
+function pauseMachine(stage: Stage, chance: Chance): string {
+  const machine = chance.pick(stage.machines);
+  if (machine.isPaused) return 'nothing';
+  const forMs = duration(chance);
+  machine.pause();
+  const keepsTime = chance.oneIn(2);
+  later(stage, forMs, () => { if (machine.isPaused) machine.resume(keepsTime); });
+  return `pause ${machine.host} for ${forMs} ms, its clock ${keepsTime ? 'goes on' : 'stands still'}`;
+}
+
+function flushRules(stage: Stage, chance: Chance): string {
+  const machine = chance.pick(stage.machines);
+  machine.kernel.setRules({ forwards: [], leased: machine.kernel.rules.leased });
+  return `flush the nat table of ${machine.host}`;
+}
+
+function fillDisk(stage: Stage, chance: Chance): string {
+  const machine = chance.pick(stage.machines);
+  machine.diskIsFull = true;
+  later(stage, duration(chance), () => { machine.diskIsFull = false; });
+  return `fill the disk of ${machine.host}`;
+}
+
+function stallChildren(stage: Stage, chance: Chance): string {
+  const { manners, host } = chance.pick(stage.machines);
+  const before = { ...manners };
+  Object.assign(manners, { failOneIn: 3, stallOneIn: 3 });
+  later(stage, duration(chance), () => { Object.assign(manners, before); });
+  return `let children of ${host} stall and fail`;
+}
+
+function killCoordinator(stage: Stage, chance: Chance): string {
+  const { coordinator } = stage;
+  const downMs = chance.oneIn(2) ? chance.between(0, 200) : duration(chance);
+  const isPower = chance.oneIn(2);
+  if (isPower) coordinator.powerCut();
+  else coordinator.kill();
+  later(stage, downMs, () => { coordinator.start(); });
+  return `${isPower ? 'cut the power of' : 'kill -9'} the coordinator, back after ${downMs} ms`;
+}
+
+function pauseCoordinator(stage: Stage, chance: Chance): string {
+  const { coordinator } = stage;
+  if (coordinator.isPaused) return 'nothing';
+  const forMs = duration(chance);
+  const keepsTime = chance.oneIn(2);
+  coordinator.pause();
+  later(stage, forMs, () => { if (coordinator.isPaused) coordinator.resume(keepsTime); });
+  return `pause the coordinator for ${forMs} ms`;
+}
+
+function spoilDatabase(stage: Stage, chance: Chance): string {
+  const { database } = stage.coordinator;
+  database.weather = chance.pick(['full', 'failing'] as const);
+  later(stage, chance.between(10, 3_000), () => { database.weather = 'fine'; });
+  return `the coordinator's disk is ${database.weather}`;
+}

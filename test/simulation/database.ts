@@ -1,0 +1,225 @@
+/** The journal on a disk in memory: commits take time, fail, or get lost with the power; constraints as in the real one. */
+import { ConstraintViolated, JournalClosed, OutcomeUnknown, SequenceConflict, type Journal, type StoredAudit, type StoredEvent } from '../../coordinator/journal/journal.js';
+import type { AuditRecord, Changes, EnvironmentRecord, EventRecord, GatewayRecord, HostRecord, LeaseRecord, MappingRecord, PoolSpec, RequestRecord, StoredGateway } from '../../coordinator/book/types.js';
+import type { Chance } from './random.js';
+import type { Life, Time } from './time.js';
+
+/** What is on the disk of a coordinator, of its one gateway. Records are never changed in place. */
+export type Stored = {
+  gateway: GatewayRecord;
+  pools: Map<string, PoolSpec>;
+  hosts: Map<string, HostRecord>;
+  leases: Map<string, LeaseRecord>;
+  environments: Map<string, EnvironmentRecord>;
+  mappings: Map<string, MappingRecord>;
+  requests: Map<string, RequestRecord>;
+};
+
+/** How the disk behaves: what the next commits come to. */
+export type Weather = 'fine' | 'full' | 'failing';
+
+/** Told of each commit, right after it is on the disk. */
+export type OnCommit = (changes: Changes) => void;
+
+export class Database {
+  stored: Stored;
+  weather: Weather = 'fine';
+  /** Written, but lost when the power fails: the next commits of `stored`, in order. */
+  unsynced: Changes[] = [];
+  /** Mapping that owns a port, by "space:port". */
+  private readonly owners = new Map<string, string>();
+
+  constructor(gateway: GatewayRecord, private readonly onCommit: OnCommit) {
+    this.stored = { gateway, pools: new Map(), hosts: new Map(), leases: new Map(), environments: new Map(), mappings: new Map(), requests: new Map() };
+  }
+
+  /** What a process finds that opens it after another one was killed. */
+  afterKill(): void {
+    for (const changes of this.unsynced.splice(0)) this.apply(changes);
+  }
+
+  /** Of what was not synced, any beginning may be there. */
+  afterPowerCut(chance: Chance): void {
+    const kept = this.unsynced.slice(0, chance.between(0, this.unsynced.length));
+    this.unsynced = [];
+    for (const changes of kept) this.apply(changes);
+  }
+
+  copy(): Stored {
+    const { gateway, ...maps } = this.stored;
+    const copies = Object.fromEntries(Object.entries(maps).map(([name, map]) => [name, new Map(map as Map<string, unknown>)]));
+    return { gateway: { ...gateway }, ...copies } as Stored;
+  }
+
+  apply(changes: Changes): void {
+    const { stored } = this;
+    for (const name of changes.removedPools) stored.pools.delete(name);
+    for (const name of changes.removedHosts) stored.hosts.delete(name);
+    for (const id of changes.removedLeases) stored.leases.delete(id);
+    for (const name of changes.removedEnvironments) stored.environments.delete(name);
+    for (const id of changes.removedRequests) stored.requests.delete(id);
+    for (const pool of changes.pools) stored.pools.set(pool.pool, pool);
+    for (const host of changes.hosts) stored.hosts.set(host.host, host);
+    for (const lease of changes.leases) stored.leases.set(lease.leaseId, lease);
+    for (const environment of changes.environments) stored.environments.set(environment.environment, environment);
+    for (const mapping of changes.mappings) stored.mappings.set(mapping.mappingId, mapping);
+    for (const request of changes.requests) stored.requests.set(request.requestId, request);
+    stored.gateway = changes.gateway;
+    for (const mapping of changes.mappings) this.noteOwner(mapping);
+    this.onCommit(changes);
+  }
+
+  /** Replaces everything: a backup is put in the place of what was there. */
+  restore(stored: Stored): void {
+    this.stored = stored;
+    this.unsynced = [];
+    this.owners.clear();
+    for (const mapping of stored.mappings.values()) this.noteOwner(mapping);
+  }
+
+  /** The rule that `changes` would break: no port with two owners, no two leases that overlap. */
+  problemOf(changes: Changes): string | undefined {
+    const freed = new Set(changes.mappings.filter(({ state }) => state === 'released').map(({ mappingId }) => mappingId));
+    const taken = new Map<string, string>();
+    for (const { mappingId, space, port, state } of changes.mappings) {
+      if (state === 'released') continue;
+      const key = `${space}:${port}`;
+      const owner = taken.get(key) ?? this.owners.get(key);
+      if (owner !== undefined && owner !== mappingId && !freed.has(owner)) return `S2: ${owner} and ${mappingId} both own port ${key}`;
+      taken.set(key, mappingId);
+    }
+    return changes.leases.length === 0 ? undefined : this.overlapOf(changes);
+  }
+
+  private overlapOf(changes: Changes): string | undefined {
+    const leases = new Map(this.stored.leases);
+    for (const id of changes.removedLeases) leases.delete(id);
+    for (const lease of changes.leases) leases.set(lease.leaseId, lease);
+    const inOrder = [...leases.values()].sort((a, b) => (a.space === b.space ? a.first - b.first : a.space < b.space ? -1 : 1));
+    const at = inOrder.findIndex((lease, index) => {
+      const next = inOrder[index + 1];
+      return next?.space === lease.space && next.first <= lease.last;
+    });
+    return at === -1 ? undefined : `S2: leases ${inOrder[at]?.leaseId} and ${inOrder[at + 1]?.leaseId} overlap`;
+  }
+
+  private noteOwner({ mappingId, space, port, state }: MappingRecord): void {
+    const key = `${space}:${port}`;
+    if (state !== 'released') this.owners.set(key, mappingId);
+    else if (this.owners.get(key) === mappingId) this.owners.delete(key);
+  }
+}
+
+/** What the real journal gives a book to start from. */
+export function storedGateway(stored: Stored): StoredGateway {
+  const named = new Set([...stored.requests.values()].flatMap(({ mappingIds }) => mappingIds));
+  const newest = new Map<string, MappingRecord>();
+  for (const mapping of stored.mappings.values()) {
+    const key = `${mapping.space}:${mapping.port}`;
+    if ((newest.get(key)?.releasedSequence ?? -1) < mapping.releasedSequence) newest.set(key, mapping);
+  }
+  const kept = [...stored.mappings.values()].filter((mapping) => mapping.state !== 'released' || named.has(mapping.mappingId) || newest.get(`${mapping.space}:${mapping.port}`) === mapping);
+  return {
+    gateway: { ...stored.gateway }, pools: [...stored.pools.values()], hosts: [...stored.hosts.values()], leases: [...stored.leases.values()],
+    environments: [...stored.environments.values()], mappings: kept, requests: [...stored.requests.values()],
+  };
+}
+
+/** One process's journal on a database. Its promises are kept only while its process lives. */
+export class SimulatedJournal implements Journal {
+  #queue: (() => Promise<void>)[] = [];
+  #isBusy = false;
+  #isClosed = false;
+
+  constructor(private readonly database: Database, private readonly of: { time: Time; life: Life; chance: Chance; onBreach: (rule: string) => void }) {}
+
+  gateways(): Promise<GatewayRecord[]> {
+    return this.#inTurn(() => Promise.resolve([{ ...this.database.stored.gateway }]));
+  }
+
+  load(): Promise<StoredGateway | undefined> {
+    return this.#inTurn(async () => {
+      await this.#wait(this.of.chance.between(1, 5));
+      return storedGateway(this.database.stored);
+    });
+  }
+
+  append(_gateway: string, expectedSequence: number, changes: Changes): Promise<void> {
+    const rows = copied(changes);
+    return this.#inTurn(() => this.#commit(expectedSequence, rows));
+  }
+
+  barrier(_gateway: string, expectedSequence: number, record: GatewayRecord): Promise<void> {
+    return this.append(_gateway, expectedSequence, { ...NO_ROWS, gateway: record });
+  }
+
+  async #commit(expectedSequence: number, changes: Changes): Promise<void> {
+    const { chance } = this.of;
+    await this.#wait(chance.between(0, 2));
+    const { weather, stored } = this.database;
+    if (stored.gateway.sequence !== expectedSequence) throw new SequenceConflict(`the gateway is at ${stored.gateway.sequence}, not at ${expectedSequence}`);
+    if (weather === 'full') throw new OutcomeUnknown('the disk is full');
+    const problem = this.database.problemOf(changes);
+    if (problem !== undefined) {
+      this.of.onBreach(problem);
+      throw new ConstraintViolated(problem);
+    }
+    const isLost = weather === 'failing' && chance.oneIn(2);
+    if (!isLost) this.database.unsynced.push(changes);
+    await this.#wait(chance.between(0, 3));
+    this.database.afterKill();
+    if (weather === 'failing') throw new OutcomeUnknown(`an I/O error${isLost ? '' : ', after it was written'}`);
+  }
+
+  #wait(ms: number): Promise<void> {
+    return new Promise((resolve) => { this.of.time.plan(ms, this.of.life, resolve); });
+  }
+
+  /** One operation at a time, as on one connection. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push(async () => {
+        try {
+          if (this.#isClosed) throw new JournalClosed('the journal is closed');
+          resolve(await work());
+        } catch (error) {
+          reject(error as Error);
+        }
+      });
+      void this.#drain();
+    });
+  }
+
+  async #drain(): Promise<void> {
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) await next();
+    this.#isBusy = false;
+  }
+
+  createGateway(): Promise<void> { return Promise.reject(new Error('the simulation has one gateway')); }
+  deleteGateway(): Promise<void> { return Promise.reject(new Error('the simulation has one gateway')); }
+  listAudits(): Promise<StoredAudit[]> { return Promise.resolve([]); }
+  listEvents(): Promise<StoredEvent[]> { return Promise.resolve([]); }
+  purge(): Promise<number> { return Promise.resolve(0); }
+  status(): string { return 'ok'; }
+
+  close(): Promise<void> {
+    this.#isClosed = true;
+    return Promise.resolve();
+  }
+}
+
+const NO_ROWS: Omit<Changes, 'gateway'> = {
+  removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], pools: [], hosts: [], leases: [],
+  environments: [], mappings: [], requests: [], events: [] as EventRecord[], audits: [] as AuditRecord[],
+};
+
+/** The book changes its records afterwards. */
+function copied(changes: Changes): Changes {
+  const copies = <T extends object>(records: readonly T[]): T[] => records.map((record) => ({ ...record }));
+  return {
+    ...changes, gateway: { ...changes.gateway }, pools: copies(changes.pools), hosts: copies(changes.hosts), leases: copies(changes.leases),
+    environments: copies(changes.environments), mappings: copies(changes.mappings), requests: copies(changes.requests),
+  };
+}

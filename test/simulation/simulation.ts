@@ -1,0 +1,165 @@
+/**
+ * One run: the real book, keeper, sessions, agents and planner, on simulated time, network, disks and kernels. The same options give the
+ * same run. The rules are checked after every step.
+ */
+import type { PoolSpec } from '../../coordinator/book/types.js';
+import { createLogger, type Log } from '../../shared/log.js';
+import { act, heal, type Stage } from './actions.js';
+import { Callers, Clients } from './callers.js';
+import { CoordinatorMachine } from './coordinator.js';
+import { Machine } from './machine.js';
+import { describe } from './state.js';
+import { Chance } from './random.js';
+import { settled, Time } from './time.js';
+import { Truth, type World } from './truth.js';
+
+export type SimulationOptions = {
+  seed: number;
+  steps: number;
+  hosts: number;
+  scope: 'shared' | 'host';
+  /** Numbers of actions that are left out. */
+  without?: ReadonlySet<number>;
+  log?: Log;
+};
+
+export type Outcome = { steps: number; actions: number; breach: string | undefined; trace: readonly string[]; state: readonly string[]; virtualMs: number; outcomes: ReadonlyMap<string, number> };
+
+const TIMING = { heartbeatMs: 1_000, deadlineMs: 300, suspectMs: 2_000, lostMs: 5_000 };
+const QUARANTINE_MS = 2_000;
+const PORTS = { first: 30_000, last: 30_023 };
+/** Mean time between two actions. */
+const PACE_MS = 60;
+
+const SILENT = createLogger({ name: 'simulation', level: 'silent' });
+
+export async function simulate(options: SimulationOptions): Promise<Outcome> {
+  const run = new Simulation(options);
+  await run.begin();
+  while (run.steps < options.steps && run.breach === undefined) await run.step();
+  if (run.breach === undefined) await run.wrapUp();
+  return run.outcome();
+}
+
+class Simulation {
+  steps = 0;
+  #actions = 0;
+  #nextActionMs = 0;
+  readonly #time = new Time();
+  readonly #trace: string[] = [];
+  readonly #truth: Truth;
+  readonly #stage: Stage;
+
+  constructor(private readonly options: SimulationOptions) {
+    const { seed, scope, hosts, log = SILENT } = options;
+    const time = this.#time;
+    const names = Array.from({ length: hosts }, (_, at) => `host-${at}`);
+    const chance = (number: number): Chance => Chance.of(seed, 1, number);
+    const coordinator: CoordinatorMachine = new CoordinatorMachine({
+      gateway: { gateway: 'gw', ordinal: 1, scope, publicHost: '203.0.113.1', epoch: 0, sequence: 0 }, timing: TIMING, time, chance: chance(0), log,
+      onCommit: (changes) => { this.#truth.committed(changes, coordinator.clock.nowMs()); }, onBreach: (rule) => { this.#truth.note(rule); },
+    });
+    const machineOf = (host: string, number: number): Machine => new Machine({
+      host, gateway: 'gw', roles: [host === 'gateway' ? 'gateway' : 'host'], address: `10.1.0.${number}`, time, chance: chance(number), log, server: () => coordinator.server,
+      onChange: () => { this.#truth.isDirty = true; }, onAccepted: (machine, before, after) => { this.#truth.accepted(machine, before, after); },
+    });
+    const machines = [...(scope === 'shared' ? ['gateway'] : []), ...names].map((host, at) => machineOf(host, at + 1));
+    const world: World = {
+      scope, database: coordinator.database, machines, connections: new Set(), ports: PORTS, quarantineMs: QUARANTINE_MS,
+      isOf: (address, owner) => callers.isOf(address, owner),
+    };
+    this.#truth = new Truth(world);
+    const callers = new Callers({ world, truth: this.#truth, coordinator, hosts: names, pool: 'ssh' });
+    this.#stage = { world, time, coordinator, machines, callers, clients: new Clients(world, this.#truth) };
+  }
+
+  get breach(): string | undefined {
+    return this.#truth.breach;
+  }
+
+  /** Until the coordinator serves and every host is created. */
+  async begin(): Promise<void> {
+    const { coordinator, machines, callers } = this.#stage;
+    coordinator.start();
+    while (coordinator.keeper === undefined) await this.#event();
+    callers.ask({ kind: 'createPool', actor: 'operator', pool: poolSpec(), seed: false });
+    for (const { host, options: { roles } } of machines) callers.ask({ kind: 'createHost', actor: 'operator', host, roles, failureDomain: '', publicHost: '' });
+    for (const machine of machines) machine.start();
+    this.#nextActionMs = this.#time.nowMs + 1_000;
+  }
+
+  async step(): Promise<void> {
+    if (this.#nextActionMs <= this.#time.nextMs()) await this.#action();
+    else await this.#event();
+  }
+
+  /** Everything heals, is released and rests: nothing may be left over, and nobody locked out. */
+  async wrapUp(): Promise<void> {
+    const { callers, coordinator } = this.#stage;
+    heal(this.#stage);
+    this.#trace.push(`${this.#at()} everything heals`);
+    await this.#pass(30_000);
+    callers.releaseAll();
+    await this.#pass(20_000);
+    if (this.breach !== undefined) return;
+    const { mappings, hosts } = coordinator.database.stored;
+    const left = [...mappings.values()].filter(({ state }) => state !== 'released');
+    if (left.length > 0) this.#truth.note(`liveness: ${left.length} ports are not free again: ${left.map(({ port, state, host }) => `${port} ${state} on ${host}`).join(', ')}`);
+    for (const { host } of hosts.values()) {
+      const view = await this.#ask((book) => book.host(host));
+      if (view?.state !== 'alive') this.#truth.note(`liveness: ${host} is ${view?.state} although everything works`);
+    }
+  }
+
+  outcome(): Outcome {
+    return { steps: this.steps, actions: this.#actions, breach: this.breach, trace: this.#trace, state: describe(this.#stage), virtualMs: this.#time.nowMs, outcomes: this.#stage.callers.outcomes };
+  }
+
+  async #ask<T>(look: (book: Parameters<Parameters<NonNullable<Stage['coordinator']['keeper']>['read']>[0]>[0]) => T): Promise<T | undefined> {
+    let found: T | undefined;
+    let isDone = false;
+    this.#stage.coordinator.keeper?.read(look).then((value) => { found = value; isDone = true; }, () => { isDone = true; });
+    for (let tries = 0; !isDone && tries < 100; tries += 1) await this.#event();
+    return found;
+  }
+
+  async #pass(ms: number): Promise<void> {
+    const endMs = this.#time.nowMs + ms;
+    while (this.#time.nextMs() <= endMs && this.breach === undefined) await this.#event();
+  }
+
+  async #event(): Promise<void> {
+    this.#time.step();
+    await this.#settle();
+  }
+
+  async #action(): Promise<void> {
+    const number = this.#actions;
+    this.#actions += 1;
+    this.#time.nowMs = Math.max(this.#time.nowMs, this.#nextActionMs);
+    const chance = Chance.of(this.options.seed, 2, number);
+    this.#nextActionMs = this.#time.nowMs - PACE_MS * Math.log(1 - chance.next());
+    if (this.options.without?.has(number) !== true) {
+      const what = act(this.#stage, chance);
+      this.#trace.push(`${this.#at()} #${number} ${what}`);
+    }
+    await this.#settle();
+  }
+
+  #at(): string {
+    return `${(this.#time.nowMs / 1_000).toFixed(3).padStart(9)} s`;
+  }
+
+  async #settle(): Promise<void> {
+    this.steps += 1;
+    await settled();
+    this.#truth.check();
+  }
+}
+
+function poolSpec(): PoolSpec {
+  return {
+    pool: 'ssh', description: '', serviceType: 'ssh', aliases: [], ranges: [PORTS], protocol: 'tcp', defaultInternalPort: 22, strategy: 'random', reserved: [],
+    quarantineMs: QUARANTINE_MS, holdMs: 10_000, idleLimitMs: 0, idleAction: 'report', connectionTimeoutMs: 0, domainTemplate: '',
+  };
+}
