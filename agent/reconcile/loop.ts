@@ -34,6 +34,8 @@ export type ReconcileOptions = {
   log: Log;
   onOutcome(outcome: RoundOutcome): void;
   after?: After;
+  /** Lets what is at hand go first. */
+  nextTurn?: () => Promise<void>;
   random?: () => number;
 };
 
@@ -69,7 +71,7 @@ export class ReconcileLoop {
   private fullTookMs = 0;
 
   constructor(options: ReconcileOptions) {
-    this.options = { intervalMs: INTERVAL_MS, dropMs: DROP_MS, after: realAfter, random: Math.random, ...options };
+    this.options = { intervalMs: INTERVAL_MS, dropMs: DROP_MS, after: realAfter, random: Math.random, nextTurn: () => nextTurn(), ...options };
     const { drivers, facts, log, after, random, clock } = this.options;
     this.rounds = new Rounds({ drivers, facts, log });
     this.cutter = new Cutter({
@@ -166,7 +168,7 @@ export class ReconcileLoop {
       this.settle();
       this.report();
       // The report leaves before a child is started: that stops this process for milliseconds.
-      await nextTurn();
+      await this.options.nextTurn();
       this.cutter.add(jobs);
       this.hasNewLosses = false;
     } catch (error) {

@@ -2,6 +2,7 @@
 import type { Callers, Clients } from './callers.js';
 import type { CoordinatorMachine } from './coordinator.js';
 import type { Machine } from './machine.js';
+import { USUAL } from './kernel.js';
 import type { Chance } from './random.js';
 import { Life, type Time } from './time.js';
 import type { World } from './truth.js';
@@ -52,7 +53,7 @@ export function act(stage: Stage, chance: Chance): string {
 export function heal({ coordinator, machines }: Stage): void {
   for (const machine of machines) {
     Object.assign(machine.path, { up: true, down: true, slowMs: 0 });
-    Object.assign(machine.manners, { failOneIn: Infinity, stallOneIn: Infinity });
+    Object.assign(machine.manners, USUAL);
     machine.diskIsFull = false;
     if (machine.isPaused) machine.resume(true);
     machine.start();
@@ -129,9 +130,8 @@ function fillDisk(stage: Stage, chance: Chance): string {
 
 function stallChildren(stage: Stage, chance: Chance): string {
   const { manners, host } = chance.pick(stage.machines);
-  const before = { ...manners };
   Object.assign(manners, { failOneIn: 3, stallOneIn: 3 });
-  later(stage, duration(chance), () => { Object.assign(manners, before); });
+  later(stage, duration(chance), () => { Object.assign(manners, USUAL); });
   return `let children of ${host} stall and fail`;
 }
 

@@ -70,6 +70,9 @@ export class Kernel {
 export type Manners = { failOneIn: number; stallOneIn: number };
 
 /** The drivers of one agent process on a kernel: its children go on when it is dead. */
+/** On most days. */
+export const USUAL: Manners = { failOneIn: 400, stallOneIn: 60 };
+
 export class KernelDrivers {
   #known: RulesSpec | undefined;
 

@@ -6,7 +6,7 @@ import type { AcceptResult, StateStore } from '../../agent/state/store.js';
 import type { Delta, Role } from '../../shared/desired.js';
 import type { Log } from '../../shared/log.js';
 import { parseCidr } from '../../shared/names.js';
-import { Kernel, KernelDrivers, type Manners } from './kernel.js';
+import { Kernel, KernelDrivers, USUAL, type Manners } from './kernel.js';
 import { SimulatedTransport, type Path, type Server } from './network.js';
 import type { Chance } from './random.js';
 import { Life, MachineClock, timersOf, type Time } from './time.js';
@@ -37,7 +37,7 @@ export class Machine {
   readonly kernel: Kernel;
   readonly clock: MachineClock;
   readonly path: Path = { up: true, down: true, slowMs: 0 };
-  readonly manners: Manners = { failOneIn: 400, stallOneIn: 60 };
+  readonly manners: Manners = { ...USUAL };
   address: string;
   /** Durable. */
   disk: AcceptedState = NO_STATE;
@@ -78,7 +78,7 @@ export class Machine {
     const loop = new ReconcileLoop({
       drivers: { rules, connections, reservedPorts, listeners: () => Promise.resolve([]), reaches: () => Promise.resolve(true) },
       facts: { addresses: [this.address], roles, targetNetworks: TARGETS, snat: false }, intervalMs: ROUND_MS, dropMs: 60_000,
-      clock: this.clock, log, random: chance.next, after: timers.after, onOutcome: (outcome) => { link.roundOutcome(outcome); },
+      clock: this.clock, log, random: chance.next, after: timers.after, nextTurn: () => new Promise((resolve) => { timers.soon(resolve); }), onOutcome: (outcome) => { link.roundOutcome(outcome); },
     });
     const serve = (): void => {
       const { version, objects } = store.current();

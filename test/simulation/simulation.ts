@@ -8,7 +8,7 @@ import { act, heal, type Stage } from './actions.js';
 import { Callers, Clients } from './callers.js';
 import { CoordinatorMachine } from './coordinator.js';
 import { Machine } from './machine.js';
-import { describe } from './state.js';
+import { describe, tellCommit } from './state.js';
 import { Chance } from './random.js';
 import { settled, Time } from './time.js';
 import { Truth, type World } from './truth.js';
@@ -21,6 +21,8 @@ export type SimulationOptions = {
   /** Numbers of actions that are left out. */
   without?: ReadonlySet<number>;
   log?: Log;
+  /** The trace tells of commits and accepted states, too. */
+  isVerbose?: boolean;
 };
 
 export type Outcome = { steps: number; actions: number; breach: string | undefined; trace: readonly string[]; state: readonly string[]; virtualMs: number; outcomes: ReadonlyMap<string, number> };
@@ -57,11 +59,17 @@ class Simulation {
     const chance = (number: number): Chance => Chance.of(seed, 1, number);
     const coordinator: CoordinatorMachine = new CoordinatorMachine({
       gateway: { gateway: 'gw', ordinal: 1, scope, publicHost: '203.0.113.1', epoch: 0, sequence: 0 }, timing: TIMING, time, chance: chance(0), log,
-      onCommit: (changes) => { this.#truth.committed(changes, coordinator.clock.nowMs()); }, onBreach: (rule) => { this.#truth.note(rule); },
+      onCommit: (changes) => {
+        this.#truth.committed(changes, coordinator.clock.nowMs());
+        this.#tell(() => tellCommit(changes));
+      }, onBreach: (rule) => { this.#truth.note(rule); },
     });
     const machineOf = (host: string, number: number): Machine => new Machine({
       host, gateway: 'gw', roles: [host === 'gateway' ? 'gateway' : 'host'], address: `10.1.0.${number}`, time, chance: chance(number), log, server: () => coordinator.server,
-      onChange: () => { this.#truth.isDirty = true; }, onAccepted: (machine, before, after) => { this.#truth.accepted(machine, before, after); },
+      onChange: () => { this.#truth.isDirty = true; }, onAccepted: (machine, before, after) => {
+        this.#truth.accepted(machine, before, after);
+        this.#tell(() => `  ${machine.host} accepts ${after.session}/${after.version?.revision}: ${[...after.objects.keys()].join(' ')}`);
+      },
     });
     const machines = [...(scope === 'shared' ? ['gateway'] : []), ...names].map((host, at) => machineOf(host, at + 1));
     const world: World = {
@@ -144,6 +152,10 @@ class Simulation {
       this.#trace.push(`${this.#at()} #${number} ${what}`);
     }
     await this.#settle();
+  }
+
+  #tell(what: () => string): void {
+    if (this.options.isVerbose === true) this.#trace.push(`${this.#at()} ${what()}`);
   }
 
   #at(): string {

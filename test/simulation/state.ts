@@ -1,5 +1,6 @@
 /** The state of a run for people: what the database, the disks and the kernels have. */
 import { rangeText } from '../../shared/ports.js';
+import type { Changes } from '../../coordinator/book/types.js';
 import type { Stage } from './actions.js';
 
 export function describe({ coordinator, machines, world, time }: Stage): string[] {
@@ -23,4 +24,12 @@ export function describe({ coordinator, machines, world, time }: Stage): string[
     }),
     ...[...world.connections].map(({ port, atGateway, atHost }) => `  connection to ${port}${atGateway === undefined ? '' : ` by ${atGateway.flow.to}`} to ${atHost.flow.to} on ${atHost.machine.host}`),
   ];
+}
+
+/** What a commit changed, on one line. */
+export function tellCommit(changes: Changes): string {
+  const leases = changes.leases.map(({ leaseId, first, last, state, host, guarded }) => `${leaseId} ${rangeText({ first, last })} ${state} ${host}${guarded ? '' : ' unguarded'}`);
+  const mappings = changes.mappings.map(({ mappingId, port, state, environment, host, reason }) => `${mappingId} ${port} ${state} ${environment} ${host} ${reason}`);
+  const audits = changes.audits.map(({ action, outcome, environment, requestId }) => `${action} ${environment} ${requestId} ${outcome}`);
+  return `  commit ${changes.gateway.epoch}.${changes.gateway.sequence}: ${[...audits, ...leases, ...mappings, ...changes.removedLeases.map((id) => `${id} gone`)].join('; ')}`;
 }
