@@ -34,6 +34,8 @@ export type AgentOptions = {
   command: readonly string[];
 };
 
+/** What a change of the rules waits for. */
+const KEEP_READY = ['iptables-restore', 'ip6tables-restore'].map(file => ({ file, argv: ['--noflush', '--wait'] }));
 /** An unchanged report is sent again after this. */
 const REPEAT_REPORT_MS = 30_000;
 
@@ -77,7 +79,7 @@ export class Agent {
     const { paths, addresses } = config;
     const bootId = readable('paths.bootId', () => readBootId(paths.bootId));
     readable('tls', () => credentialsOf(config));
-    const run = openSpawner({ lockFd: requireLock(paths.lock, command) });
+    const run = openSpawner({ lockFd: requireLock(paths.lock, command), keepReady: KEEP_READY });
     try {
       for (const { name, loses, problem } of await requireTools(run, addresses)) log.warn({ tool: name, problem, loses }, 'a tool is missing');
       return await Agent.#open(options, run, bootId);

@@ -2,7 +2,8 @@
  * Children of the agent: iptables-restore, ipset, conntrack, ss. The agent has them started by its spawner (spawner/). Every one
  * - is started without a shell, in the C locale, with a fixed search path;
  * - inherits the writer's lock as descriptor 3, so that a free lock proves that no child of an earlier agent is left;
- * - runs under timeout(1), which ends it with SIGKILL at its deadline even when the agent itself is gone or stopped.
+ * - runs under timeout(1), which ends it with SIGKILL at its deadline even when the agent itself is gone or stopped; one that waited for
+ *   its stdin (spawner/ready.ts) at its deadline by who gave it that, and by timeout(1) at the end of its life.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
@@ -32,6 +33,8 @@ export type ChildRunnerOptions = {
 export const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 export const DEADLINE_MS = 10_000;
 export const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
+/** So much is written in one piece: the kernel keeps more than that for a child that does not read yet. */
+export const WRITTEN_AT_ONCE = 64 * 1024;
 /** timeout(1) could not find the program. */
 const NOT_FOUND = 127;
 
@@ -41,7 +44,12 @@ type Failure = { exitCode: number | null; signal: NodeJS.Signals | null; stderr:
 export type ChildEnd = { exitCode: number | null; signal: NodeJS.Signals | null; timedOut: boolean; problem?: string; stdout: Buffer; stderr: Buffer };
 
 /** `leashFd`: inherited as descriptor 4, so that its other side tells when the child and its starter are gone. */
-export type ChildTask = { stdin: string | Buffer; deadlineMs: number; maxOutputBytes: number; path: string; lockFd: number | undefined; leashFd?: number };
+export type ChildStart = { deadlineMs: number; maxOutputBytes: number; path: string; lockFd: number | undefined; leashFd?: number };
+
+export type ChildTask = ChildStart & { stdin: string | Buffer };
+
+/** `deadlineMs` counts from when it gets its stdin, `lifeMs` from its start: that one holds without this process, too. */
+export type WaitingChildOptions = ChildStart & { lifeMs: number };
 
 export class ChildFailed extends Error {
   override readonly name = 'ChildFailed';
@@ -109,26 +117,75 @@ export function outputOf(file: string, argv: readonly string[], end: ChildEnd): 
 }
 
 /** Never rejects. */
-export function runToEnd(file: string, argv: readonly string[], task: ChildTask): Promise<ChildEnd> {
-  return new Promise(resolve => {
-    const child = startChild(file, argv, task);
-    if (child instanceof Error) return resolve(notStarted(child));
-    let late = false;
-    let problem: string | undefined;
-    const deadline = setTimeout(() => { late = true; }, task.deadlineMs);
-    const stop = (reason: string): void => { problem ??= reason; kill(child); };
-    child.on('error', error => { clearTimeout(deadline); resolve(notStarted(error)); });
-    const stdout = collect(child.stdout, task.maxOutputBytes, stop);
-    const stderr = collect(child.stderr, task.maxOutputBytes, stop);
-    child.on('close', (exitCode, signal) => {
-      clearTimeout(deadline);
-      const timedOut = problem === undefined && signal === 'SIGKILL' && late;
-      resolve({ exitCode, signal, timedOut, ...(problem === undefined ? {} : { problem }), stdout: stdout(), stderr: stderr() });
+export function runToEnd(file: string, argv: readonly string[], { stdin, ...start }: ChildTask): Promise<ChildEnd> {
+  const child = new WaitingChild(file, argv, { ...start, lifeMs: start.deadlineMs });
+  void child.give(stdin);
+  return child.ended;
+}
+
+/** A child that was started, and its stdin, which is open and empty until it is given. When this process ends the child reads the end of it. */
+export class WaitingChild {
+  /** Never rejects. */
+  readonly ended: Promise<ChildEnd>;
+  readonly #child: ChildProcess | undefined;
+  readonly #deadlineMs: number;
+  #deadline: NodeJS.Timeout | undefined;
+  #isLate = false;
+  #problem: string | undefined;
+
+  constructor(file: string, argv: readonly string[], options: WaitingChildOptions) {
+    const child = startChild(file, argv, options);
+    this.#deadlineMs = options.deadlineMs;
+    this.#child = child instanceof Error ? undefined : child;
+    this.ended = child instanceof Error ? Promise.resolve(notStarted(child)) : this.#end(child, options.maxOutputBytes);
+  }
+
+  /**
+   * Gives it all of its stdin, once; from now on its deadline counts. False: it ended without a byte of it. Of at most WRITTEN_AT_ONCE bytes
+   * it gets all or none, whatever happens to this process.
+   */
+  give(stdin: string | Buffer): Promise<boolean> {
+    const input = this.#child?.stdin;
+    if (input === undefined || input === null) return Promise.resolve(false);
+    this.#deadline = setTimeout(() => { this.#isLate = true; this.kill(); }, this.#deadlineMs);
+    return new Promise(resolve => {
+      // That nobody reads any more is known at the first attempt to write, which is made at once. Later failures are not told from success.
+      input.end(stdin, (error?: Error | null) => resolve(!error));
+      setImmediate(resolve, true);
     });
+  }
+
+  /** Lets it go without input. */
+  dismiss(): void {
+    this.#child?.stdin?.end();
+  }
+
+  /** timeout(1) leads a process group of its own. */
+  kill(): void {
+    if (this.#child?.pid === undefined) return;
+    try {
+      process.kill(-this.#child.pid, 'SIGKILL');
+    } catch {
+      this.#child.kill('SIGKILL');
+    }
+  }
+
+  #end(child: ChildProcess, maxOutputBytes: number): Promise<ChildEnd> {
+    const stop = (reason: string): void => { this.#problem ??= reason; this.kill(); };
+    const stdout = collect(child.stdout, maxOutputBytes, stop);
+    const stderr = collect(child.stderr, maxOutputBytes, stop);
     // A child that ends without reading its input says why by its exit status.
     child.stdin?.on('error', () => undefined);
-    child.stdin?.end(task.stdin);
-  });
+    const ended = new Promise<ChildEnd>(resolve => {
+      child.on('error', error => resolve(notStarted(error)));
+      child.on('close', (exitCode, signal) => {
+        const problem = this.#problem;
+        const timedOut = problem === undefined && signal === 'SIGKILL' && this.#isLate;
+        resolve({ exitCode, signal, timedOut, ...(problem === undefined ? {} : { problem }), stdout: stdout(), stderr: stderr() });
+      });
+    });
+    return ended.finally(() => clearTimeout(this.#deadline));
+  }
 }
 
 function notStarted({ message }: Error): ChildEnd {
@@ -136,9 +193,9 @@ function notStarted({ message }: Error): ChildEnd {
 }
 
 /** Some reasons not to start come as an event, others (arguments that are too long) are thrown. */
-function startChild(file: string, argv: readonly string[], { deadlineMs, path, lockFd, leashFd }: ChildTask): ChildProcess | Error {
+function startChild(file: string, argv: readonly string[], { lifeMs, path, lockFd, leashFd }: WaitingChildOptions): ChildProcess | Error {
   try {
-    return spawn('timeout', ['-s', 'KILL', (deadlineMs / 1000).toFixed(3), file, ...argv], {
+    return spawn('timeout', ['-s', 'KILL', (lifeMs / 1000).toFixed(3), file, ...argv], {
       env: { PATH: path, LC_ALL: 'C' },
       stdio: ['pipe', 'pipe', 'pipe', lockFd ?? 'ignore', ...(leashFd === undefined ? [] : [leashFd])],
     });
@@ -157,13 +214,4 @@ function collect(stream: Readable | null | undefined, limit: number, stop: (reas
     else chunks.push(chunk);
   });
   return () => Buffer.concat(chunks);
-}
-
-/** timeout(1) leads a process group of its own. */
-function kill(child: ChildProcess): void {
-  try {
-    process.kill(-(child.pid as number), 'SIGKILL');
-  } catch {
-    child.kill('SIGKILL');
-  }
 }

@@ -13,7 +13,13 @@ export type SpawnerOptions = ChildRunnerOptions & {
   marginMs?: number;
   /** A spawner that did not end so long after it was told to is killed. */
   closeMs?: number;
+  /** Calls of these are served by children that were started after the call before. They must do nothing when they get no input. */
+  keepReady?: readonly Command[];
+  /** A ready child that is not needed is replaced after this; so much longer than its deadline one may live without agent and spawner. */
+  readyMs?: number;
 };
+
+export type Command = { readonly file: string; readonly argv: readonly string[] };
 
 export type Spawner = ChildRunner & {
   /** Of the spawner, while there is one. */
@@ -22,17 +28,25 @@ export type Spawner = ChildRunner & {
 
 const MARGIN_MS = 3_000;
 const CLOSE_MS = 1_000;
+const READY_MS = 30_000;
 
 /** Starts the spawner; does not wait until it is there. */
 export function openSpawner(options: SpawnerOptions): Spawner {
   const { lockFd, marginMs = MARGIN_MS, closeMs = CLOSE_MS, maxOutputBytes = MAX_OUTPUT_BYTES, path = SEARCH_PATH } = options;
+  const { keepReady = [], readyMs = READY_MS } = options;
   const turns = new SpawnerTurns(() => new SpawnerProcess({ lockFd, marginMs }));
   const run: RunChild = async (file, argv, { stdin = '', deadlineMs = options.deadlineMs ?? DEADLINE_MS } = {}) => {
-    const answered = turns.next(deadlineMs + marginMs).then(spawner => spawner.ask({ file, argv, deadlineMs, maxOutputBytes, path }, stdin));
+    const ready = keepReady.some(command => isSame(command, { file, argv })) ? { readyMs } : {};
+    const request = { file, argv, deadlineMs, maxOutputBytes, path, ...ready };
+    const answered = turns.next(deadlineMs + marginMs).then(spawner => spawner.ask(request, stdin));
     const end = await answered.catch((error: unknown) => { throw failed(file, argv, error as Error); });
     return outputOf(file, argv, end);
   };
   return Object.assign(runnerOf(run, () => turns.close(closeMs)), { pid: () => turns.current?.pid });
+}
+
+function isSame(one: Command, other: Command): boolean {
+  return one.file === other.file && one.argv.length === other.argv.length && one.argv.every((text, i) => text === other.argv[i]);
 }
 
 /** One spawner after the other. */

@@ -1,7 +1,7 @@
 /** What agent and spawner say to each other: a header in JSON, and bytes as they are. Both ends are of the same release. */
 
-/** Run this program; the bytes are its stdin. */
-export type Request = { id: number; file: string; argv: readonly string[]; deadlineMs: number; maxOutputBytes: number; path: string };
+/** Run this program; the bytes are its stdin. `readyMs`: afterwards keep one like it ready, none for longer than that. */
+export type Request = { id: number; file: string; argv: readonly string[]; deadlineMs: number; maxOutputBytes: number; path: string; readyMs?: number };
 
 /** How it ended; the bytes are its stdout, `stdoutBytes` long, and its stderr. */
 export type Answer = { id: number; exitCode: number | null; signal: NodeJS.Signals | null; timedOut: boolean; problem?: string; stdoutBytes: number };

@@ -1,22 +1,27 @@
 /**
  * The spawner: a program that starts the agent's children for it, because a small process is forked sooner than the agent. It imports
- * next to nothing, and keeps nothing: it ends when the agent does, or closes its stdin.
+ * next to nothing, and keeps nothing but children that wait for work: it ends when the agent does, or closes its stdin.
  */
-import { runToEnd } from '../child.js';
 import { encode, MessageReader, type Request } from './messages.js';
+import { ReadyChildren } from './ready.js';
 
 /** Inherited, and handed on: the writer's lock, and what tells the agent that this process and its children are gone. */
 const LOCK_FD = process.argv[2] === 'locked' ? 3 : undefined;
 const LEASH_FD = 4;
 
-async function serve({ id, file, argv, ...limits }: Request, stdin: Buffer): Promise<void> {
-  const { stdout, stderr, ...end } = await runToEnd(file, argv, { ...limits, stdin, lockFd: LOCK_FD, leashFd: LEASH_FD });
+const children = new ReadyChildren({ lockFd: LOCK_FD, leashFd: LEASH_FD, nowMs: () => performance.now() });
+
+async function serve({ id, ...task }: Request, stdin: Buffer): Promise<void> {
+  const { stdout, stderr, ...end } = await children.run(task, stdin);
   process.stdout.cork();
   for (const part of encode({ id, ...end, stdoutBytes: stdout.length }, stdout, stderr)) process.stdout.write(part);
   process.stdout.uncork();
+  // Not sooner: to start a process takes longer than to answer.
+  children.prepare(task);
 }
 
 function end(): never {
+  children.close();
   process.exit(0);
 }
 

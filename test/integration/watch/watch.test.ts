@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import type { RunChild } from '../../../agent/drivers/child.js';
 import { RulesDriver } from '../../../agent/drivers/rules/driver.js';
+import { openSpawner, type Spawner } from '../../../agent/drivers/spawner/client.js';
 import { OwnWrites } from '../../../agent/drivers/watch/generations.js';
 import { MONITOR_COMMAND } from '../../../agent/drivers/watch/monitor.js';
 import { noting, RulesWatch } from '../../../agent/drivers/watch/watch.js';
@@ -8,7 +10,7 @@ import { systemClock } from '../../../shared/clock.js';
 import type { DesiredObject } from '../../../shared/desired.js';
 import { createLogger } from '../../../shared/log.js';
 import { parseCidr, type Cidr } from '../../../shared/names.js';
-import { processesIn } from '../../support/netns.js';
+import { inNamespace, processesIn } from '../../support/netns.js';
 import { argvOf, signalProcess } from '../../support/processes.js';
 import { eventually } from '../../support/wait.js';
 import { lease, mapping } from '../reconcile/objects.js';
@@ -18,10 +20,12 @@ const WITHIN = { withinMs: 10_000, everyMs: 5 };
 const RANGE = lease({ first: 30_000, last: 30_015 });
 /** So no round comes by itself: what is repaired was heard of. */
 const NEVER_MS = 3_600_000;
+const READY_MS = 300;
 
 describe('changes of netfilter tables that somebody else makes', function () {
   this.timeout(60_000);
   let bench: Bench;
+  let spawner: Spawner;
   let loop: ReconcileLoop;
   let watch: RulesWatch;
   let heard = 0;
@@ -34,7 +38,11 @@ describe('changes of netfilter tables that somebody else makes', function () {
     [heard, looks, looksWhenHeard, revision, outcome] = [0, 0, 0, 0, undefined];
     bench = await Bench.start();
     const [own, clock, log] = [new OwnWrites(), systemClock(), createLogger({ name: 'test', level: 'silent' })];
-    const driver = new RulesDriver({ run: noting(bench.onHost, { own, clock }) });
+    const inside = (file: string, argv: readonly string[]): string[] => inNamespace(bench.namespace('host'), [file, ...argv]).slice(1);
+    const keepReady = ['iptables-restore', 'ip6tables-restore'].map(file => ({ file: 'nsenter', argv: inside(file, ['--noflush', '--wait']) }));
+    spawner = openSpawner({ lockFd: undefined, keepReady, readyMs: READY_MS });
+    const run: RunChild = (file, argv, options) => spawner('nsenter', inside(file, argv), options);
+    const driver = new RulesDriver({ run: noting(run, { own, clock }) });
     loop = new ReconcileLoop({
       drivers: {
         rules: { apply: (spec, how) => { if (how.observe) looks++; return driver.apply(spec, how); } },
@@ -56,6 +64,7 @@ describe('changes of netfilter tables that somebody else makes', function () {
   afterEach(async () => {
     await watch.close();
     await loop.close();
+    await spawner.close();
     await bench.close();
   });
 
@@ -127,6 +136,16 @@ describe('changes of netfilter tables that somebody else makes', function () {
     for (let port = 30_002; port < 30_012; port++) await want(mapping(30_001, ADDRESS.target.v4), mapping(port, ADDRESS.target.v4));
     assert.equal(await settled(), 1);
     assert.deepEqual([heard, looks], [hears + 1, looked + 1]);
+  });
+
+  it('are told from the end of a child that was kept ready and not needed', async () => {
+    const isReady = (pid: number): boolean => argvOf(pid)?.join(' ') === 'iptables-restore --noflush --wait';
+    const ready = (): number | undefined => processesIn(bench.namespace('host')).find(isReady);
+    const former = await eventually('a ready child', ready, WITHIN);
+    const hears = heard;
+    await eventually('its end', () => !isReady(former), WITHIN);
+    assert.equal(await settled(), 1);
+    assert.equal(heard, hears + 1);
   });
 
   it('are heard again after the monitor was killed', async () => {
