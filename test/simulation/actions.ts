@@ -7,7 +7,7 @@ import type { Chance } from './random.js';
 import { Life, type Time } from './time.js';
 import type { World } from './truth.js';
 
-export type Stage = { world: World; time: Time; coordinator: CoordinatorMachine; machines: readonly Machine[]; callers: Callers; clients: Clients };
+export type Stage = { world: World; time: Time; coordinator: CoordinatorMachine; machines: Machine[]; clone: (original: Machine) => Machine; callers: Callers; clients: Clients };
 
 /** Does something, and says what. */
 type Act = (stage: Stage, chance: Chance) => string;
@@ -35,6 +35,7 @@ const ACTIONS: readonly (readonly [number, Act])[] = [
   [12, killCoordinator],
   [6, pauseCoordinator],
   [8, spoilDatabase],
+  [10, cloneMachine],
   [10, () => 'nothing'],
 ];
 
@@ -50,7 +51,9 @@ export function act(stage: Stage, chance: Chance): string {
 }
 
 /** Ends every fault that is under way. */
-export function heal({ coordinator, machines }: Stage): void {
+export function heal(stage: Stage): void {
+  const { coordinator, machines } = stage;
+  for (const machine of [...machines]) if (machines.some((other) => other !== machine && other.host === machine.host)) remove(stage, machine);
   for (const machine of machines) {
     Object.assign(machine.path, { up: true, down: true, slowMs: 0 });
     Object.assign(machine.manners, USUAL);
@@ -113,6 +116,30 @@ function pauseMachine(stage: Stage, chance: Chance): string {
   const keepsTime = chance.oneIn(2);
   later(stage, forMs, () => { if (machine.isPaused) machine.resume(keepsTime); });
   return `pause ${machine.host} for ${forMs} ms, its clock ${keepsTime ? 'goes on' : 'stands still'}`;
+}
+
+/** A copy of a whole disk is started elsewhere; after a while one of the two is switched off. */
+function cloneMachine(stage: Stage, chance: Chance): string {
+  const { machines, world } = stage;
+  const hosts = machines.filter(({ options }) => options.roles.includes('host'));
+  const original = chance.pick(hosts);
+  if (world.scope === 'host' || hosts.some((other) => other !== original && other.host === original.host)) return 'nothing';
+  const clone = stage.clone(original);
+  clone.disk = original.disk;
+  machines.push(clone);
+  clone.start();
+  const forMs = duration(chance);
+  const victim = chance.pick([original, clone]);
+  later(stage, forMs, () => { remove(stage, victim); });
+  later(stage, forMs + chance.between(0, 2_000), () => { stage.callers.ask({ kind: 'replaceHost', actor: 'operator', host: original.host, reason: 'simulated' }); });
+  return `clone ${original.host} to ${clone.address}; after ${forMs} ms ${victim.address} is switched off`;
+}
+
+/** Switches a machine off for ever, unless it is the last one of its host. */
+function remove({ machines }: Stage, machine: Machine): void {
+  if (!machines.some((other) => other !== machine && other.host === machine.host)) return;
+  machine.reboot();
+  machines.splice(machines.indexOf(machine), 1);
 }
 
 function flushRules(stage: Stage, chance: Chance): string {

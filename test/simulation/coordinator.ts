@@ -29,8 +29,7 @@ export class CoordinatorMachine {
   readonly database: Database;
   readonly clock: MachineClock;
   isPaused = false;
-  /** When the process that runs began to serve; undefined: none does. */
-  startedMs: number | undefined;
+  #startedMs = 0;
   #process: Process | undefined;
 
   constructor(private readonly options: CoordinatorOptions) {
@@ -46,6 +45,11 @@ export class CoordinatorMachine {
 
   get keeper(): Keeper | undefined {
     return this.#process?.keeper;
+  }
+
+  /** For how long its process has served, by its clock. */
+  get upMs(): number {
+    return this.clock.nowMs() - this.#startedMs;
   }
 
   get isRunning(): boolean {
@@ -84,7 +88,6 @@ export class CoordinatorMachine {
   #end(): void {
     if (this.#process !== undefined) this.#process.life.isOver = true;
     this.#process = undefined;
-    this.startedMs = undefined;
   }
 
   async #open(process: Process): Promise<void> {
@@ -92,6 +95,7 @@ export class CoordinatorMachine {
     const { life } = process;
     const timers = timersOf(time, this.clock, life);
     const journal = new SimulatedJournal(this.database, { time, life, chance, onBreach });
+    this.#startedMs = this.clock.nowMs();
     let gateways: Gateways;
     try {
       gateways = await Gateways.open({ journal, timing, clock: this.clock, random: chance.next, log, timers, onHealth: () => undefined });
@@ -106,7 +110,6 @@ export class CoordinatorMachine {
     }
     if (life.isOver) return;
     process.keeper = gateways.need(gateway.gateway);
-    this.startedMs = time.nowMs;
     process.server = serverOf(life, { gateways, identify: identifyBy('plaintext'), log, timing, clock: this.clock, timers, admission: new Admission(ADMISSION, chance.next), admitsUnknown: false });
   }
 }

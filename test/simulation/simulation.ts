@@ -60,7 +60,7 @@ class Simulation {
     const coordinator: CoordinatorMachine = new CoordinatorMachine({
       gateway: { gateway: 'gw', ordinal: 1, scope, publicHost: '203.0.113.1', epoch: 0, sequence: 0 }, timing: TIMING, time, chance: chance(0), log,
       onCommit: (changes) => {
-        this.#truth.committed(changes, coordinator.clock.nowMs());
+        this.#truth.committed(changes, { nowMs: coordinator.clock.nowMs(), upMs: coordinator.upMs });
         this.#tell(() => tellCommit(changes));
       }, onBreach: (rule) => { this.#truth.note(rule); },
     });
@@ -74,11 +74,17 @@ class Simulation {
     const machines = [...(scope === 'shared' ? ['gateway'] : []), ...names].map((host, at) => machineOf(host, at + 1));
     const world: World = {
       scope, database: coordinator.database, machines, connections: new Set(), ports: PORTS, quarantineMs: QUARANTINE_MS,
+      lostMs: TIMING.lostMs,
       isOf: (address, owner) => callers.isOf(address, owner),
     };
     this.#truth = new Truth(world);
     const callers = new Callers({ world, truth: this.#truth, coordinator, hosts: names, pool: 'ssh' });
-    this.#stage = { world, time, coordinator, machines, callers, clients: new Clients(world, this.#truth) };
+    let clones = 0;
+    const clone = (original: Machine): Machine => {
+      const number = 100 + clones++;
+      return new Machine({ ...original.options, address: `10.1.1.${number}`, chance: chance(number) });
+    };
+    this.#stage = { world, time, coordinator, machines, clone, callers, clients: new Clients(world, this.#truth) };
   }
 
   get breach(): string | undefined {
@@ -106,6 +112,9 @@ class Simulation {
     const { callers, coordinator } = this.#stage;
     heal(this.#stage);
     this.#trace.push(`${this.#at()} everything heals`);
+    await this.#pass(10_000);
+    // After a clone the machine that is left may be the one that is refused.
+    for (const { host } of this.#stage.machines) callers.ask({ kind: 'replaceHost', actor: 'operator', host, reason: 'simulated' });
     await this.#pass(30_000);
     callers.releaseAll();
     await this.#pass(20_000);

@@ -2,7 +2,7 @@
  * What must hold, checked from outside: on what the database holds, on the kernels, and on what callers were told. Each message begins with
  * the safety rule that is broken.
  */
-import type { Changes, MappingRecord } from '../../coordinator/book/types.js';
+import type { Changes, HostRecord, MappingRecord } from '../../coordinator/book/types.js';
 import { compareVersions } from '../../shared/desired.js';
 import type { AcceptedState } from '../../agent/state/accepted.js';
 import type { Database } from './database.js';
@@ -15,10 +15,12 @@ export type Connection = { readonly id: number; readonly port: number; readonly 
 export type World = {
   scope: 'shared' | 'host';
   database: Database;
-  machines: readonly Machine[];
+  /** Two of them may claim to be the same host. */
+  machines: Machine[];
   connections: Set<Connection>;
   ports: { first: number; last: number };
   quarantineMs: number;
+  lostMs: number;
   /** The container at `address` is, or was, one of that environment's. */
   isOf: (address: string, owner: { environment: string; tenant: string }) => boolean;
 };
@@ -32,6 +34,10 @@ export class Truth {
   readonly #restedSince = new Map<string, { environment: string; tenant: string; atMs: number }>();
   readonly #generations = new Map<string, string>();
   #newestGrant = { epoch: 0, generation: 0 };
+  /** By "host number": the session that a machine had to know to be given it, and the machine that accepted it. */
+  readonly #sessions = new Map<string, { mustKnow: number; machine: Machine | undefined }>();
+  /** Hosts whose next hello may come from any machine. */
+  readonly #replaceable = new Set<string>();
   /** Rules or connections have changed since check() looked. */
   isDirty = false;
   /** The first rule that was broken. */
@@ -43,12 +49,15 @@ export class Truth {
     this.breach ??= breach;
   }
 
-  /** A commit is on the disk. `nowMs`: by the coordinator's clock. */
-  committed(changes: Changes, nowMs: number): void {
+  /** A commit is on the disk. By the coordinator's clock: `nowMs`, and for how long its process has served. */
+  committed(changes: Changes, { nowMs, upMs }: { nowMs: number; upMs: number }): void {
     this.isDirty = true;
     for (const { leaseId, epoch, generation } of changes.leases) this.#checkGrant(leaseId, epoch, generation);
+    for (const host of changes.hosts) this.#noteSession(host);
     for (const mapping of changes.mappings) this.#noteMapping(mapping, nowMs);
     this.#checkAudits(changes);
+    const expired = changes.events.find(({ kind }) => kind === 'LeaseExpired');
+    if (expired !== undefined && upMs < this.world.lostMs - 50) this.note(`S9: a lease of ${expired.host} expired ${upMs} ms after the coordinator started`);
   }
 
   #checkGrant(leaseId: string, epoch: number, generation: number): void {
@@ -92,7 +101,29 @@ export class Truth {
   /** A machine has written what it accepted. */
   accepted(machine: Machine, before: AcceptedState, after: AcceptedState): void {
     if (after.session < before.session) this.note(`S4: ${machine.host} went from session ${before.session} to ${after.session}`);
+    if (after.session > before.session) this.#checkSession(machine, before.session, after.session);
     if (before.version !== undefined && (after.version === undefined || compareVersions(after.version, before.version) < 0)) this.note(`S4: ${machine.host} accepted an older state`);
+  }
+
+  /** Only a machine that knows the newest session in use is given another one. */
+  #noteSession({ host, session, confirmedSession, replaceable }: HostRecord): void {
+    const key = `${host} ${session}`;
+    if (!this.#sessions.has(key)) this.#sessions.set(key, { mustKnow: this.#replaceable.has(host) ? 0 : confirmedSession, machine: undefined });
+    if (replaceable) this.#replaceable.add(host);
+    else this.#replaceable.delete(host);
+  }
+
+  #checkSession(machine: Machine, knew: number, session: number): void {
+    const given = this.#sessions.get(`${machine.host} ${session}`);
+    if (given === undefined) {
+      // Two hellos of one transaction: only the newer session has left a row.
+      const newest = this.world.database.stored.hosts.get(machine.host)?.session ?? 0;
+      if (newest < session) this.note(`S5: ${machine.host} was given session ${session}, and ${newest} is on the disk`);
+      return;
+    }
+    if (given.machine !== undefined && given.machine !== machine) this.note(`S4: two machines of ${machine.host} accepted session ${session}`);
+    if (knew < given.mustKnow) this.note(`S4: a machine that knew session ${knew} of ${machine.host} was given session ${session}, and ${given.mustKnow} was in use`);
+    given.machine = machine;
   }
 
   /** Looks at everything that a client could reach now. */
@@ -100,28 +131,25 @@ export class Truth {
     if (!this.isDirty) return;
     this.isDirty = false;
     const { world } = this;
-    for (const connection of world.connections) this.#checkConnection(connection);
-    if (world.scope === 'shared') this.#checkNewOnes('gw', world.machines.find((machine) => machine.options.roles.includes('gateway')));
-    else for (const machine of world.machines) this.#checkNewOnes(`gw/${machine.host}`, machine);
+    const reached = new Map<string, Machine>();
+    for (const connection of world.connections) this.#checkConnection(connection, reached);
+    if (world.scope === 'shared') this.#checkNewOnes('gw', world.machines.find(({ options }) => options.roles.includes('gateway')), reached);
+    else for (const machine of world.machines) this.#checkNewOnes(`gw/${machine.host}`, machine, reached);
   }
 
-  #checkConnection(connection: Connection): void {
+  #checkConnection(connection: Connection, reached: Map<string, Machine>): void {
     const { atGateway, atHost, port } = connection;
     const isOpen = atHost.machine.kernel.flows.has(atHost.flow.id) && (atGateway === undefined || atGateway.machine.kernel.flows.has(atGateway.flow.id));
-    if (!isOpen) this.world.connections.delete(connection);
-    else this.#checkReach(this.#space(atHost.machine), port, { address: atHost.flow.to, by: 'an open connection' });
+    if (isOpen) this.#checkReach(this.world.scope === 'shared' ? 'gw' : `gw/${atHost.machine.host}`, port, { address: atHost.flow.to, machine: atHost.machine, by: 'an open connection', reached });
+    else this.world.connections.delete(connection);
   }
 
-  #space(machine: Machine): string {
-    return this.world.scope === 'shared' ? 'gw' : `gw/${machine.host}`;
-  }
-
-  #checkNewOnes(space: string, entry: Machine | undefined): void {
+  #checkNewOnes(space: string, entry: Machine | undefined, all: Map<string, Machine>): void {
     if (entry === undefined) return;
     const { first, last } = this.world.ports;
     for (let port = first; port <= last; port += 1) {
       const reached = this.reach(entry, port);
-      if (reached?.kind === 'target') this.#checkReach(space, port, { address: reached.to, by: 'a new connection' });
+      if (reached?.kind === 'target') this.#checkReach(space, port, { address: reached.to, machine: reached.machine, by: 'a new connection', reached: all });
       else if (reached?.kind === 'local' && this.world.scope === 'shared') this.note(`S7: port ${port} leads to whatever listens on ${reached.machine.host}`);
     }
   }
@@ -138,18 +166,17 @@ export class Truth {
     return behind.kind === 'target' ? { ...behind, machine: host } : { kind: 'local', machine: host };
   }
 
-  #checkReach(space: string, port: number, { address, by }: { address: string; by: string }): void {
-    const owner = this.#owners.get(`${space}:${port}`);
-    const what = `${by} to port ${port} of ${space} reaches ${address}`;
+  #checkReach(space: string, port: number, { address, machine, by, reached }: { address: string; machine: Machine; by: string; reached: Map<string, Machine> }): void {
+    const key = `${space}:${port}`;
+    const owner = this.#owners.get(key);
+    const what = `${by} to port ${port} of ${space} reaches ${address} on ${machine.host} (${machine.address})`;
+    const other = reached.get(key) ?? machine;
+    reached.set(key, machine);
+    if (other !== machine) return this.note(`S1: ${what}, and others reach ${other.host} (${other.address})`);
     if (owner === undefined) return this.note(`S8: ${what}, and nobody has the port`);
     if (owner.state === 'quarantined') return this.note(`S12: ${what}, and the port was released by ${owner.environment} already`);
     if (owner.target.address === address) return;
     if (!this.world.isOf(address, owner)) return this.note(`S1: ${what}, but it is ${owner.environment}'s (${owner.target.address}, ${owner.state})`);
     if (owner.state === 'live') this.note(`S1: ${what}, but ${owner.environment} has moved and lives at ${owner.target.address}`);
-  }
-
-  /** What the database has of a mapping. */
-  owner(space: string, port: number): Owner | undefined {
-    return this.#owners.get(`${space}:${port}`);
   }
 }
