@@ -1,21 +1,25 @@
 /** Which leased ports are guarded, and which ones a foreign process has. Pure. */
-import { transportsOf, type PortRange, type Transport } from '../../shared/ports.js';
-import type { DesiredObject } from '../../shared/desired.js';
+import type { PortRange, Transport } from '../../shared/ports.js';
 import type { Listener } from '../drivers/connections/listeners.js';
-import { union } from '../drivers/rules/ranges.js';
+import { difference, union } from '../drivers/rules/ranges.js';
 import type { Leased } from '../drivers/rules/spec.js';
-import { PortSet } from './portset.js';
+import type { Ports } from '../persistent/ports.js';
 import type { Serving } from './serving.js';
 
 export type Guard = {
-  leased: Leased[];
+  readonly leased: readonly Leased[];
   /** Guarded ports, of either transport. */
-  reserved: PortRange[];
-  occupied: { transport: Transport; port: number }[];
+  readonly reserved: readonly PortRange[];
+  readonly occupied: Port[];
 };
 
-type GuardInput = {
-  objects: Iterable<DesiredObject>;
+type Port = { transport: Transport; port: number };
+
+export type GuardInput = {
+  /** Ports of this machine's leases, routes, and of what is being ended. */
+  ports: Ports<true>;
+  /** Those that are guarded even where a process listens. */
+  always: Ports<true>;
   serving: Serving;
   listeners: readonly Listener[];
   addresses: readonly string[];
@@ -23,50 +27,52 @@ type GuardInput = {
   guarded: readonly PortRange[];
 };
 
+/** A guard, and what it was made from. */
+export type Guarded = { readonly guard: Guard; readonly of: Pick<GuardInput, 'ports' | 'listeners'>; readonly free: readonly Port[] };
+
+const TRANSPORTS: readonly Transport[] = ['tcp', 'udp'];
+
 /**
- * Every port of this machine's leases, routes, and of what is being ended, is guarded. A port that a foreign process listened
- * on before it was guarded is left alone unless something is mapped there, or is about to be; it is reported either way.
+ * Every port is guarded. A port that a foreign process listened on before it was guarded is left alone unless something is
+ * mapped there, or is about to be; it is reported either way. What is as `before` is taken from there, as the same objects.
  */
-export function guardOf({ objects, serving, listeners, addresses, guarded }: GuardInput): Guard {
-  const ports = guardedPorts(objects);
-  const before = new PortSet();
-  for (const range of guarded) before.add('tcp', range);
-  const held = new PortSet();
-  for (const { transport, port, address } of listeners) {
-    if (ports.has(transport, port) && isReachable(address, addresses)) held.add(transport, { first: port, last: port });
+export function guardOf(input: GuardInput, before?: Guarded): Guarded {
+  const { ports, always, serving, listeners, guarded } = input;
+  const of = { ports, listeners };
+  const isSame = before?.of.ports === ports;
+  const occupied = isSame && before.of.listeners === listeners ? before.guard.occupied : occupiedPorts(input);
+  const free = occupied.filter(({ transport, port }) => !hasPort(guarded, port) && !serving.has(transport, port) && always[transport].get(port) === undefined);
+  if (isSame && samePorts(before.free, free)) {
+    const guard = samePorts(before.guard.occupied, occupied) ? before.guard : { ...before.guard, occupied };
+    return { guard, of, free: before.free };
   }
-  const occupied = (['tcp', 'udp'] as const).flatMap(transport => held.ranges(transport)
-    .flatMap(({ first, last }) => Array.from({ length: last - first + 1 }, (_, index) => ({ transport, port: first + index }))));
-  const always = alwaysGuarded(objects);
-  const free = occupied.filter(({ transport, port }) => !before.has('tcp', port) && !serving.has(transport, port) && !always.has(transport, port));
-  for (const { transport, port } of free) ports.delete(transport, port);
-  const leased = (['tcp', 'udp'] as const).flatMap(transport => ports.ranges(transport).map(range => ({ ports: range, transport })));
+  const ranges = (transport: Transport): PortRange[] => difference(ports[transport].ranges(), union(free.filter(each => each.transport === transport).map(rangeOf)));
+  const leased = TRANSPORTS.flatMap(transport => ranges(transport).map(range => ({ ports: range, transport })));
   // What is left to a process in one transport is not reserved at all: `reserved` tells later which ports were guarded.
-  const both = new PortSet();
-  for (const { ports: range } of leased) both.add('tcp', range);
-  for (const { port } of free) both.delete('tcp', port);
-  return { leased, reserved: union(both.ranges('tcp')), occupied };
+  const reserved = difference(union(leased.map(each => each.ports)), union(free.map(rangeOf)));
+  return { guard: { leased, reserved, occupied }, of, free };
+}
+
+function occupiedPorts({ ports, listeners, addresses }: GuardInput): Port[] {
+  const held = listeners.filter(({ transport, port, address }) => ports[transport].get(port) !== undefined && isReachable(address, addresses));
+  return TRANSPORTS.flatMap(transport => {
+    const numbers = new Set(held.filter(each => each.transport === transport).map(({ port }) => port));
+    return [...numbers].sort((a, b) => a - b).map(port => ({ transport, port }));
+  });
 }
 
 function isReachable(address: string, addresses: readonly string[]): boolean {
   return address === '0.0.0.0' || address === '::' || addresses.includes(address);
 }
 
-function alwaysGuarded(objects: Iterable<DesiredObject>): PortSet {
-  const set = new PortSet();
-  for (const object of objects) {
-    if (object.kind !== 'lease' || object.guardOccupied !== true) continue;
-    for (const transport of transportsOf(object.protocol)) set.add(transport, object.ports);
-  }
-  return set;
+function hasPort(ranges: readonly PortRange[], port: number): boolean {
+  return ranges.some(({ first, last }) => first <= port && port <= last);
 }
 
-function guardedPorts(objects: Iterable<DesiredObject>): PortSet {
-  const set = new PortSet();
-  for (const object of objects) {
-    if (object.kind === 'mapping') continue;
-    const ports = object.kind === 'release' ? { first: object.port, last: object.port } : object.ports;
-    for (const transport of transportsOf(object.protocol)) set.add(transport, ports);
-  }
-  return set;
+function samePorts(a: readonly Port[], b: readonly Port[]): boolean {
+  return a === b || (a.length === b.length && a.every(({ transport, port }, index) => b[index]?.port === port && b[index].transport === transport));
+}
+
+function rangeOf({ port }: Port): PortRange {
+  return { first: port, last: port };
 }

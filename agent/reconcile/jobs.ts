@@ -16,20 +16,26 @@ type Round = RoundResult & {
 export function cutJobs({ plan, before, dropMs, isFirst, isKnown }: Round): CutJob[] {
   const cuts = changes(before, plan.serving, dropMs);
   const swept = isFirst ? sweepOf(plan, dropMs) : [];
-  const ends = plan.ends.filter(end => !isKnown(end)).map(end => ({ end, cuts: end.cuts.map(cut => withLostPlaces(cut, before, plan.serving)) }));
+  const ends = [...plan.ends.values()].filter(end => !isKnown(end)).map(end => ({ end, cuts: end.cuts.map(cut => withLostPlaces(cut, before, plan.serving)) }));
   const isLoss = lossesOf(plan);
   return [...[...cuts, ...swept].map(cut => ({ cuts: [cut], end: undefined, isLoss: isLoss(cut) })), ...ends];
 }
 
 /** True for a cut of ports that led elsewhere before, unless their end is confirmed by itself. */
 function lossesOf({ ends }: Plan): (cut: Cut) => boolean {
-  const confirmed = new PortSet();
-  for (const { cuts } of ends) for (const { transport, ports } of cuts) confirmed.add(transport, ports);
+  let known: PortSet | undefined;
   return ({ transport, ports: { first, last }, from }) => {
     if (from.length === 0) return false;
-    for (let port = first; port <= last; port++) if (!confirmed.has(transport, port)) return true;
+    known ??= confirmedPorts(ends.values());
+    for (let port = first; port <= last; port++) if (!known.has(transport, port)) return true;
     return false;
   };
+}
+
+function confirmedPorts(ends: Iterable<End>): PortSet {
+  const set = new PortSet();
+  for (const { cuts } of ends) for (const { transport, ports } of cuts) set.add(transport, ports);
+  return set;
 }
 
 /** Every guarded port: whatever does not lead where the plan says ends. */

@@ -7,6 +7,7 @@
  * - a round that fails leaves `applied` where it was, is logged once and tried again; the next one looks at everything.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { nextDelayMs } from '../../shared/backoff.js';
 import type { Clock } from '../../shared/clock.js';
 import type { AgentReport, DesiredObject, StateVersion } from '../../shared/desired.js';
@@ -65,7 +66,7 @@ export class ReconcileLoop {
   private lastProblem: string | undefined;
   private readonly confirmed = new Map<string, number>();
   private driftRepairs = 0;
-  private lastOutcome = '';
+  private lastOutcome: RoundOutcome | undefined;
   private isClosed = false;
   private lastEndMs: number;
   private fullTookMs = 0;
@@ -177,8 +178,7 @@ export class ReconcileLoop {
   }
 
   private forget({ ends }: Plan): void {
-    const keys = new Set(ends.map(({ confirmation }) => confirmation.key));
-    for (const key of this.confirmed.keys()) if (!keys.has(key)) this.confirmed.delete(key);
+    for (const key of this.confirmed.keys()) if (!ends.has(key)) this.confirmed.delete(key);
   }
 
   private confirm(ends: readonly End[]): void {
@@ -204,19 +204,21 @@ export class ReconcileLoop {
     this.lastProblem = problem;
   }
 
-  /** Says what is known, unless that was said already. */
+  /** Says what is known, unless that was said already. Parts that have not changed are the same objects: they cost nothing. */
   private report(): void {
     if (this.applied === undefined || this.settled === undefined || this.isClosed) return;
-    const { plan } = this.applied;
-    const confirmations = plan.ends.map(({ confirmation }) => confirmation)
-      .filter(({ key, generation }) => this.confirmed.get(key) === generation);
+    const { problems, occupied, ends } = this.applied.plan;
+    const unended = this.cutter.problems();
     const outcome: RoundOutcome = {
-      applied: this.settled, problems: [...plan.problems, ...this.cutter.problems()], confirmations,
-      verified: this.verifier.verified(), driftRepairs: this.driftRepairs, occupied: plan.occupied,
+      applied: this.settled, problems: unended.length === 0 ? problems : [...problems, ...unended],
+      confirmations: [...this.confirmed].flatMap(([key, generation]) => {
+        const confirmation = ends.get(key)?.confirmation;
+        return confirmation?.generation === generation ? confirmation : [];
+      }),
+      verified: this.verifier.verified(), driftRepairs: this.driftRepairs, occupied,
     };
-    const text = JSON.stringify(outcome);
-    if (text === this.lastOutcome) return;
-    this.lastOutcome = text;
+    if (isDeepStrictEqual(outcome, this.lastOutcome)) return;
+    this.lastOutcome = outcome;
     this.options.onOutcome(outcome);
   }
 }

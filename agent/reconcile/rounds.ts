@@ -1,12 +1,12 @@
 /** One round: from desired state to the kernel's rules and settings, and what must be cut because of it. */
-import type { DesiredObject } from '../../shared/desired.js';
 import type { Log } from '../../shared/log.js';
 import type { PortRange } from '../../shared/ports.js';
 import type { Listener } from '../drivers/connections/listeners.js';
 import type { RulesDriver } from '../drivers/rules/driver.js';
 import type { ReservedPorts } from '../drivers/settings/reserved.js';
 import { forwardMaker, type MakeForwards } from './forwards.js';
-import { makePlan, type HostFacts, type Plan } from './plan.js';
+import { differences } from '../persistent/map.js';
+import { nextPlan, type HostFacts, type Objects, type Plan, type Planned } from './plan.js';
 import { merge, Serving } from './serving.js';
 
 export type RoundDrivers = {
@@ -17,8 +17,6 @@ export type RoundDrivers = {
 
 type RoundsOptions = { drivers: RoundDrivers; facts: HostFacts; log: Log };
 
-type Objects = ReadonlyMap<string, DesiredObject>;
-
 export type RoundResult = {
   plan: Plan;
   /** What may have stood before. */
@@ -28,15 +26,14 @@ export type RoundResult = {
   repaired: number;
 };
 
-type Planned = { objects: Objects; listeners: readonly Listener[]; guarded: readonly PortRange[]; plan: Plan };
-
 export class Rounds {
   /** Whatever may stand in the kernel: more than the plan during an attempt, and after one that did not succeed. */
-  private mayStand = new Serving([]);
+  private mayStand = Serving.nothing;
   private mustSweep = true;
   private guarded: readonly PortRange[];
   private listeners: Listener[] = [];
   private planned: Planned | undefined;
+  private plannedFor: { listeners: readonly Listener[]; guarded: readonly PortRange[] } | undefined;
   private settingsProblem: string | undefined;
   private readonly make: MakeForwards;
 
@@ -75,12 +72,11 @@ export class Rounds {
   }
 
   private grantsChanged(objects: Objects): boolean {
-    const before = this.planned?.objects;
-    if (before === objects) return false;
-    for (const object of objects.values()) {
-      if ((object.kind === 'lease' || object.kind === 'route') && before?.get(object.key)?.version !== object.version) return true;
-    }
-    return false;
+    const before: Objects = this.planned?.objects ?? new Map();
+    return differences(before, objects).some(key => {
+      const object = objects.get(key);
+      return (object?.kind === 'lease' || object?.kind === 'route') && before.get(key)?.version !== object.version;
+    });
   }
 
   private async readListeners(): Promise<void> {
@@ -92,11 +88,13 @@ export class Rounds {
 
   /** The last plan, as long as nothing that it depends on has changed. */
   private plan(objects: Objects): Plan {
-    const { planned, listeners, guarded } = this;
-    if (planned?.objects === objects && planned.listeners === listeners && planned.guarded === guarded) return planned.plan;
-    const plan = makePlan({ objects, facts: this.options.facts, make: this.make, listeners, guarded });
-    this.planned = { objects, listeners, guarded: plan.reserved, plan };
-    return plan;
+    const { planned, plannedFor, listeners, guarded } = this;
+    if (planned?.objects === objects && plannedFor?.listeners === listeners && plannedFor.guarded === guarded) return planned.plan;
+    // If it throws, the next one is made from nothing.
+    this.planned = undefined;
+    this.planned = nextPlan(planned, { objects, facts: this.options.facts, make: this.make, listeners, guarded });
+    this.plannedFor = { listeners, guarded: this.planned.plan.reserved };
+    return this.planned.plan;
   }
 
   /** A kernel that refuses the setting is no reason to serve nothing: the guard does not depend on it. */
@@ -115,5 +113,5 @@ export class Rounds {
 }
 
 function isSame(a: readonly PortRange[], b: readonly PortRange[]): boolean {
-  return a.length === b.length && a.every(({ first, last }, index) => b[index]?.first === first && b[index].last === last);
+  return a === b || a.length === b.length && a.every(({ first, last }, index) => b[index]?.first === first && b[index].last === last);
 }

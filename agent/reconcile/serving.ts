@@ -1,73 +1,53 @@
 /** Where each public port leads: an index by transport and port, and what must be cut when it changes. Pure. */
-import { MAX_PORT, type PortRange, type Transport } from '../../shared/ports.js';
+import type { PortRange, Transport } from '../../shared/ports.js';
+import { differingPorts, donePorts, editPorts, noPorts, type Ports } from '../persistent/ports.js';
 import type { Cut, Endpoint } from '../drivers/connections/connections.js';
 
 /** Public ports and all the places where they lead: at most one of each address family. */
 export type Served = { transport: Transport; ports: PortRange; endpoints: readonly Endpoint[] };
 
-/** By port number, from `first` on: what is served is little of all ports. */
-type Places = { readonly first: number; readonly list: (readonly Endpoint[] | undefined)[] };
-
 const TRANSPORTS: readonly Transport[] = ['tcp', 'udp'];
 const NOWHERE: readonly Endpoint[] = [];
-const NO_PLACES: Places = { first: MAX_PORT + 1, list: [] };
 
+/** Immutable: what was made from another one is compared with it at the price of the difference. */
 export class Serving {
-  private readonly places: Record<Transport, Places>;
+  static readonly nothing = new Serving(noPorts());
 
-  private readonly targets = new Set<string>();
+  private targets: ReadonlySet<string> | undefined;
 
-  constructor(served: Iterable<Served>) {
-    const all = [...served];
-    this.places = { tcp: placesFor(all, 'tcp'), udp: placesFor(all, 'udp') };
-    for (const { transport, ports, endpoints } of all) {
-      for (const { address } of endpoints) this.targets.add(address);
-      const { first, list } = this.places[transport];
-      for (let port = ports.first; port <= ports.last; port++) list[port - first] = endpoints;
-    }
+  private constructor(readonly places: Ports<readonly Endpoint[]>) {}
+
+  static of(served: Iterable<Served>): Serving {
+    return Serving.nothing.amended([], served);
+  }
+
+  /** Without the ports of `gone`, and then with `come`. */
+  amended(gone: Iterable<Served>, come: Iterable<Served>): Serving {
+    const edit = editPorts(this.places);
+    for (const { transport, ports } of gone) edit[transport].fill(ports, undefined);
+    for (const { transport, ports, endpoints } of come) edit[transport].fill(ports, endpoints);
+    const places = donePorts(edit, this.places);
+    return places === this.places ? this : new Serving(places);
   }
 
   endpoints(transport: Transport, port: number): readonly Endpoint[] {
-    return this.at(transport, port) ?? NOWHERE;
+    return this.places[transport].get(port) ?? NOWHERE;
   }
 
+  /** True when any port leads to this address. The first question costs the size of all that is served. */
   isTarget(address: string): boolean {
+    this.targets ??= new Set(TRANSPORTS.flatMap(transport => Array.from(this.places[transport].runs(), ({ value }) => value)).flat().map(place => place.address));
     return this.targets.has(address);
   }
 
   has(transport: Transport, port: number): boolean {
-    return this.at(transport, port) !== undefined;
+    return this.places[transport].get(port) !== undefined;
   }
-
-  /** All ports that are served lie between these two; none is: the first is above the last. */
-  span(transport: Transport): PortRange {
-    const { first, list } = this.places[transport];
-    return { first, last: list.length === 0 ? 0 : first + list.length - 1 };
-  }
-
-  private at(transport: Transport, port: number): readonly Endpoint[] | undefined {
-    const { first, list } = this.places[transport];
-    return port < first ? undefined : list[port - first];
-  }
-}
-
-/** Filled at once: an array that grows by leaps becomes a slow dictionary. */
-function placesFor(served: readonly Served[], transport: Transport): Places {
-  let first = MAX_PORT + 1;
-  let last = 0;
-  for (const { transport: its, ports } of served) {
-    if (its !== transport) continue;
-    first = Math.min(first, ports.first);
-    last = Math.max(last, ports.last);
-  }
-  return first > last ? NO_PLACES : { first, list: new Array<readonly Endpoint[] | undefined>(last - first + 1).fill(undefined) };
 }
 
 /** What either of the two may serve. */
 export function merge(a: Serving, b: Serving): Serving {
-  return new Serving(runs(a, b).map(({ transport, ports, before, after }) => ({
-    transport, ports, endpoints: before === after ? after : [...after, ...missing(before, after)],
-  })).filter(({ endpoints }) => endpoints.length > 0));
+  return b.amended([], runs(a, b).map(({ transport, ports, before, after }) => ({ transport, ports, endpoints: [...after, ...missing(before, after)] })));
 }
 
 /**
@@ -94,26 +74,19 @@ export function lostPlaces(before: Serving, after: Serving, { transport, ports }
 
 type Run = { transport: Transport; ports: PortRange; before: readonly Endpoint[]; after: readonly Endpoint[] };
 
-/** Neighbouring ports with the same places on both sides, as ranges; ports that neither serves are left out. */
+/** Ports whose places are not the same object on both sides; neighbours with the same places as ranges. */
 function runs(a: Serving, b: Serving): Run[] {
   const found: Run[] = [];
   for (const transport of TRANSPORTS) {
     let run: Run | undefined;
-    const { first, last } = hull(a.span(transport), b.span(transport));
-    for (let port = first; port <= last; port++) {
+    for (const port of differingPorts(a.places[transport], b.places[transport])) {
       const before = a.endpoints(transport, port);
       const after = b.endpoints(transport, port);
-      if (run !== undefined && run.before === before && run.after === after) run.ports = { first: run.ports.first, last: port };
-      else if (before === NOWHERE && after === NOWHERE) run = undefined;
+      if (run?.ports.last === port - 1 && run.before === before && run.after === after) run.ports = { first: run.ports.first, last: port };
       else found.push(run = { transport, ports: { first: port, last: port }, before, after });
     }
   }
   return found;
-}
-
-/** The ports of both, and what lies between them. */
-function hull(a: PortRange, b: PortRange): PortRange {
-  return { first: Math.min(a.first, b.first), last: Math.max(a.last, b.last) };
 }
 
 function missing(places: readonly Endpoint[], from: readonly Endpoint[]): Endpoint[] {

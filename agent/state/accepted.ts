@@ -1,4 +1,6 @@
 /** What this machine accepted from its coordinator, and the rules by which it takes more. Pure: store.ts makes it durable. */
+import { isDeepStrictEqual } from 'node:util';
+import { PersistentMap, type Change } from '../persistent/map.js';
 import { StateDigest } from '../../shared/digest.js';
 import { compareVersions, type Delta, type DesiredObject, type StateVersion } from '../../shared/desired.js';
 
@@ -12,13 +14,13 @@ export type AcceptedState = {
   readonly epoch: number;
   /** undefined: no desired state was accepted yet. */
   readonly version: StateVersion | undefined;
-  /** By key. Never changed in place. */
-  readonly objects: ReadonlyMap<string, DesiredObject>;
+  /** By key. Never changed in place: that of the next state shares what did not change. */
+  readonly objects: PersistentMap<DesiredObject>;
   /** As HeartbeatRequest.digest. */
   readonly digest: string;
 };
 
-export const NO_STATE: AcceptedState = { session: 0, epoch: 0, version: undefined, objects: new Map(), digest: new StateDigest().hex() };
+export const NO_STATE: AcceptedState = { session: 0, epoch: 0, version: undefined, objects: PersistentMap.empty(), digest: new StateDigest().hex() };
 
 export type Welcomed = { readonly kind: 'accepted'; readonly state: AcceptedState } | { readonly kind: 'older' };
 
@@ -39,10 +41,35 @@ export function applyWelcome(state: AcceptedState, session: number, epoch: numbe
 export function applyDelta(state: AcceptedState, delta: Delta): Applied {
   const kind = judge(state, delta);
   if (kind !== 'accepted') return { kind };
-  const objects = new Map(delta.base === undefined ? [] : state.objects);
-  const difference = amend(objects, delta);
-  const digest = delta.base === undefined ? digestOf(objects.values()) : xor(state.digest, difference.hex());
+  const before = state.objects;
+  const objects = before.with(delta.base === undefined ? replacements(before, delta) : changesOf(delta));
+  const digest = delta.base === undefined ? digestOf(objects.values()) : xor(state.digest, differenceOf(before, objects, delta));
   return { kind, state: { ...state, version: delta.version, objects, digest } };
+}
+
+/** Removals come before upserts. */
+function* changesOf({ upserts, removals }: Delta): Generator<Change<DesiredObject>> {
+  for (const key of removals) yield [key, undefined];
+  for (const object of upserts) yield [object.key, object];
+}
+
+/** As a snapshot says: an object that says what it said before stays the same object, so that nobody takes it for a change. */
+function* replacements(before: PersistentMap<DesiredObject>, { upserts }: Delta): Generator<Change<DesiredObject>> {
+  const wanted = new Map(upserts.map(object => [object.key, object]));
+  for (const key of before.keys()) if (!wanted.has(key)) yield [key, undefined];
+  for (const [key, object] of wanted) if (!isDeepStrictEqual(object, before.get(key))) yield [key, object];
+}
+
+/** Digest of all that went and came. */
+function differenceOf(before: PersistentMap<DesiredObject>, after: PersistentMap<DesiredObject>, { upserts, removals }: Delta): string {
+  const difference = new StateDigest();
+  for (const key of new Set([...removals, ...upserts.map(object => object.key)])) {
+    const [old, fresh] = [before.get(key), after.get(key)];
+    if (old?.version === fresh?.version) continue;
+    if (old !== undefined) difference.remove(key, old.version);
+    if (fresh !== undefined) difference.add(key, fresh.version);
+  }
+  return difference.hex();
 }
 
 /** What `applyDelta` would say, without doing it. */
@@ -54,22 +81,13 @@ export function judge({ session, epoch, version: accepted }: Order, { version, b
 
 type Order = Pick<AcceptedState, 'session' | 'epoch' | 'version'>;
 
-/** Changes `objects` in place. Returns the digest of all that went and came. */
-export function amend(objects: Map<string, DesiredObject>, { base, upserts, removals }: Delta): StateDigest {
-  const difference = new StateDigest();
-  const drop = (key: string): void => {
-    const old = objects.get(key);
-    if (old !== undefined) difference.remove(key, old.version);
-    objects.delete(key);
-  };
-  if (base === undefined) objects.clear();
-  for (const key of removals) drop(key);
-  for (const object of upserts) {
-    drop(object.key);
-    objects.set(object.key, object);
-    difference.add(object.key, object.version);
+/** Changes `objects` in place, as applyDelta does it to a copy. */
+export function amend(objects: Map<string, DesiredObject>, delta: Delta): void {
+  if (delta.base === undefined) objects.clear();
+  for (const [key, object] of changesOf(delta)) {
+    if (object === undefined) objects.delete(key);
+    else objects.set(key, object);
   }
-  return difference;
 }
 
 export function digestOf(objects: Iterable<DesiredObject>): string {

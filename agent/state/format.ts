@@ -4,7 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import type { Delta, DesiredObject, StateVersion } from '../../shared/desired.js';
-import { amend, applyWelcome, digestOf, judge, type AcceptedState, type Owner } from './accepted.js';
+import { PersistentMap } from '../persistent/map.js';
+import { amend, applyWelcome, digestOf, judge, NO_STATE, type AcceptedState, type Owner } from './accepted.js';
 
 const FORMAT = 1;
 
@@ -65,7 +66,7 @@ export function recover(content: Buffer): Recovered {
     else throw new Corrupt(`line ${index + 2} is damaged`);
     goodBytes = end;
   }
-  return { owner, state: { ...draft, digest: digestOf(draft.objects.values()) }, snapshotBytes: first.end, goodBytes };
+  return { owner, state: { ...draft, objects: PersistentMap.of(draft.objects), digest: digestOf(draft.objects.values()) }, snapshotBytes: first.end, goodBytes };
 }
 
 /** Complete lines: a last one without its newline is torn. */
@@ -97,7 +98,7 @@ function replay(draft: Draft, change: Change, lineNumber: number): void {
     throw new Corrupt(`line ${lineNumber} does not follow from the lines before it (${kind})`);
   };
   if (change.kind === 'welcome') {
-    const { kind } = applyWelcome({ ...draft, digest: '' }, change.session, change.epoch);
+    const { kind } = applyWelcome({ ...NO_STATE, session: draft.session, epoch: draft.epoch }, change.session, change.epoch);
     if (kind !== 'accepted') refuse(kind);
     draft.session = change.session;
     draft.epoch = change.epoch;

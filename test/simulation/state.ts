@@ -19,7 +19,7 @@ export function describe({ coordinator, machines, world, time }: Stage): string[
       return [
         `machine ${host} ${address}: ${flags.filter((flag) => flag !== '').join(', ')}; session ${disk.session}, accepted ${JSON.stringify(disk.version)}`,
         `  accepted: ${[...disk.objects.values()].map((object) => `${object.key}${'ports' in object ? ` ${rangeText(object.ports)}` : ` ${object.port}`} g${object.generation}${object.kind === 'route' ? ` to ${object.host}${object.fence ? ' fence' : ''}` : ''}`).join('; ')}`,
-        `  kernel: guards ${kernel.rules.leased.map(({ ports }) => rangeText(ports)).join(' ')}; ${kernel.rules.forwards.filter(({ transport }) => transport === 'tcp').map(({ id, ports, to }) => `${rangeText(ports)} -> ${to} (${id})`).join('; ')}`,
+        `  kernel: guards ${kernel.rules.leased.map(({ ports }) => rangeText(ports)).join(' ')}; ${[...kernel.rules.forwards].filter(({ transport }) => transport === 'tcp').map(({ id, ports, to }) => `${rangeText(ports)} -> ${to} (${id})`).join('; ')}`,
       ];
     }),
     ...[...world.connections].map(({ port, atGateway, atHost }) => `  connection to ${port}${atGateway === undefined ? '' : ` by ${atGateway.flow.to}`} to ${atHost.flow.to} on ${atHost.machine.host}`),

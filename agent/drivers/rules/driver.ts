@@ -4,30 +4,28 @@ import type { RunChild } from '../child.js';
 import { readFailure, RulesError } from './errors.js';
 import { emptyFamily, parseSave, type ObservedFamily } from './parse.js';
 import { afterwards, planFamily, type FamilyPlan } from './plan.js';
-import { renderFamily, type DesiredFamily, type Jump, type Trees } from './render.js';
+import { checkedSpec, type CheckedSpec } from './checked.js';
+import { renderFamily, type DesiredFamily, type Jump } from './render.js';
 import { hasOwnMembers, parseHeaders, parseSets, planSets, renderSets, withoutMembers, type ObservedSets, type SetPlan, type WantedSets } from './sets.js';
-import { checkedSpec, familyOf, FAMILIES, type Checked, type Family, type RulesSpec } from './spec.js';
+import { familyOf, FAMILIES, type Family, type RulesSpec } from './spec.js';
 
 export type ObservedRules = Readonly<Record<Family, ObservedFamily>> & { readonly sets: ObservedSets };
 
 /** Rules, chains, jumps and set members that were added or removed; `repaired` of them because somebody else had changed them. */
 export type Applied = { readonly changed: number; readonly repaired: number };
 
-type Plan = {
-  families: Record<Family, { desired: DesiredFamily; script: string }>;
-  sets: SetPlan;
-  wantedSets: WantedSets;
-  changed: number;
-};
+/** A spec in the words of the tools. */
+type Rendered = { readonly spec: CheckedSpec; readonly families: Readonly<Record<Family, DesiredFamily>>; readonly sets: WantedSets };
 
-type Known = { spec: RulesSpec; asked: RulesSpec; state: ObservedRules; trees: TreesOf };
-type TreesOf = Readonly<Record<Family, Trees | undefined>>;
+type Plan = { rendered: Rendered; scripts: Record<Family, string>; sets: SetPlan; changed: number };
+
+type Known = { rendered: Rendered; asked: RulesSpec; state: ObservedRules };
 
 const TOOLS: Record<Family, { save: string; restore: string }> = {
   v4: { save: 'iptables-save', restore: 'iptables-restore' },
   v6: { save: 'ip6tables-save', restore: 'ip6tables-restore' },
 };
-const NOTHING: RulesSpec = { addresses: [], leased: [], forwards: [], snat: false };
+const NOTHING = checkedSpec({ addresses: [], leased: [], forwards: [], snat: false });
 const DEADLINE_MS = 20_000;
 const DESTROY_ATTEMPTS = 20;
 const DESTROY_PAUSE_MS = 50;
@@ -39,7 +37,6 @@ export class RulesDriver {
   #known: Known | undefined;
   /** Families in which nothing of ours was found while nothing was wanted there. */
   readonly #clean = new Set<Family>();
-  readonly #checked: Checked = new WeakMap();
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: { run: RunChild; deadlineMs?: number }) {
@@ -87,9 +84,9 @@ export class RulesDriver {
   }
 
   async #apply(asked: RulesSpec, observe: boolean): Promise<Applied> {
-    const spec = asked === this.#known?.asked ? this.#known.spec : checkedSpec(asked, this.#checked);
-    if (!observe && this.#known !== undefined) {
-      const before = this.#known;
+    const before = this.#known;
+    const spec = asked === before?.asked ? before.rendered.spec : checkedSpec(asked);
+    if (!observe && before !== undefined) {
       try {
         return { changed: await this.#bring(asked, spec, before), repaired: 0 };
       } catch (error) {
@@ -97,21 +94,20 @@ export class RulesDriver {
         this.#known = before;
       }
     }
-    const known = this.#known;
     const state = await this.#look(this.#familiesToSee(spec), spec);
-    const same = known?.spec === spec;
-    const drift = known === undefined || same ? 0 : planAll(known.spec, state, known.trees).changed;
-    const changed = await this.#bring(asked, spec, { state, trees: known?.trees });
+    const same = before?.rendered.spec === spec;
+    const drift = before === undefined || same ? 0 : planAll(before.rendered.spec, state, before.rendered).changed;
+    const changed = await this.#bring(asked, spec, { state, rendered: before?.rendered });
     return { changed, repaired: same ? changed : drift };
   }
 
-  async #bring(asked: RulesSpec, spec: RulesSpec, before: { state: ObservedRules; trees: TreesOf | undefined }): Promise<number> {
-    const plan = planAll(spec, before.state, before.trees);
+  async #bring(asked: RulesSpec, spec: CheckedSpec, before: { state: ObservedRules; rendered: Rendered | undefined }): Promise<number> {
+    const plan = planAll(spec, before.state, before.rendered);
     this.#known = undefined;
     await this.#execute(plan);
-    const after = (family: Family): ObservedFamily => afterwards(plan.families[family].desired, before.state[family]);
-    const trees = { v4: plan.families.v4.desired.trees, v6: plan.families.v6.desired.trees };
-    this.#known = { spec, asked, trees, state: { v4: after('v4'), v6: after('v6'), sets: new Map([...before.state.sets, ...plan.wantedSets]) } };
+    const { rendered } = plan;
+    const after = (family: Family): ObservedFamily => afterwards(rendered.families[family], before.state[family]);
+    this.#known = { rendered, asked, state: { v4: after('v4'), v6: after('v6'), sets: new Map([...before.state.sets, ...rendered.sets]) } };
     for (const family of FAMILIES) {
       if (familiesOf(spec).includes(family)) this.#clean.delete(family);
       else this.#clean.add(family);
@@ -120,10 +116,10 @@ export class RulesDriver {
   }
 
   /** New sets come before the rules that ask them; members of sets that are there need no order. */
-  async #execute({ families, sets }: Plan): Promise<void> {
+  async #execute({ scripts, sets }: Plan): Promise<void> {
     const lines = [...sets.creations, ...sets.changes];
     if (sets.creations.length > 0) await this.#restoreSets(lines);
-    const work = FAMILIES.map(family => this.#restoreRules(family, families[family].script));
+    const work = FAMILIES.map(family => this.#restoreRules(family, scripts[family]));
     if (sets.creations.length === 0) work.push(this.#restoreSets(lines));
     const ends = await Promise.allSettled(work);
     for (const end of ends) if (end.status === 'rejected') throw end.reason;
@@ -196,16 +192,16 @@ export class RulesDriver {
 /** Failures that say that the kernel is not as it was last seen. */
 const OUTDATED: ReadonlySet<RulesError['problem']> = new Set(['chainMissing', 'setMissing', 'setOfOtherType', 'rejected'] as const);
 
-function planAll(spec: RulesSpec, state: ObservedRules, trees: TreesOf | undefined): Plan {
+function planAll(spec: CheckedSpec, state: ObservedRules, before: Rendered | undefined): Plan {
   const one = (family: Family): FamilyPlan & { desired: DesiredFamily } => {
     const hook = state[family].docker ? 'DOCKER-USER' : 'FORWARD';
-    const desired = renderFamily(spec, { family, hook, before: trees?.[family] });
+    const desired = renderFamily(spec, { family, hook, before: before?.families[family] });
     return { desired, ...planFamily(desired, state[family]) };
   };
-  const families = { v4: one('v4'), v6: one('v6') };
-  const wantedSets = renderSets(spec);
-  const sets = planSets(wantedSets, state.sets);
-  return { families, sets, wantedSets, changed: families.v4.changed + families.v6.changed + sets.changed };
+  const [v4, v6] = [one('v4'), one('v6')];
+  const rendered = { spec, families: { v4: v4.desired, v6: v6.desired }, sets: renderSets(spec, before) };
+  const sets = planSets(rendered.sets, state.sets);
+  return { rendered, scripts: { v4: v4.script, v6: v6.script }, sets, changed: v4.changed + v6.changed + sets.changed };
 }
 
 function familiesOf({ addresses }: Pick<RulesSpec, 'addresses'>): Family[] {

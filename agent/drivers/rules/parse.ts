@@ -5,17 +5,20 @@ import { RulesError } from './errors.js';
 
 export type ObservedTable = {
   /** Own chains, and their rules as printed. */
-  chains: Map<string, string[]>;
+  readonly chains: ReadonlyMap<string, readonly string[]>;
   /** Rules of hooks that are jumps of portlease's own form, in order, doubles included. */
-  jumps: Jump[];
+  readonly jumps: readonly Jump[];
   /** Other rules that lead to own chains: left alone, and so is the existence of the chain. */
-  strays: Jump[];
+  readonly strays: readonly Jump[];
 };
 
-export type ObservedFamily = Record<Table, ObservedTable> & {
+export type ObservedFamily = Readonly<Record<Table, ObservedTable>> & {
   /** True where Docker's chain for users exists and FORWARD leads to it. */
-  docker: boolean;
+  readonly docker: boolean;
 };
+
+/** A table while it is read. */
+type Draft = { chains: Map<string, string[]>; jumps: Jump[]; strays: Jump[] };
 
 const HOOKS = new Set(['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING', 'DOCKER-USER']);
 const TARGET = /(?:^|\s)(?:-j|-g|--jump|--goto) (\S+)/;
@@ -23,14 +26,18 @@ const TARGET = /(?:^|\s)(?:-j|-g|--jump|--goto) (\S+)/;
 const OWN_FORM = /^(?:-d [0-9a-f.:]+(?:\/(?:32|128))? )?(?:-m conntrack (?:--ctstate NEW|! --ctstate [A-Z,]+) )?-j \S+$/;
 
 export function emptyFamily(): ObservedFamily {
-  const table = (): ObservedTable => ({ chains: new Map(), jumps: [], strays: [] });
+  return emptyDraft();
+}
+
+function emptyDraft(): Record<Table, Draft> & { docker: boolean } {
+  const table = (): Draft => ({ chains: new Map(), jumps: [], strays: [] });
   return { mangle: table(), nat: table(), filter: table(), docker: false };
 }
 
 /** Throws RulesError for a table that the tool could not read: what is there is not known then. */
 export function parseSave(text: string): ObservedFamily {
-  const family = emptyFamily();
-  let table: ObservedTable | undefined;
+  const family = emptyDraft();
+  let table: Draft | undefined;
   let userChain = false;
   let userJump = false;
   for (const line of text.split('\n')) {
@@ -57,7 +64,7 @@ export function parseSave(text: string): ObservedFamily {
   return family;
 }
 
-function takeRule(table: ObservedTable, line: string): void {
+function takeRule(table: Draft, line: string): void {
   const end = line.indexOf(' ', 3);
   const chain = line.slice(3, end);
   if (isOwnChain(chain)) {

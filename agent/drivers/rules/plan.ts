@@ -1,4 +1,5 @@
 /** From what is there to what is wanted: one iptables-restore transaction a family. Pure. */
+import { differences } from '../../persistent/map.js';
 import { CUT, TABLES, type Table } from './layout.js';
 import type { ObservedFamily, ObservedTable } from './parse.js';
 import type { DesiredFamily, DesiredTable, Jump } from './render.js';
@@ -23,11 +24,8 @@ export function planFamily(desired: DesiredFamily, observed: ObservedFamily): Fa
 /** What the kernel has once `desired` was applied to `before`: the base of the next plan when nobody looks in between. */
 export function afterwards(desired: DesiredFamily, before: ObservedFamily): ObservedFamily {
   const table = (name: Table): ObservedTable => ({
-    chains: new Map([
-      ...Array.from(desired[name].chains, ([chain, rules]): [string, string[]] => [chain, rules as string[]]),
-      ...leftChains(desired[name], before[name]).map((chain): [string, string[]] => [chain, []]),
-    ]),
-    jumps: [...desired[name].jumps],
+    chains: desired[name].chains.with(leftChains(desired[name], before[name]).map(chain => [chain, []])),
+    jumps: desired[name].jumps,
     strays: before[name].strays,
   });
   return { mangle: table('mangle'), nat: table('nat'), filter: table('filter'), docker: before.docker };
@@ -40,24 +38,24 @@ export function afterwards(desired: DesiredFamily, before: ObservedFamily): Obse
 function planTable(desired: DesiredTable, observed: ObservedTable): TablePlan {
   const declared: string[] = [];
   const appended: string[] = [];
-  let changed = 0;
-  const write = (chain: string, rules: readonly string[]): void => {
-    for (const rule of rules) appended.push(`-A ${chain} ${rule}`);
-  };
-  for (const [chain, wanted] of desired.chains) {
-    const found = observed.chains.get(chain);
-    const { missing, extra } = (chain === CUT ? differenceInOrder : difference)(wanted, found ?? []);
-    changed += missing.length + extra + (found === undefined ? 1 : 0);
-    if (found === undefined || extra > 0) declared.push(`:${chain} - [0:0]`);
-    write(chain, extra > 0 ? wanted : missing);
-  }
-  const left = new Set(leftChains(desired, observed));
   const gone: string[] = [];
-  for (const [chain, rules] of observed.chains) {
-    if (desired.chains.has(chain) || (left.has(chain) && rules.length === 0)) continue;
-    declared.push(`:${chain} - [0:0]`);
-    changed += rules.length + (left.has(chain) ? 0 : 1);
-    if (!left.has(chain)) gone.push(`-X ${chain}`);
+  let changed = 0;
+  for (const chain of differences(observed.chains, desired.chains)) {
+    const wanted = desired.chains.get(chain);
+    const found = observed.chains.get(chain);
+    if (wanted !== undefined) {
+      const { missing, extra } = (chain === CUT ? differenceInOrder : difference)(wanted, found ?? []);
+      changed += missing.length + extra + (found === undefined ? 1 : 0);
+      if (found === undefined || extra > 0) declared.push(`:${chain} - [0:0]`);
+      for (const rule of extra > 0 ? wanted : missing) appended.push(`-A ${chain} ${rule}`);
+    } else if (found !== undefined && !isLedTo(chain, observed)) {
+      declared.push(`:${chain} - [0:0]`);
+      changed += found.length + 1;
+      gone.push(`-X ${chain}`);
+    } else if (found !== undefined && found.length > 0) {
+      declared.push(`:${chain} - [0:0]`);
+      changed += found.length;
+    }
   }
   const jumps = planJumps(desired.jumps, observed.jumps);
   const lines = [...declared, ...appended, ...jumps, ...gone];
@@ -66,13 +64,16 @@ function planTable(desired: DesiredTable, observed: ObservedTable): TablePlan {
 
 /** Own chains that are not wanted but cannot go, because a foreign rule leads there. */
 function leftChains(desired: DesiredTable, observed: ObservedTable): string[] {
-  return [...observed.chains.keys()].filter(chain =>
-    !desired.chains.has(chain) && observed.strays.some(({ rule }) => rule.split(' ').includes(chain)));
+  if (observed.strays.length === 0) return [];
+  return differences(observed.chains, desired.chains).filter(chain => !desired.chains.has(chain) && isLedTo(chain, observed));
+}
+
+function isLedTo(chain: string, { strays }: ObservedTable): boolean {
+  return strays.some(({ rule }) => rule.split(' ').includes(chain));
 }
 
 /** Rules that are missing, and how many are too many. The order of most own chains means nothing: no two of their rules meet. */
 function difference(wanted: readonly string[], found: readonly string[]): { missing: readonly string[]; extra: number } {
-  if (wanted === found) return { missing: [], extra: 0 };
   if (found.length === 0) return { missing: wanted, extra: 0 };
   if (wanted.length === found.length && wanted.every((rule, i) => rule === found[i])) return { missing: [], extra: 0 };
   const counts = new Map<string, number>();
@@ -99,6 +100,7 @@ function bump(counts: Map<string, number>, key: string, by: number): void {
 
 /** By text, never by number: a foreign rule may have been inserted since. */
 function planJumps(wanted: readonly Jump[], found: readonly Jump[]): string[] {
+  if (wanted === found) return [];
   const rest = [...found];
   const missing = wanted.filter(jump => {
     const at = rest.findIndex(({ chain, rule }) => chain === jump.chain && sameRule(rule, jump.rule));

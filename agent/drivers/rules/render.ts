@@ -1,37 +1,50 @@
 /** Rules that bring a spec about, in the words in which iptables-save prints them. Pure. */
-import type { PortRange, Transport } from '../../../shared/ports.js';
+import type { Transport } from '../../../shared/ports.js';
+import { PersistentMap, type Change } from '../../persistent/map.js';
+import { PortMap } from '../../persistent/ports.js';
+import { acceptedPorts, type Accepted } from './accepted.js';
+import type { CheckedSpec } from './checked.js';
 import {
   ACCEPT, CUT, CUT_SET, FLOW_SET, FLOW_TIMEOUT_S, FORWARD, GUARD, GUARD_SET, MASQ, POST, ROOT, TARGET_SET, treeChain, WIDE_SET, type Table,
 } from './layout.js';
-import { union } from './ranges.js';
-import { familyOf, TRANSPORTS, type Family, type RulesSpec } from './spec.js';
-import { growTree, type Tree } from './tree.js';
+import { familyOf, TRANSPORTS, type Family } from './spec.js';
+import { treeChanges } from './tree.js';
 
 /** A rule of a chain that is not portlease's, and that leads to one that is. */
 export type Jump = { readonly chain: string; readonly rule: string };
 
-export type DesiredTable = { readonly chains: ReadonlyMap<string, readonly string[]>; readonly jumps: readonly Jump[] };
-/** The dispatch trees of a family: given back to the next rendering, which then makes only what has changed. */
-export type Trees = Readonly<Record<Transport, Tree>>;
-export type DesiredFamily = Readonly<Record<Table, DesiredTable>> & { readonly trees: Trees | undefined };
+export type DesiredTable = { readonly chains: PersistentMap<readonly string[]>; readonly jumps: readonly Jump[] };
+export type DesiredFamily = Readonly<Record<Table, DesiredTable>> & {
+  /** Undefined: nothing is wanted. */
+  readonly accepted: Accepted | undefined;
+};
 
 /** Where forwarded traffic meets portlease first. */
 export type ForwardHook = 'FORWARD' | 'DOCKER-USER';
 
-export type FamilyContext = { readonly family: Family; readonly hook: ForwardHook; readonly before?: Trees | undefined };
+/** `before`: an earlier rendering for this family. What did not change since is taken from there, as the same objects. */
+export type FamilyContext = { readonly family: Family; readonly hook: ForwardHook; readonly before?: DesiredFamily | undefined };
 
 /** Nothing at all, when the spec has no lease address of the family. */
-export function renderFamily(spec: RulesSpec, { family, hook, before }: FamilyContext): DesiredFamily {
+export function renderFamily(spec: CheckedSpec, { family, hook, before }: FamilyContext): DesiredFamily {
   const addresses = spec.addresses.filter(address => familyOf(address) === family);
-  if (addresses.length === 0) return { mangle: NOTHING, nat: NOTHING, filter: NOTHING, trees: undefined };
-  const { table, trees } = nat(spec, addresses, family, before);
-  return { mangle: mangle(addresses, family), nat: table, filter: filter(spec, addresses, hook), trees };
+  if (addresses.length === 0) return { mangle: NOTHING, nat: NOTHING, filter: NOTHING, accepted: undefined };
+  const base = sameAddresses(before, spec) ? before : undefined;
+  const accepted = acceptedPorts(spec, base?.accepted);
+  const context = { spec, family, addresses, accepted, base };
+  return { mangle: base?.mangle ?? mangle(addresses, family), nat: nat(context), filter: filter(context, hook), accepted };
 }
 
-const NOTHING: DesiredTable = { chains: new Map(), jumps: [] };
+const NOTHING: DesiredTable = { chains: PersistentMap.empty(), jumps: [] };
+
+function sameAddresses(before: DesiredFamily | undefined, spec: CheckedSpec): boolean {
+  return before?.accepted?.of.addresses.join() === spec.addresses.join();
+}
+
+type Context = { spec: CheckedSpec; family: Family; addresses: readonly string[]; accepted: Accepted; base: DesiredFamily | undefined };
 
 function mangle(addresses: readonly string[], family: Family): DesiredTable {
-  const chains = new Map([
+  const chains = PersistentMap.of<readonly string[]>([
     [GUARD, TRANSPORTS.map(transport => `-p ${transport} -m set --match-set ${GUARD_SET[transport]} dst -j DROP`)],
     [CUT, cutRules(family)],
   ]);
@@ -56,33 +69,51 @@ function cutRules(family: Family): string[] {
   ];
 }
 
-type Nat = { table: DesiredTable; trees: Trees };
-
-function nat(spec: RulesSpec, addresses: readonly string[], family: Family, before: Trees | undefined): Nat {
+function nat(context: Context): DesiredTable {
+  const { spec, family, addresses, base } = context;
   const root: string[] = [];
-  const chains = new Map<string, readonly string[]>([[ROOT, root], [POST, ownConnections(addresses, MASQ)], [MASQ, masquerade(spec, family)]]);
-  const trees = {} as Record<Transport, Tree>;
+  const changes: Change<readonly string[]>[] = [[POST, ownConnections(addresses, MASQ)], [MASQ, masquerade(context)]];
   for (const transport of TRANSPORTS) {
-    const forwards = spec.forwards.filter(forward => forward.transport === transport && familyOf(forward.to) === family);
-    const tree = trees[transport] = growTree(transport, forwards, before?.[transport]);
-    for (const [chain, rules] of tree.chains) chains.set(chain, rules);
-    if (forwards.length > 0) root.push(`-p ${transport} -g ${treeChain(transport, 0, 65_536)}`);
+    const forwards = spec.forwards.of(family).ports[transport];
+    changes.push(...treeChanges(transport, base?.accepted?.of.forwards.of(family).ports[transport] ?? PortMap.empty(), forwards));
+    if (!forwards.isEmpty(0, 65_536)) root.push(`-p ${transport} -g ${treeChain(transport, 0, 65_536)}`);
   }
   const jumps = ['PREROUTING', 'OUTPUT'].flatMap(chain => addresses.map(address => ({ chain, rule: `${to(address)} -j ${ROOT}` })));
-  return { table: { chains, jumps: [...jumps, { chain: 'POSTROUTING', rule: `-j ${POST}` }] }, trees };
+  return tableOf([...changes, [ROOT, root]], [...jumps, { chain: 'POSTROUTING', rule: `-j ${POST}` }], base?.nat);
 }
 
-function masquerade(spec: RulesSpec, family: Family): string[] {
+function masquerade({ spec, family, accepted, base }: Context): readonly string[] {
+  const before = base?.accepted;
+  if (before !== undefined && before.of.snat === spec.snat && sameRanges(before, accepted)) return base?.nat.chains.get(MASQ) as readonly string[];
   const set = TARGET_SET[family];
   const hairpin = `-m set --match-set ${set} src -m set --match-set ${set} dst -j MASQUERADE`;
-  return [hairpin, ...spec.snat ? originalPorts(spec, 'MASQUERADE') : []];
+  return [hairpin, ...spec.snat ? originalPorts(accepted, 'MASQUERADE') : []];
 }
 
-function filter(spec: RulesSpec, addresses: readonly string[], hook: ForwardHook): DesiredTable {
-  return {
-    chains: new Map([[FORWARD, ownConnections(addresses, ACCEPT)], [ACCEPT, originalPorts(spec, 'ACCEPT')]]),
-    jumps: [{ chain: hook, rule: `-j ${FORWARD}` }],
-  };
+function filter({ addresses, accepted, base }: Context, hook: ForwardHook): DesiredTable {
+  const before = base?.accepted;
+  const accept = before !== undefined && sameRanges(before, accepted) ? base?.filter.chains.get(ACCEPT) as readonly string[] : originalPorts(accepted, 'ACCEPT');
+  return tableOf([[FORWARD, ownConnections(addresses, ACCEPT)], [ACCEPT, accept]], [{ chain: hook, rule: `-j ${FORWARD}` }], base?.filter);
+}
+
+function sameRanges(a: Accepted, b: Accepted): boolean {
+  return TRANSPORTS.every(transport => a[transport].ranges === b[transport].ranges);
+}
+
+/** Chains and jumps that say the same as before are the same objects. */
+function tableOf(changes: readonly Change<readonly string[]>[], jumps: readonly Jump[], base: DesiredTable | undefined): DesiredTable {
+  const before = base?.chains ?? PersistentMap.empty<readonly string[]>();
+  const isNews = ([chain, rules]: Change<readonly string[]>): boolean => !sameTexts(before.get(chain), rules);
+  const isSame = base !== undefined && sameTexts(base.jumps.map(textOf), jumps.map(textOf));
+  return { chains: before.with(changes.filter(isNews)), jumps: isSame ? base.jumps : jumps };
+}
+
+function sameTexts(a: readonly string[] | undefined, b: readonly string[] | undefined): boolean {
+  return a === b || (a !== undefined && b?.length === a.length && a.every((text, index) => text === b[index]));
+}
+
+function textOf({ chain, rule }: Jump): string {
+  return `${chain} ${rule}`;
 }
 
 /** Packets of both directions, and ICMP errors, of connections that were led away from an own address. */
@@ -90,17 +121,12 @@ function ownConnections(addresses: readonly string[], chain: string): string[] {
   return addresses.map(address => `-m conntrack --ctstate DNAT --ctorigdst ${address} -j ${chain}`);
 }
 
-function originalPorts(spec: RulesSpec, target: string): string[] {
-  return TRANSPORTS.flatMap(transport => acceptedPorts(spec, transport).map(({ first, last }) =>
+function originalPorts(accepted: Accepted, target: string): string[] {
+  return TRANSPORTS.flatMap(transport => accepted[transport].ranges.map(({ first, last }) =>
     `-m conntrack --ctproto ${PROTOCOL_NUMBER[transport]} --ctorigdstport ${first === last ? first : `${first}:${last}`} -j ${target}`));
 }
 
 const PROTOCOL_NUMBER: Record<Transport, number> = { tcp: 6, udp: 17 };
-
-/** Leased ports, and those of forwards: they may have been taken out of the guard. */
-function acceptedPorts(spec: RulesSpec, transport: Transport): PortRange[] {
-  return union([...spec.leased, ...spec.forwards].filter(each => each.transport === transport).map(each => each.ports));
-}
 
 function to(address: string): string {
   return `-d ${address}/${familyOf(address) === 'v4' ? 32 : 128}`;

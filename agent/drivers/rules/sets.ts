@@ -1,11 +1,16 @@
 /** Sets of ports and addresses: what is wanted, what `ipset save` says, and what makes the one from the other. Pure. */
-import type { PortRange } from '../../../shared/ports.js';
+import type { PortRange, Transport } from '../../../shared/ports.js';
 import { CUT_SET, FLOW_SET, GUARD_SET, OWN_SET_PREFIX, TARGET_SET, WIDE_SET } from './layout.js';
 import { count, difference, union } from './ranges.js';
-import { familyOf, FAMILIES, TRANSPORTS, type RulesSpec } from './spec.js';
+import { familyOf, FAMILIES, TRANSPORTS } from './spec.js';
+import type { CheckedSpec } from './checked.js';
+import { differences } from '../../persistent/map.js';
 
 /** Members of a set whose content is this driver's; 'others' for sets that it only makes. */
-export type Members = { kind: 'ports'; ports: PortRange[] } | { kind: 'addresses'; addresses: Set<string> } | { kind: 'others' };
+export type Members = { kind: 'ports'; ports: readonly PortRange[] } | { kind: 'addresses'; addresses: Addresses } | { kind: 'others' };
+
+/** Only the keys count. */
+export type Addresses = ReadonlyMap<string, unknown>;
 
 export type WantedSet = { readonly type: string; readonly options: string; readonly members: Members };
 export type ObservedSet = { readonly type: string; readonly members: Members };
@@ -17,23 +22,26 @@ export type SetPlan = { readonly creations: string[]; readonly changes: string[]
 
 const INET = { v4: 'inet', v6: 'inet6' } as const;
 
-export function renderSets(spec: RulesSpec): WantedSets {
+/** `before`: an earlier spec and its sets; those whose content did not change are taken from there, as the same objects. */
+export function renderSets(spec: CheckedSpec, before?: { spec: CheckedSpec; sets: WantedSets }): WantedSets {
   const sets = new Map<string, WantedSet>();
   if (spec.addresses.length === 0) return sets;
-  for (const transport of TRANSPORTS) {
-    const members: Members = { kind: 'ports', ports: union(spec.leased.filter(each => each.transport === transport).map(each => each.ports)) };
-    sets.set(GUARD_SET[transport], { type: 'bitmap:port', options: 'range 0-65535', members });
-  }
+  for (const transport of TRANSPORTS) sets.set(GUARD_SET[transport], (before?.spec.leased === spec.leased ? before.sets.get(GUARD_SET[transport]) : undefined) ?? guardSet(spec, transport));
   for (const family of FAMILIES) {
     if (!spec.addresses.some(address => familyOf(address) === family)) continue;
-    const targets = spec.forwards.filter(({ hairpin, to }) => hairpin && familyOf(to) === family && !spec.addresses.includes(to)).map(({ to }) => to);
     const options = `family ${INET[family]} maxelem 1048576`;
     for (const [set, type] of [[CUT_SET, 'hash:ip,port'], [WIDE_SET, 'hash:ip,port'], [FLOW_SET, 'hash:ip,port,ip']] as const) {
       sets.set(set[family], { type, options: `${options} timeout 60`, members: { kind: 'others' } });
     }
-    sets.set(TARGET_SET[family], { type: 'hash:ip', options, members: { kind: 'addresses', addresses: new Set(targets) } });
+    const targets = spec.forwards.of(family).hairpins.with(spec.addresses.map(address => [address, undefined]));
+    sets.set(TARGET_SET[family], { type: 'hash:ip', options, members: { kind: 'addresses', addresses: targets } });
   }
   return sets;
+}
+
+function guardSet({ leased }: CheckedSpec, transport: Transport): WantedSet {
+  const ports = union(leased.filter(each => each.transport === transport).map(each => each.ports));
+  return { type: 'bitmap:port', options: 'range 0-65535', members: { kind: 'ports', ports } };
 }
 
 /** A set by its name and type; `count` of its members, where ipset says so. */
@@ -58,7 +66,7 @@ export function hasOwnMembers({ type, count }: SetHeader): boolean {
 export function withoutMembers({ type }: SetHeader): ObservedSet {
   switch (type) {
     case 'bitmap:port': return { type, members: { kind: 'ports', ports: [] } };
-    case 'hash:ip': return { type, members: { kind: 'addresses', addresses: new Set() } };
+    case 'hash:ip': return { type, members: { kind: 'addresses', addresses: new Map() } };
     default: return { type, members: { kind: 'others' } };
   }
 }
@@ -106,12 +114,12 @@ function readPorts(reading: Reading): PortRange[] {
 
 const ZERO = 0x30;
 
-function readAddresses(reading: Reading): Set<string> {
+function readAddresses(reading: Reading): Addresses {
   const { text, prefix } = reading;
-  const addresses = new Set<string>();
+  const addresses = new Map<string, true>();
   while (text.startsWith(prefix, reading.at)) {
     const end = endOfLine(text, reading.at);
-    addresses.add(text.slice(reading.at + prefix.length, end).split(' ', 1)[0] as string);
+    addresses.set(text.slice(reading.at + prefix.length, end).split(' ', 1)[0] as string, true);
     reading.at = end + 1;
   }
   return addresses;
@@ -134,6 +142,7 @@ export function planSets(wanted: WantedSets, observed: ObservedSets): SetPlan {
 type Difference = { add: string[]; remove: string[]; count: number };
 
 function membersBetween(wanted: Members, found: Members | undefined): Difference {
+  if (wanted === found) return { add: [], remove: [], count: 0 };
   switch (wanted.kind) {
     case 'ports': {
       const has = found?.kind === 'ports' ? union(found.ports) : [];
@@ -141,9 +150,9 @@ function membersBetween(wanted: Members, found: Members | undefined): Difference
       return { add: add.map(rangeWord), remove: remove.map(rangeWord), count: count(add) + count(remove) };
     }
     case 'addresses': {
-      const has = found?.kind === 'addresses' ? found.addresses : new Set<string>();
-      const add = [...wanted.addresses].filter(address => !has.has(address));
-      const remove = [...has].filter(address => !wanted.addresses.has(address));
+      const has: Addresses = found?.kind === 'addresses' ? found.addresses : new Map();
+      const changed = differences(has, wanted.addresses);
+      const [add, remove] = [changed.filter(address => !has.has(address)), changed.filter(address => !wanted.addresses.has(address))];
       return { add, remove, count: add.length + remove.length };
     }
     case 'others':

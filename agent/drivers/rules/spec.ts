@@ -1,6 +1,6 @@
-/** What the rules driver is asked to bring about, and what it refuses. */
+/** What the rules driver is asked to bring about, and which parts of it it refuses; checked.ts refuses a whole. */
 import { isIP, SocketAddress } from 'node:net';
-import { isPort, MAX_PORT, rangeText, type PortRange, type Transport } from '../../../shared/ports.js';
+import { isPort, rangeText, type PortRange, type Transport } from '../../../shared/ports.js';
 
 export type Family = 'v4' | 'v6';
 
@@ -27,9 +27,10 @@ export type Leased = { readonly ports: PortRange; readonly transport: Transport 
 export type RulesSpec = {
   /** Lease addresses of this machine, IPv4 and IPv6. */
   readonly addresses: readonly string[];
-  /** Ports that reach nothing on this machine but by a forward. They need not be disjoint. */
+  /** Ports that reach nothing on this machine but by a forward. They need not be disjoint. The same list again: nothing has changed. */
   readonly leased: readonly Leased[];
-  readonly forwards: readonly Forward[];
+  /** What is given as Forwards is compared with what was applied before at the price of the change. */
+  readonly forwards: Iterable<Forward>;
   /** True: targets see this machine's address instead of the client's. */
   readonly snat: boolean;
 };
@@ -59,58 +60,28 @@ export function addressProblem(address: string): string | undefined {
 
 /** Why this forward cannot be served beside these lease addresses; undefined when it can. */
 export function forwardProblem(forward: Forward, addresses: readonly string[]): string | undefined {
-  const { id, generation, ports, to, toPort } = forward;
+  return ownProblem(forward) ?? familyProblem(forward.to, addresses);
+}
+
+/** Why this forward can be served nowhere; undefined when it can. */
+export function ownProblem({ id, generation, ports, to, toPort }: Forward): string | undefined {
   if (!ID.test(id)) return `${JSON.stringify(id)} is not an id of a mapping or lease`;
   if (!Number.isSafeInteger(generation) || generation < 0) return `${generation} is not a generation`;
   if (!isRange(ports)) return `${ports.first}-${ports.last} is not a range of ports`;
   if (toPort !== undefined && !isPort(toPort)) return `${toPort} is not a port`;
   if (toPort !== undefined && ports.first !== ports.last) return `a range keeps its ports: ${rangeText(ports)} cannot lead to port ${toPort}`;
-  const problem = addressProblem(to);
-  if (problem !== undefined) return problem;
+  return addressProblem(to);
+}
+
+export function familyProblem(to: string, addresses: readonly string[]): string | undefined {
   if (addresses.some(address => familyOf(address) === familyOf(to))) return undefined;
   return `this machine has no lease address of the family of ${to}`;
 }
 
-/** Forwards that were found right, beside these addresses: a spec repeats most of the last one's. */
-export type Checked = WeakMap<Forward, { readonly beside: string; readonly forward: Forward }>;
-
-/** The spec with addresses as the kernel prints them. Throws on the first thing that cannot be brought about. */
-export function checkedSpec(spec: RulesSpec, checked: Checked = new WeakMap()): RulesSpec {
-  for (const address of spec.addresses) refuse(addressProblem(address), 'lease address');
-  for (const { ports } of spec.leased) refuse(isRange(ports) ? undefined : `${ports.first}-${ports.last} is not a range`, 'leased ports');
-  const beside = spec.addresses.join(' ');
-  const forwards = spec.forwards.map(forward => {
-    const known = checked.get(forward);
-    if (known?.beside === beside) return known.forward;
-    refuse(forwardProblem(forward, spec.addresses), `forward ${forward.id}`);
-    const to = canonicalAddress(forward.to);
-    const right = { beside, forward: to === forward.to ? forward : { ...forward, to } };
-    checked.set(forward, right);
-    return right.forward;
-  });
-  refuse(overlapProblem(forwards), 'forwards');
-  return { ...spec, forwards, addresses: [...new Set(spec.addresses.map(canonicalAddress))] };
-}
-
-function refuse(problem: string | undefined, what: string): void {
+export function refuse(problem: string | undefined, what: string): void {
   if (problem !== undefined) throw new RangeError(`${what}: ${problem}`);
 }
 
-function isRange({ first, last }: PortRange): boolean {
+export function isRange({ first, last }: PortRange): boolean {
   return isPort(first) && isPort(last) && first <= last;
-}
-
-function overlapProblem(forwards: readonly Forward[]): string | undefined {
-  const owners = new Map<string, Int32Array>();
-  for (const [index, { id, to, transport, ports }] of forwards.entries()) {
-    const key = familyOf(to) + transport;
-    const owner = owners.get(key) ?? new Int32Array(MAX_PORT + 1);
-    owners.set(key, owner);
-    for (let port = ports.first; port <= ports.last; port++) {
-      const other = owner[port] as number;
-      if (other !== 0) return `${(forwards[other - 1] as Forward).id} and ${id} both have ${transport} ${rangeText({ first: port, last: port })}`;
-      owner[port] = index + 1;
-    }
-  }
-  return undefined;
 }

@@ -1,103 +1,78 @@
 /**
  * The dispatch tree: which rule stands in which chain, so that a new connection meets at most 2 + 4 × 16 rules however many
- * forwards there are. A range stands where it fills a block or part of one: it is cut only at the edges of its blocks.
+ * forwards there are. A range stands where it fills a block or part of one: it is cut only at the edges of its blocks. A block
+ * has a chain as long as it is neither empty nor filled by one forward. Pure.
  */
-import type { PortRange, Transport } from '../../../shared/ports.js';
+import { MAX_PORT, type PortRange, type Transport } from '../../../shared/ports.js';
+import type { Change } from '../../persistent/map.js';
+import { differingPorts, type PortMap } from '../../persistent/ports.js';
 import { treeChain } from './layout.js';
 import type { Forward } from './spec.js';
 
-const ROOT_SIZE = 65_536;
+const ROOT_SIZE = MAX_PORT + 1;
 const FAN_OUT = 16;
 const LEAF_SIZE = 16;
 
-/** Chains of one transport by name, and what the leaves were made of. */
-export type Tree = {
-  readonly chains: ReadonlyMap<string, readonly string[]>;
-  /** By first port divided by 16: forwards of a single port, and their rules. */
-  readonly leaves: ReadonlyMap<number, Leaf>;
-};
-
-type Leaf = { readonly forwards: readonly Forward[]; readonly rules: readonly string[] };
-
-/** No chains when there are no forwards. `forwards` must be disjoint. Leaves that are as `before` are taken from there. */
-export function growTree(transport: Transport, forwards: readonly Forward[], before?: Tree): Tree {
-  const chains = new Map<string, readonly string[]>();
-  const leaves = new Map<number, Leaf>();
-  const add = (first: number, size: number, rules: readonly string[]): void => {
-    const name = treeChain(transport, first, size);
-    const known = chains.get(name);
-    chains.set(name, known === undefined ? rules : [...known, ...rules]);
-    if (known !== undefined || size === ROOT_SIZE) return;
-    const parent = size * FAN_OUT;
-    add(first - (first % parent), parent, [`${portMatch(transport, { first, last: first + size - 1 })} -g ${name}`]);
-  };
-  for (const [number, singles] of byLeaf(forwards)) {
-    const known = before?.leaves.get(number);
-    const leaf = known !== undefined && sameForwards(known.forwards, singles) ? known : { forwards: singles, rules: singles.map(single => dnat(single, single.ports)) };
-    leaves.set(number, leaf);
-    add(number * LEAF_SIZE, LEAF_SIZE, leaf.rules);
-  }
-  for (const forward of forwards) if (isRange(forward)) addRange(forward, add);
-  return { chains, leaves };
-}
-
-function isRange({ ports }: Forward): boolean {
-  return ports.first !== ports.last;
-}
-
-function byLeaf(forwards: readonly Forward[]): Map<number, Forward[]> {
-  const leaves = new Map<number, Forward[]>();
-  for (const forward of forwards) {
-    if (isRange(forward)) continue;
-    const number = Math.floor(forward.ports.first / LEAF_SIZE);
-    const leaf = leaves.get(number);
-    if (leaf === undefined) leaves.set(number, [forward]);
-    else leaf.push(forward);
-  }
-  return leaves;
-}
-
-/** Within one leaf and transport: the other fields follow. */
-function sameForwards(a: readonly Forward[], b: readonly Forward[]): boolean {
-  return a.length === b.length && a.every((one, i) => {
-    const other = b[i] as Forward;
-    return one === other || (one.id === other.id && one.generation === other.generation && one.ports.first === other.ports.first
-      && one.to === other.to && one.toPort === other.toPort);
-  });
-}
-
-type Add = (first: number, size: number, rules: readonly string[]) => void;
-
-function addRange(forward: Forward, add: Add): void {
-  const place = (ports: PortRange, size: number): void => {
-    const block = ports.first - (ports.first % size);
-    if (size === LEAF_SIZE) return add(block, size, [dnat(forward, ports)]);
-    const child = size / FAN_OUT;
-    const whole = wholeBlocks(ports, child);
-    if (whole !== undefined) add(block, size, [dnat(forward, whole)]);
-    for (const rest of whole === undefined ? [ports] : around(ports, whole)) {
-      for (const piece of atEdges(rest, child)) place(piece, child);
+/** Chains that are not the same for `after` as for `before`, in their new form; undefined: no chain any more. */
+export function treeChanges(transport: Transport, before: PortMap<Forward>, after: PortMap<Forward>): Change<readonly string[]>[] {
+  const blocks = new Map<string, { first: number; size: number }>();
+  let leaf = -1;
+  for (const port of differingPorts(before, after)) {
+    if (port - (port % LEAF_SIZE) === leaf) continue;
+    leaf = port - (port % LEAF_SIZE);
+    for (let size = LEAF_SIZE; size <= ROOT_SIZE; size *= FAN_OUT) {
+      const first = port - (port % size);
+      blocks.set(treeChain(transport, first, size), { first, size });
     }
-  };
-  place(forward.ports, ROOT_SIZE);
+  }
+  return Array.from(blocks, ([chain, { first, size }]) => [chain, chainOf({ transport, forwards: after, first, size })]);
 }
 
-/** The blocks of `size` that lie whole within `ports`; port 0, which nobody has, may be missing. */
-function wholeBlocks({ first, last }: PortRange, size: number): PortRange | undefined {
-  const from = first === 1 ? 0 : Math.ceil(first / size) * size;
-  const end = Math.floor((last + 1) / size) * size;
-  return from < end ? { first: Math.max(from, 1), last: end - 1 } : undefined;
+type Block = { transport: Transport; forwards: PortMap<Forward>; first: number; size: number };
+
+function chainOf(block: Block): string[] | undefined {
+  const { forwards, first, size } = block;
+  if (forwards.isEmpty(first, size) || (size < ROOT_SIZE && filledBy(forwards, first, size) !== undefined)) return undefined;
+  return size === LEAF_SIZE ? leafRules(block) : branchRules(block);
 }
 
-function around(ports: PortRange, middle: PortRange): PortRange[] {
-  return [{ first: ports.first, last: middle.first - 1 }, { first: middle.last + 1, last: ports.last }]
-    .filter(({ first, last }) => first <= last);
+function leafRules({ forwards, first, size }: Block): string[] {
+  const rules: string[] = [];
+  for (let port = first; port < first + size; port++) {
+    const forward = forwards.get(port);
+    if (forward === undefined) continue;
+    const last = Math.min(forward.ports.last, first + size - 1);
+    rules.push(dnat(forward, { first: port, last }));
+    port = last;
+  }
+  return rules;
 }
 
-/** Cuts a range that holds no whole block of `size`: at most two pieces, each within one block. */
-function atEdges({ first, last }: PortRange, size: number): PortRange[] {
-  const edge = last - (last % size);
-  return edge <= first ? [{ first, last }] : [{ first, last: edge - 1 }, { first: edge, last }];
+function branchRules({ transport, forwards, first, size }: Block): string[] {
+  const rules: string[] = [];
+  const child = size / FAN_OUT;
+  for (let at = first; at < first + size; at += child) {
+    const forward = filledBy(forwards, at, child);
+    if (forward !== undefined) {
+      const end = Math.min(lastWhole(forward, child), first + size);
+      rules.push(dnat(forward, { first: Math.max(at, 1), last: end - 1 }));
+      at = end - child;
+    } else if (!forwards.isEmpty(at, child)) {
+      rules.push(`${portMatch(transport, { first: at, last: at + child - 1 })} -g ${treeChain(transport, at, child)}`);
+    }
+  }
+  return rules;
+}
+
+/** The forward that has the whole block; port 0, which nobody has, may be missing. */
+function filledBy(forwards: PortMap<Forward>, first: number, size: number): Forward | undefined {
+  const forward = forwards.get(Math.max(first, 1));
+  return forward !== undefined && forward.ports.last >= first + size - 1 ? forward : undefined;
+}
+
+/** Where the last block of `size` ends that the forward has as a whole. */
+function lastWhole({ ports: { last } }: Forward, size: number): number {
+  return Math.floor((last + 1) / size) * size;
 }
 
 export function portMatch(transport: Transport, { first, last }: PortRange): string {

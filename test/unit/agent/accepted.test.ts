@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { applyDelta, applyWelcome, digestOf, NO_STATE, type AcceptedState } from '../../../agent/state/accepted.js';
+import { differences } from '../../../agent/persistent/map.js';
 import { compareVersions, type Delta } from '../../../shared/desired.js';
 import { change, lease, snapshot, version } from './deltas.js';
 
@@ -17,6 +18,16 @@ describe('what an agent accepts', () => {
     const state = accepted(snapshot(version(1, 1, 5), [lease('a', 1)]), snapshot(version(1, 1, 6), [lease('b', 2)]));
     assert.deepEqual([...state.objects.keys()], ['lease/b']);
     assert.equal(state.digest, digestOf([lease('b', 2)]));
+  });
+
+  it('keeps the objects that a snapshot repeats', () => {
+    const before = accepted(snapshot(version(1, 1, 5), [lease('a', 1), lease('b', 2), lease('c', 2)]));
+    const result = applyDelta(before, snapshot(version(1, 2, 6), [lease('a', 1), lease('b', 3), lease('d', 4), lease('d', 5)]));
+    assert.ok(result.kind === 'accepted');
+    const { objects } = result.state;
+    assert.deepEqual([...objects.values()].sort((a, b) => a.version - b.version), [lease('a', 1), lease('b', 3), lease('d', 5)]);
+    assert.equal(objects.get('lease/a'), before.objects.get('lease/a'));
+    assert.deepEqual(differences(before.objects, objects).sort(), ['lease/b', 'lease/c', 'lease/d']);
   });
 
   it('takes a change to the state that it has', () => {

@@ -7,7 +7,7 @@ const ONE = mapping(30_001, '10.2.0.5', { internalPort: 22, protocol: 'tcp' });
 const TWO = mapping(30_002, '10.2.0.6', { internalPort: 22, protocol: 'tcp' });
 
 function ids({ specs }: LoopBench): string[] {
-  return specs.at(-1)?.spec.forwards.map(({ id }) => id) ?? [];
+  return Array.from(specs.at(-1)?.spec.forwards ?? [], ({ id }) => id);
 }
 
 describe('the reconcile loop', () => {

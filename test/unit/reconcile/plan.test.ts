@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { makePlan, type HostFacts, type Plan } from '../../../agent/reconcile/plan.js';
+import { nextPlan, type HostFacts, type Plan } from '../../../agent/reconcile/plan.js';
 import { forwardMaker } from '../../../agent/reconcile/forwards.js';
+import type { Forward } from '../../../agent/drivers/rules/spec.js';
 import type { DesiredObject } from '../../../shared/desired.js';
 import { parseCidr, type Cidr } from '../../../shared/names.js';
 import type { PortRange } from '../../../shared/ports.js';
@@ -17,7 +18,11 @@ type Given = { facts?: Partial<HostFacts>; listeners?: Listener[]; guarded?: Por
 
 function planOf(objects: DesiredObject[], { facts = {}, listeners = [], guarded = [] }: Given = {}): Plan {
   const host = { ...FACTS, ...facts };
-  return makePlan({ objects: new Map(objects.map(object => [object.key, object])), facts: host, make: forwardMaker(host), listeners, guarded });
+  return nextPlan(undefined, { objects: new Map(objects.map(object => [object.key, object])), facts: host, make: forwardMaker(host), listeners, guarded }).plan;
+}
+
+function forwardsOf({ rules: { forwards } }: Plan): Forward[] {
+  return [...forwards];
 }
 
 function reasons(plan: Plan): string[] {
@@ -26,20 +31,20 @@ function reasons(plan: Plan): string[] {
 
 describe('the plan of mappings', () => {
   it('forwards each transport of a mapping to its target', () => {
-    const { rules } = planOf([RANGE, mapping(30_001, '10.2.0.5', { internalPort: 22 })]);
-    assert.deepEqual(rules.forwards.map(({ id, transport, ports, to, toPort }) => [id, transport, ports.first, to, toPort]),
+    const plan = planOf([RANGE, mapping(30_001, '10.2.0.5', { internalPort: 22 })]);
+    assert.deepEqual(forwardsOf(plan).map(({ id, transport, ports, to, toPort }) => [id, transport, ports.first, to, toPort]),
       [['m30001', 'tcp', 30_001, '10.2.0.5', 22], ['m30001', 'udp', 30_001, '10.2.0.5', 22]]);
   });
 
   it('writes IPv6 targets in their one form', () => {
-    assert.equal(planOf([RANGE, mapping(30_001, 'FD02:0:0::0005')]).rules.forwards[0]?.to, 'fd02::5');
+    assert.equal(forwardsOf(planOf([RANGE, mapping(30_001, 'FD02:0:0::0005')]))[0]?.to, 'fd02::5');
   });
 
   for (const address of ['127.0.0.1', '0.0.0.0', '169.254.169.254', '224.0.0.1', '255.255.255.255', '::1', '::', 'fe80::1', 'ff02::1', '::ffff:10.2.0.5', '10.2.0.5%eth0', 'x', '']) {
     it(`refuses the target ${JSON.stringify(address)} whatever the allow-list says`, () => {
       const everywhere = ['0.0.0.0/0', '::/0'].map(text => parseCidr(text) as Cidr);
       const plan = planOf([RANGE, mapping(30_001, address)], { facts: { targetNetworks: everywhere } });
-      assert.deepEqual([reasons(plan), plan.rules.forwards], [['mapping/m30001 TARGET_NOT_ALLOWED'], []]);
+      assert.deepEqual([reasons(plan), forwardsOf(plan)], [['mapping/m30001 TARGET_NOT_ALLOWED'], []]);
     });
   }
 
@@ -47,39 +52,39 @@ describe('the plan of mappings', () => {
     const plan = planOf([RANGE, mapping(30_001, '10.3.0.5'), mapping(30_002, '10.2.0.5')]);
     assert.deepEqual(reasons(plan), ['mapping/m30001 TARGET_NOT_ALLOWED']);
     assert.match(plan.problems[0]?.message ?? '', /10\.3\.0\.5 is in none of the networks .*10\.2\.0\.0\/16/);
-    assert.deepEqual(plan.rules.forwards.map(({ id }) => id), ['m30002', 'm30002']);
+    assert.deepEqual(forwardsOf(plan).map(({ id }) => id), ['m30002', 'm30002']);
   });
 
   it('refuses a target for whose family this host has no lease address', () => {
     const plan = planOf([RANGE, mapping(30_001, 'fd02::5')], { facts: { addresses: ['10.0.0.1'] } });
-    assert.deepEqual([reasons(plan), plan.rules.forwards], [['mapping/m30001 NO_ADDRESS_OF_FAMILY'], []]);
+    assert.deepEqual([reasons(plan), forwardsOf(plan)], [['mapping/m30001 NO_ADDRESS_OF_FAMILY'], []]);
   });
 
   it('refuses a target that is the public port itself, and takes another port of the lease address', () => {
     const targetNetworks = [parseCidr('10.0.0.0/16') as Cidr];
     const plan = planOf([RANGE, mapping(30_001, '10.0.0.1'), mapping(30_002, '10.0.0.1', { internalPort: 22 })], { facts: { targetNetworks } });
-    assert.deepEqual([reasons(plan), plan.rules.forwards.map(({ id }) => id)], [['mapping/m30001 NOT_SERVABLE'], ['m30002', 'm30002']]);
+    assert.deepEqual([reasons(plan), forwardsOf(plan).map(({ id }) => id)], [['mapping/m30001 NOT_SERVABLE'], ['m30002', 'm30002']]);
   });
 
   it('serves no port outside the leases of this host, in any of its transports (S7)', () => {
     const plan = planOf([lease({ first: 30_000, last: 30_009 }, 'tcp'), mapping(30_001, '10.2.0.5'), mapping(30_010, '10.2.0.5', { protocol: 'tcp' })]);
     assert.deepEqual(reasons(plan), ['mapping/m30001 NOT_LEASED', 'mapping/m30010 NOT_LEASED']);
-    assert.deepEqual(plan.rules.forwards, []);
+    assert.deepEqual(forwardsOf(plan), []);
   });
 
   it('gives a port that two mappings claim to the later grant', () => {
     const plan = planOf([RANGE, mapping(30_001, '10.2.0.5'), mapping(30_001, '10.2.0.6', { key: 'mapping/m2', mappingId: 'm2', generation: 9 })]);
-    assert.deepEqual([reasons(plan), plan.rules.forwards.map(({ to }) => to)], [['mapping/m30001 PORT_CLAIMED_TWICE'], ['10.2.0.6', '10.2.0.6']]);
+    assert.deepEqual([reasons(plan), forwardsOf(plan).map(({ to }) => to)], [['mapping/m30001 PORT_CLAIMED_TWICE'], ['10.2.0.6', '10.2.0.6']]);
   });
 
   it('refuses one bad id and serves the others', () => {
     const plan = planOf([RANGE, mapping(30_001, '10.2.0.5', { mappingId: 'a;b', key: 'mapping/a;b' }), mapping(30_002, '10.2.0.5')]);
-    assert.deepEqual([reasons(plan), plan.rules.forwards.length], [['mapping/a;b NOT_SERVABLE'], 2]);
+    assert.deepEqual([reasons(plan), forwardsOf(plan).length], [['mapping/a;b NOT_SERVABLE'], 2]);
   });
 
   it('verifies the targets of served mappings only', () => {
     const plan = planOf([RANGE, mapping(30_001, '10.2.0.5', { verify: true, internalPort: 22 }), mapping(30_002, '10.3.0.5', { verify: true }), mapping(30_003, '10.2.0.5', { verify: true, protocol: 'udp' })]);
-    assert.deepEqual(plan.verify.map(({ mappingId, transport, address, port }) => [mappingId, transport, address, port]),
+    assert.deepEqual([...plan.verify.values()].sort((a, b) => (a.mappingId < b.mappingId ? -1 : 1)).map(({ mappingId, transport, address, port }) => [mappingId, transport, address, port]),
       [['m30001', 'tcp', '10.2.0.5', 22], ['m30003', 'udp', '10.2.0.5', 30_003]]);
   });
 });
@@ -88,28 +93,28 @@ describe('the plan of routes', () => {
   const PORTS = { first: 31_000, last: 31_063 };
 
   it('forwards the range to one address of each family and keeps the port', () => {
-    const { rules } = planOf([route(PORTS, ['10.2.0.5', '10.2.0.6', 'fd02::5'], { protocol: 'tcp' })]);
-    assert.deepEqual(rules.forwards.map(({ to, toPort, ports }) => [to, toPort, ports]), [['10.2.0.5', undefined, PORTS], ['fd02::5', undefined, PORTS]]);
+    const plan = planOf([route(PORTS, ['10.2.0.5', '10.2.0.6', 'fd02::5'], { protocol: 'tcp' })]);
+    assert.deepEqual(forwardsOf(plan).map(({ to, toPort, ports }) => [to, toPort, ports]), [['10.2.0.5', undefined, PORTS], ['fd02::5', undefined, PORTS]]);
   });
 
   it('leaves out a family that the gateway does not serve', () => {
     const plan = planOf([route(PORTS, ['10.2.0.5', 'fd02::5'], { protocol: 'tcp' })], { facts: { addresses: ['10.0.0.1'] } });
-    assert.deepEqual([plan.rules.forwards.map(({ to }) => to), plan.problems], [['10.2.0.5'], []]);
+    assert.deepEqual([forwardsOf(plan).map(({ to }) => to), plan.problems], [['10.2.0.5'], []]);
   });
 
   it('confirms no fence for a route that it cannot serve', () => {
     const plan = planOf([route(PORTS, ['fd02::5'], { fence: true })], { facts: { addresses: ['10.0.0.1'] } });
-    assert.deepEqual([reasons(plan), plan.ends], [['route/l31000 NO_ADDRESS_OF_FAMILY'], []]);
+    assert.deepEqual([reasons(plan), plan.ends.size], [['route/l31000 NO_ADDRESS_OF_FAMILY'], 0]);
   });
 
   it('needs no rule for a route to this machine itself, where the mapping serves', () => {
     const plan = planOf([RANGE, route(RANGE.ports, ['10.0.0.1']), mapping(30_001, '10.2.0.5', { protocol: 'tcp' })]);
-    assert.deepEqual([plan.problems, plan.rules.forwards.map(({ id }) => id)], [[], ['m30001']]);
+    assert.deepEqual([plan.problems, forwardsOf(plan).map(({ id }) => id)], [[], ['m30001']]);
   });
 
   it('does nothing for a role that this agent does not have', () => {
     const plan = planOf([RANGE, route(PORTS, ['10.2.0.5'])], { facts: { roles: ['host'] } });
-    assert.deepEqual([reasons(plan), plan.rules.forwards], [['route/l31000 ROLE_MISSING'], []]);
+    assert.deepEqual([reasons(plan), forwardsOf(plan)], [['route/l31000 ROLE_MISSING'], []]);
   });
 });
 
@@ -118,8 +123,10 @@ describe('what has to be confirmed', () => {
     const gone = release(mapping(30_001, '10.2.0.5', { internalPort: 22, generation: 4, protocol: 'tcp' }), 1_500);
     const taken = withdrawal(route({ first: 31_000, last: 31_063 }, [], { generation: 5, protocol: 'udp' }));
     const fenced = route({ first: 32_000, last: 32_001 }, ['10.2.0.5'], { generation: 6, fence: true });
-    const { ends } = planOf([RANGE, gone, taken, fenced, route({ first: 33_000, last: 33_001 }, ['10.2.0.5'])]);
-    assert.deepEqual(ends.map(({ confirmation }) => confirmation), [
+    const plan = planOf([RANGE, gone, taken, fenced, route({ first: 33_000, last: 33_001 }, ['10.2.0.5'])]);
+    const ends = ['release/m30001', 'withdrawal/l31000', 'route/l32000'].map(key => plan.ends.get(key));
+    assert.equal(plan.ends.size, ends.length);
+    assert.deepEqual(ends.map(end => end?.confirmation), [
       { key: 'release/m30001', generation: 4, ports: { first: 30_001, last: 30_001 }, protocol: 'tcp' },
       { key: 'withdrawal/l31000', generation: 5, ports: { first: 31_000, last: 31_063 }, protocol: 'udp' },
       { key: 'route/l32000', generation: 6, ports: { first: 32_000, last: 32_001 }, protocol: 'tcp+udp' },
@@ -171,7 +178,7 @@ it('plans 10,000 mappings in milliseconds once it has seen them', () => {
   const make = forwardMaker(FACTS);
   const tookMs = Array.from({ length: 5 }, () => {
     const startMs = performance.now();
-    assert.equal(makePlan({ objects, facts: FACTS, make, listeners: [], guarded: [] }).rules.forwards.length, 20_000);
+    assert.equal([...nextPlan(undefined, { objects, facts: FACTS, make, listeners: [], guarded: [] }).plan.rules.forwards].length, 20_000);
     return performance.now() - startMs;
   });
   assert.ok(Math.min(...tookMs) < 200, `took ${tookMs.map(Math.round).join(', ')} ms`);

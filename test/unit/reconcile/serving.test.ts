@@ -10,16 +10,16 @@ const served = (first: number, last: number, endpoints: Endpoint[]): Served => (
 
 describe('what must be cut when the serving changes', () => {
   it('is nothing when every port leads where it led', () => {
-    assert.deepEqual(changes(new Serving([served(30_000, 30_009, A)]), new Serving([served(30_000, 30_004, [...A]), served(30_005, 30_009, [...A])]), 1), []);
+    assert.deepEqual(changes(Serving.of([served(30_000, 30_009, A)]), Serving.of([served(30_000, 30_004, [...A]), served(30_005, 30_009, [...A])]), 1), []);
   });
 
   it('is a port that leads elsewhere, with where it led', () => {
-    assert.deepEqual(changes(new Serving([served(30_000, 30_009, A)]), new Serving([served(30_000, 30_009, B)]), 7),
+    assert.deepEqual(changes(Serving.of([served(30_000, 30_009, A)]), Serving.of([served(30_000, 30_009, B)]), 7),
       [{ transport: 'tcp', ports: { first: 30_000, last: 30_009 }, from: A, dropMs: 7 }]);
   });
 
   it('is a port that leads nowhere any more, and one that leads somewhere for the first time', () => {
-    assert.deepEqual(changes(new Serving([served(30_000, 30_001, A)]), new Serving([served(30_001, 30_002, A)]), 7), [
+    assert.deepEqual(changes(Serving.of([served(30_000, 30_001, A)]), Serving.of([served(30_001, 30_002, A)]), 7), [
       { transport: 'tcp', ports: { first: 30_000, last: 30_000 }, from: A, dropMs: 7 },
       { transport: 'tcp', ports: { first: 30_002, last: 30_002 }, from: [], dropMs: 7 },
     ]);
@@ -27,7 +27,7 @@ describe('what must be cut when the serving changes', () => {
 
   it('does not drop the packets of an address that is still served when a family is added', () => {
     const both = [...A, { address: 'fd02::5', port: 22 }];
-    assert.deepEqual(changes(new Serving([served(1, 1, A)]), new Serving([served(1, 1, both)]), 7)[0]?.from, []);
+    assert.deepEqual(changes(Serving.of([served(1, 1, A)]), Serving.of([served(1, 1, both)]), 7)[0]?.from, []);
   });
 });
 
@@ -39,7 +39,7 @@ const text = (endpoints: readonly Endpoint[]): string => endpoints.map(({ addres
 describe('for any two servings', () => {
   it('a port is cut exactly when the places that it leads to differ, and the lost ones are named', () => {
     fc.assert(fc.property(serving, serving, (a, b) => {
-      const [before, after] = [new Serving(a), new Serving(b)];
+      const [before, after] = [Serving.of(a), Serving.of(b)];
       const cuts = changes(before, after, 1);
       for (const transport of ['tcp', 'udp'] as const) {
         for (let port = 30_000; port < 30_050; port++) {
@@ -56,7 +56,7 @@ describe('for any two servings', () => {
 
   it('their merge leads wherever one of them leads', () => {
     fc.assert(fc.property(serving, serving, (a, b) => {
-      const [one, two] = [new Serving(a), new Serving(b)];
+      const [one, two] = [Serving.of(a), Serving.of(b)];
       const both = merge(one, two);
       for (const transport of ['tcp', 'udp'] as const) {
         for (let port = 29_999; port < 30_050; port++) {

@@ -2,14 +2,16 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { emptyFamily, parseSave } from '../../../agent/drivers/rules/parse.js';
 import { afterwards, planFamily } from '../../../agent/drivers/rules/plan.js';
-import { renderFamily, type DesiredFamily } from '../../../agent/drivers/rules/render.js';
+import { checkedSpec } from '../../../agent/drivers/rules/checked.js';
+import { renderFamily, type DesiredFamily, type FamilyContext } from '../../../agent/drivers/rules/render.js';
 import { FAMILIES, type RulesSpec } from '../../../agent/drivers/rules/spec.js';
 import { TABLES } from '../../../agent/drivers/rules/layout.js';
 import { KernelModel } from './kernel-model.js';
 import { anySpec, forward, spec } from './specs.js';
 
+const rendered = (wanted: RulesSpec, context: FamilyContext): DesiredFamily => renderFamily(checkedSpec(wanted), context);
 const desiredOf = (wanted: RulesSpec, model: KernelModel, family: 'v4' | 'v6' = 'v4'): DesiredFamily =>
-  renderFamily(wanted, { family, hook: parseSave(model.save()).docker ? 'DOCKER-USER' : 'FORWARD' });
+  rendered(wanted, { family, hook: parseSave(model.save()).docker ? 'DOCKER-USER' : 'FORWARD' });
 
 function bring(model: KernelModel, wanted: RulesSpec, family: 'v4' | 'v6' = 'v4'): number {
   const { script, changed } = planFamily(desiredOf(wanted, model, family), parseSave(model.save()));
@@ -76,23 +78,23 @@ describe('plans of rules', () => {
       const model = new KernelModel();
       const one = desiredOf(first, model);
       model.restore(planFamily(one, emptyFamily()).script);
-      const two = renderFamily(second, { family: 'v4', hook: 'FORWARD', before: one.trees });
+      const two = rendered(second, { family: 'v4', hook: 'FORWARD', before: one });
       model.restore(planFamily(two, afterwards(one, emptyFamily())).script);
       assertReached(model, two);
     }), { numRuns: 200 });
   });
 
   it('only append when something is added', () => {
-    const one = renderFamily(spec({ forwards: [forward()] }), { family: 'v4', hook: 'FORWARD' });
-    const two = renderFamily(spec({ forwards: [forward({ port: 30_000, id: 'm-0' }), forward()] }), { family: 'v4', hook: 'FORWARD' });
+    const one = rendered(spec({ forwards: [forward()] }), { family: 'v4', hook: 'FORWARD' });
+    const two = rendered(spec({ forwards: [forward({ port: 30_000, id: 'm-0' }), forward()] }), { family: 'v4', hook: 'FORWARD' });
     assert.equal(planFamily(two, afterwards(one, emptyFamily())).script, [
       '*nat', '-A PORTLEASE-T753 -p tcp -m tcp --dport 30000 -m comment --comment "portlease:m-0:g5" -j DNAT --to-destination 10.0.0.2:80', 'COMMIT', '',
     ].join('\n'));
   });
 
   it('write a chain anew, in the same transaction, when one of its rules has to go', () => {
-    const one = renderFamily(spec({ forwards: [forward(), forward({ port: 30_002, id: 'm-2' })] }), { family: 'v4', hook: 'FORWARD' });
-    const two = renderFamily(spec({ forwards: [forward({ port: 30_002, id: 'm-2' })] }), { family: 'v4', hook: 'FORWARD' });
+    const one = rendered(spec({ forwards: [forward(), forward({ port: 30_002, id: 'm-2' })] }), { family: 'v4', hook: 'FORWARD' });
+    const two = rendered(spec({ forwards: [forward({ port: 30_002, id: 'm-2' })] }), { family: 'v4', hook: 'FORWARD' });
     assert.deepEqual(planFamily(two, afterwards(one, emptyFamily())).script.split('\n'), ['*nat', ':PORTLEASE-T753 - [0:0]',
       '-A PORTLEASE-T753 -p tcp -m tcp --dport 30002 -m comment --comment "portlease:m-2:g5" -j DNAT --to-destination 10.0.0.2:80', 'COMMIT', '']);
   });

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { count, difference, union } from '../../../agent/drivers/rules/ranges.js';
-import { hasOwnMembers, parseHeaders, parseSets, planSets, renderSets, withoutMembers, type ObservedSet } from '../../../agent/drivers/rules/sets.js';
+import { hasOwnMembers, parseHeaders, parseSets, planSets, renderSets, withoutMembers, type ObservedSet, type WantedSets } from '../../../agent/drivers/rules/sets.js';
+import { checkedSpec } from '../../../agent/drivers/rules/checked.js';
+import type { RulesSpec } from '../../../agent/drivers/rules/spec.js';
 import { forward, spec } from './specs.js';
 
 const lines = (...text: string[]): string => `${text.join('\n')}\n`;
@@ -11,8 +13,10 @@ const CREATED = [
   'create portlease-flow4 hash:ip,port,ip family inet maxelem 1048576 timeout 60', 'create portlease-target4 hash:ip family inet maxelem 1048576',
 ];
 
+const setsOf = (wanted: RulesSpec): WantedSets => renderSets(checkedSpec(wanted));
+
 describe('sets of the rules', () => {
-  const wanted = renderSets(spec({ forwards: [forward({ hairpin: true }), forward({ port: 30_002, to: '10.0.0.3' })] }));
+  const wanted = setsOf(spec({ forwards: [forward({ hairpin: true }), forward({ port: 30_002, to: '10.0.0.3' })] }));
 
   it('are made when they are missing, and filled', () => {
     assert.deepEqual(planSets(wanted, new Map()), {
@@ -46,15 +50,15 @@ describe('sets of the rules', () => {
   });
 
   it('of the wrong type are made anew', () => {
-    const found = new Map<string, ObservedSet>([...renderSets(spec()), ['portlease-guard-tcp', { type: 'hash:ip', members: { kind: 'others' } }]]);
-    assert.deepEqual(planSets(renderSets(spec()), found), {
+    const found = new Map<string, ObservedSet>([...setsOf(spec()), ['portlease-guard-tcp', { type: 'hash:ip', members: { kind: 'others' } }]]);
+    assert.deepEqual(planSets(setsOf(spec()), found), {
       creations: ['destroy portlease-guard-tcp', 'create portlease-guard-tcp bitmap:port range 0-65535'], changed: 257, changes: ['add portlease-guard-tcp 30000-30255'],
     });
   });
 
   it('are not wanted without a lease address, and of a family only with one of its addresses', () => {
-    assert.equal(renderSets({ ...spec(), addresses: [] }).size, 0);
-    assert.deepEqual([...renderSets({ ...spec(), addresses: ['fd00::1'] }).keys()], ['portlease-guard-tcp', 'portlease-guard-udp', 'portlease-cut6', 'portlease-wide6', 'portlease-flow6', 'portlease-target6']);
+    assert.equal(setsOf({ ...spec(), addresses: [] }).size, 0);
+    assert.deepEqual([...setsOf({ ...spec(), addresses: ['fd00::1'] }).keys()], ['portlease-guard-tcp', 'portlease-guard-udp', 'portlease-cut6', 'portlease-wide6', 'portlease-flow6', 'portlease-target6']);
   });
 });
 

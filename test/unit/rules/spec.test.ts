@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { checkedSpec, forwardProblem, type Checked, type Forward } from '../../../agent/drivers/rules/spec.js';
+import { checkedSpec } from '../../../agent/drivers/rules/checked.js';
+import { Forwards } from '../../../agent/drivers/rules/forwards.js';
+import { forwardProblem, type Forward } from '../../../agent/drivers/rules/spec.js';
 import { forward, spec } from './specs.js';
 
 const REFUSED: readonly [string, Partial<Forward>, RegExp][] = [
@@ -48,13 +50,12 @@ describe('specs of rules', () => {
 
   it('get addresses as the kernel prints them, each once', () => {
     const checked = checkedSpec(spec({ addresses: ['FD01:0:0::1', 'fd01::1'], forwards: [forward({ to: 'FD00::0002' })] }));
-    assert.deepEqual([checked.addresses, checked.forwards[0]?.to], [['fd01::1'], 'fd00::2']);
+    assert.deepEqual([checked.addresses, [...checked.forwards][0]?.to], [['fd01::1'], 'fd00::2']);
   });
 
   it('are checked again beside other addresses', () => {
-    const known: Checked = new WeakMap();
-    const forwards = [forward()];
-    checkedSpec(spec({ forwards }), known);
-    assert.throws(() => checkedSpec(spec({ forwards, addresses: ['fd01::1'] }), known), /no lease address of the family/);
+    const forwards = Forwards.of([forward()]);
+    checkedSpec(spec({ forwards }));
+    assert.throws(() => checkedSpec(spec({ forwards, addresses: ['fd01::1'] })), /no lease address of the family of 10\.0\.0\.2/);
   });
 });
