@@ -37,7 +37,8 @@ export function grant(state: State, holder: Holder, ports: PortRange): Lease {
  * re-points the route, and only then is the host told what to serve. The former one guards them until the gateway confirms.
  */
 export function transfer(state: State, lease: Lease, ports: PortRange, to: Holder): Lease {
-  const guards = routedTo(lease).filter((host) => host !== to.host);
+  // The new host may be one of them: its guard must outlast this lease if that is taken on before the gateway confirmed.
+  const guards = routedTo(lease);
   splitOff(state, lease, ports);
   const next = makeLease(state, to, ports, { state: 'fencing', guards });
   to.fencing += sizeOf(next);

@@ -39,15 +39,21 @@ const ACTIONS: readonly (readonly [number, Act])[] = [
   [10, () => 'nothing'],
 ];
 
-const TOTAL = ACTIONS.reduce((sum, [weight]) => sum + weight, 0);
+/** How often each action is taken in one run. */
+export type Mood = readonly (readonly [number, Act])[];
 
-export function act(stage: Stage, chance: Chance): string {
-  let dice = chance.next() * TOTAL;
-  for (const [weight, action] of ACTIONS) {
+/** Every run has a character of its own: what is rare in one is frequent in another, so that they meet in every way. */
+export function moodOf(chance: Chance): Mood {
+  return ACTIONS.map(([weight, action]) => [weight * chance.pick([0.1, 0.4, 1, 1, 3]), action]);
+}
+
+export function act(stage: Stage, mood: Mood, chance: Chance): string {
+  let dice = chance.next() * mood.reduce((sum, [weight]) => sum + weight, 0);
+  for (const [weight, action] of mood) {
     dice -= weight;
     if (dice < 0) return action(stage, chance);
   }
-  throw new Error('the weights do not add up');
+  return 'nothing';
 }
 
 /** Ends every fault that is under way. */

@@ -54,7 +54,20 @@ class Pipe {
 
   constructor(private readonly route: Route, private readonly direction: 'up' | 'down', private readonly receiver: Life) {}
 
+  /** Once in a while a message gets lost, or comes again later: no connection should do that, and nothing may break when one does. */
   deliver(act: () => void): void {
+    const { chance } = this.route;
+    if (chance.oneIn(400)) return;
+    this.#carry(act);
+    if (chance.oneIn(400)) this.route.time.plan(chance.between(1, 500), this.receiver, () => { this.#carry(act); });
+  }
+
+  /** Always arrives, unless the connection breaks. */
+  deliverEnd(act: () => void): void {
+    this.#carry(act);
+  }
+
+  #carry(act: () => void): void {
     if (this.isBroken) return;
     const { time, chance, path } = this.route;
     const atMs = Math.max(this.#clearMs, time.nowMs + chance.between(1, 10) + path.slowMs);
@@ -147,7 +160,7 @@ class Connection implements StreamPort {
     const toAgent = new Pipe(this.route, 'down', this.agent);
     const stream = new ServerStream(
       (response) => { toAgent.deliver(() => { if (!this.#isClosed) this.listener.message(response); }); },
-      (error) => { toAgent.deliver(() => { this.#end(error ?? new Error('the coordinator ended the stream')); }); },
+      (error) => { toAgent.deliverEnd(() => { this.#end(error ?? new Error('the coordinator ended the stream')); }); },
     );
     this.#toServer = toServer;
     this.#server = { stream, life: to.life };
@@ -173,7 +186,7 @@ class Connection implements StreamPort {
     const server = this.#server;
     this.#server = undefined;
     if (server === undefined || this.#toServer === undefined) return;
-    this.#toServer.deliver(() => { server.stream.emit('cancelled'); });
+    this.#toServer.deliverEnd(() => { server.stream.emit('cancelled'); });
   };
 
   /** A coordinator that is gone shows itself when the path works. */

@@ -4,7 +4,7 @@
  */
 import type { PoolSpec } from '../../coordinator/book/types.js';
 import { createLogger, type Log } from '../../shared/log.js';
-import { act, heal, type Stage } from './actions.js';
+import { act, heal, moodOf, type Mood, type Stage } from './actions.js';
 import { Callers, Clients } from './callers.js';
 import { CoordinatorMachine } from './coordinator.js';
 import { Machine } from './machine.js';
@@ -51,10 +51,12 @@ class Simulation {
   readonly #trace: string[] = [];
   readonly #truth: Truth;
   readonly #stage: Stage;
+  readonly #mood: Mood;
 
   constructor(private readonly options: SimulationOptions) {
     const { seed, scope, hosts, log = SILENT } = options;
     const time = this.#time;
+    this.#mood = moodOf(Chance.of(seed, 3));
     const names = Array.from({ length: hosts }, (_, at) => `host-${at}`);
     const chance = (number: number): Chance => Chance.of(seed, 1, number);
     const coordinator: CoordinatorMachine = new CoordinatorMachine({
@@ -157,7 +159,7 @@ class Simulation {
     const chance = Chance.of(this.options.seed, 2, number);
     this.#nextActionMs = this.#time.nowMs - PACE_MS * Math.log(1 - chance.next());
     if (this.options.without?.has(number) !== true) {
-      const what = act(this.#stage, chance);
+      const what = act(this.#stage, this.#mood, chance);
       this.#trace.push(`${this.#at()} #${number} ${what}`);
     }
     await this.#settle();
