@@ -179,9 +179,14 @@ export class WaitingChild {
     const ended = new Promise<ChildEnd>(resolve => {
       child.on('error', error => resolve(notStarted(error)));
       child.on('close', (exitCode, signal) => {
-        const problem = this.#problem;
-        const timedOut = problem === undefined && signal === 'SIGKILL' && this.#isLate;
-        resolve({ exitCode, signal, timedOut, ...(problem === undefined ? {} : { problem }), stdout: stdout(), stderr: stderr() });
+        const settle = (): void => {
+          const problem = this.#problem;
+          const timedOut = problem === undefined && signal === 'SIGKILL' && this.#isLate;
+          resolve({ exitCode, signal, timedOut, ...(problem === undefined ? {} : { problem }), stdout: stdout(), stderr: stderr() });
+        };
+        // After a deadline that is due: events come before timers when this process did not run for a while.
+        if (signal === 'SIGKILL') setTimeout(settle, 1);
+        else settle();
       });
     });
     return ended.finally(() => clearTimeout(this.#deadline));

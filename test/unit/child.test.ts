@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { ChildFailed, childRunner } from '../../agent/drivers/child.js';
 
 const failure = async (promise: Promise<unknown>): Promise<ChildFailed> => {
@@ -37,6 +38,17 @@ describe('children of the agent', () => {
     const error = await failure(run('sleep', ['30'], { deadlineMs: 100 }));
     assert.equal(error.timedOut, true);
     assert.match(error.message, /sleep 30: ended at its deadline/);
+  });
+
+  it('tells the deadline from another end also when this process was busy then', async () => {
+    for (let round = 0; round < 5; round++) {
+      const ended = failure(run('sleep', ['30'], { deadlineMs: 100 }));
+      await pause(60);
+      const busyUntilMs = performance.now() + 100;
+      while (performance.now() < busyUntilMs);
+      assert.equal((await ended).timedOut, true);
+    }
+    assert.equal((await failure(run('sh', ['-c', 'kill -9 $$']))).timedOut, false);
   });
 
   it('survives a child that does not read its input', async () => {
