@@ -27,12 +27,13 @@ export function makePoolSpace(state: State, pool: Pool, space: Space): PoolSpace
 export function releaseUsable(state: State, { pool, space, blocks }: PoolSpace, range: PortRange): void {
   let start: number | undefined;
   for (let port = range.first; port <= range.last + 1; port += 1) {
-    const usable = port <= range.last && inRanges(pool.spec.ranges, port) && !pool.reserved.has(port) && !space.mapped.has(port)
-      && state.leaseAt(space, port) === undefined;
+    const lease = port <= range.last ? state.leaseAt(space, port) : undefined;
+    const usable = port <= range.last && lease === undefined && inRanges(pool.spec.ranges, port) && !pool.reserved.has(port) && !space.mapped.has(port);
     if (usable) start ??= port;
     else if (start !== undefined) {
       blocks.release(start, port - 1);
       start = undefined;
     }
+    if (lease !== undefined) port = lease.record.last;
   }
 }

@@ -12,6 +12,7 @@ import { benchHeal } from './heal.js';
 import { benchMove } from './move.js';
 import type { Row, Size } from './rows.js';
 import { benchRpc } from './rpc.js';
+import { benchStart } from './start.js';
 
 /** What a figure's name begins with; samples of each run unless the command line says otherwise. */
 type Part = { prefix: string; samples: number; take: (size: Size) => Promise<Row[]> };
@@ -20,6 +21,7 @@ const PARTS: readonly Part[] = [
   { prefix: 'book', samples: 0, take: () => compiled('book.js') },
   { prefix: 'journal', samples: 0, take: () => compiled('journal.js') },
   { prefix: 'rpc', samples: 0, take: benchRpc },
+  { prefix: 'start', samples: 0, take: (size) => benchStart(100_000, size) },
   ...[10, 1_000, 10_000].map((mappings) => ({ prefix: `firstbyte.m${mappings}.`, samples: 100, take: (size: Size) => benchFirstByte(mappings, size) })),
   { prefix: 'connect', samples: 0, take: benchConnect },
   { prefix: 'move', samples: 25, take: benchMove },

@@ -20,7 +20,7 @@ const HOST = 'host-1';
 const MANY = { connections: 4, streams: 64, calls: 40_000 };
 const ONE = { connections: 1, streams: 1, calls: 4_000 };
 /** As the unit starts the coordinator. */
-const UNIT_FLAGS = ['--max-semi-space-size=64', '--min-semi-space-size=64'];
+export const UNIT_FLAGS = ['--max-semi-space-size=64', '--min-semi-space-size=64'];
 const PATH = '/portlease.v1.PortService/AllocatePorts';
 /** First and last numbers of a pool of 60,000 ports; the coordinator listens between the two ranges. */
 export const POOL_RANGES = [[1_025, 19_999], [24_511, 65_535]] as const;

@@ -5,12 +5,14 @@ import { ENVIRONMENT, GATEWAY, HOST, LEASE, MAPPING, POOL, REQUEST, type LoadedT
 
 const PAGE_ROWS = 2_000;
 
-/** Released mappings that a request names (its replay answers with them), and the newest of each port (the order of reuse). */
-const REMEMBERED = `
-CREATE TEMP TABLE remembered AS SELECT mapping_id FROM mapping WHERE gateway = ?1 AND state = 'released' AND (
+/** Of the released mappings those that a request names (its replay answers with them), and the newest of each port (the order of reuse). */
+const RELEASED = `
+CREATE TEMP TABLE released AS SELECT mapping_id, space, protocol, port, released_sequence FROM mapping WHERE gateway = ?1 AND state = 'released'`;
+const REMEMBERED = 'CREATE TEMP TABLE remembered (mapping_id TEXT PRIMARY KEY) WITHOUT ROWID';
+const REMEMBER = `
+INSERT INTO remembered SELECT mapping_id FROM released WHERE
   mapping_id IN (SELECT named.value FROM request, json_each(request.mapping_ids) named WHERE request.gateway = ?1)
-  OR mapping_id IN (SELECT mapping_id FROM
-    (SELECT mapping_id, max(released_sequence) FROM mapping WHERE gateway = ?1 AND state = 'released' GROUP BY space, protocol, port)))`;
+  OR mapping_id IN (SELECT mapping_id FROM (SELECT mapping_id, max(released_sequence) FROM released GROUP BY space, protocol, port))`;
 
 export async function gateways(reader: Connection): Promise<GatewayRecord[]> {
   const rows = await reader.all<{ row: string }>(`SELECT ${asArray(GATEWAY.columns)} AS row FROM gateway ORDER BY gateway`);
@@ -24,7 +26,9 @@ export async function loadGateway(path: string, gateway: string): Promise<Stored
     await reader.exec('PRAGMA busy_timeout = 2000; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384; BEGIN');
     const [record] = await readAll(reader, gateway, GATEWAY);
     if (!record) return undefined;
-    await reader.run(REMEMBERED, gateway);
+    await reader.run(RELEASED, gateway);
+    await reader.run(REMEMBERED);
+    await reader.run(REMEMBER, gateway);
     return {
       gateway: record,
       pools: await readAll(reader, gateway, POOL),
@@ -39,16 +43,20 @@ export async function loadGateway(path: string, gateway: string): Promise<Stored
   }
 }
 
-/** All rows in the order of the table's key. */
+type Page = { rows: string; last: string | null };
+
+/** All rows in the order of the table's key. SQLite's thread reads a page while the one before is decoded. */
 async function readAll<Record>(reader: Connection, gateway: string, table: LoadedTable<Record>, filter = ''): Promise<Record[]> {
   const { name, key, columns } = table;
-  const page = `SELECT json_group_array(${asArray(columns)}) AS rows, max(${key}) AS last FROM
+  const sql = `SELECT json_group_array(${asArray(columns)}) AS rows, max(${key}) AS last FROM
     (SELECT ${columns.join(', ')} FROM ${name} WHERE gateway = ?1 AND ${key} > ?2 ${filter} ORDER BY ${key} LIMIT ${PAGE_ROWS})`;
+  const pageAfter = (after: string): Promise<Page | undefined> => reader.one<Page>(sql, gateway, after);
   const records: Record[] = [];
-  for (let after: string | null | undefined = ''; after !== null && after !== undefined;) {
-    const answer: { rows: string; last: string | null } | undefined = await reader.one(page, gateway, after);
-    for (const row of JSON.parse(answer?.rows ?? '[]') as Row[]) records.push(table.decode(row));
-    after = answer?.last;
+  for (let page = await pageAfter(''); typeof page?.last === 'string';) {
+    const next = pageAfter(page.last);
+    next.catch(() => undefined);
+    for (const row of JSON.parse(page.rows) as Row[]) records.push(table.decode(row));
+    page = await next;
   }
   return records;
 }
