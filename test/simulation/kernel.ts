@@ -22,6 +22,8 @@ export class Kernel {
   reserved: PortRange[] = [];
   /** No agent has ruled since the machine booted: what listens there is the machine's own affair. */
   isBare = true;
+  /** Every rule that ever stood here: "id generation" and "port address". */
+  readonly hadRules = new Set<string>();
   /** Children of an agent that have not ended. */
   children = 0;
   /** Where a new packet to a port goes, by port. */
@@ -40,9 +42,13 @@ export class Kernel {
   setRules(rules: Rules): void {
     this.rules = rules;
     this.#places = new Map();
-    for (const { transport, ports, to, toPort } of rules.forwards) {
+    for (const { transport, ports, to, toPort, id, generation } of rules.forwards) {
       if (transport !== 'tcp') continue;
-      for (let port = ports.first; port <= ports.last; port += 1) this.#places.set(port, { to, toPort: toPort ?? port });
+      this.hadRules.add(`${id} ${generation}`);
+      for (let port = ports.first; port <= ports.last; port += 1) {
+        this.#places.set(port, { to, toPort: toPort ?? port });
+        this.hadRules.add(`${port} ${to}`);
+      }
     }
     this.onChange();
   }

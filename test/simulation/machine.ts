@@ -19,6 +19,8 @@ export type MachineOptions = {
   time: Time;
   chance: Chance;
   log: Log;
+  /** See Route. */
+  lossOneIn: number;
   server: () => Server | undefined;
   /** Something that rules or connections depend on has changed. */
   onChange: () => void;
@@ -71,7 +73,7 @@ export class Machine {
     if (this.kernel.children > 0) return void time.plan(50, this.#life, () => { this.start(); });
     const life = new Life(() => this.isPaused);
     const timers = timersOf(time, this.clock, life);
-    const transport = new SimulatedTransport({ time, chance, path: this.path, server: this.options.server }, life);
+    const transport = new SimulatedTransport({ time, chance, path: this.path, server: this.options.server, lossOneIn: this.options.lossOneIn }, life);
     this.#process = { life, transport };
     const { rules, connections, reservedPorts } = new KernelDrivers(this.kernel, { time, machine: this.#life, agent: life, chance, manners: this.manners });
     const store = new SimulatedStore(this, life);

@@ -37,10 +37,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'confirmation of an older route taken for the new one', file: 'coordinator/book/hosts.js',
-    edits: [
-      { find: 'lease: state.leases.get(id), confirmation });', replace: "lease: state.leases.get(id) ?? state.leaseAt(state.space('gw'), confirmation.ports.first), confirmation });" },
-      { find: 'record.generation !== generation || record.first !== ports.first || record.last !== ports.last || ', replace: '' },
-    ], within: 200_000,
+    edits: [{ find: 'lease.routeRevision > host.appliedRevision || ', replace: '' }], within: 200_000,
   },
   {
     name: 'reply before commit', file: 'coordinator/keeper/keeper.js',
@@ -60,7 +57,10 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'older desired state accepted', file: 'agent/state/accepted.js',
-    edits: [{ find: "if (version.session < session || version.epoch < epoch)\n        return 'older';", replace: '' }], within: 300_000,
+    edits: [
+      { find: "if (version.session < session || version.epoch < epoch)\n        return 'older';", replace: '' },
+      { find: 'compareVersions(version, accepted) < 0', replace: 'false' },
+    ], within: 300_000,
   },
   {
     name: 'leases expire right after a start', file: 'coordinator/book/hosts.js',
@@ -85,10 +85,6 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a returning host gets back what was reclaimed', file: 'coordinator/book/hosts.js',
     edits: [{ find: "if (lease?.record.state !== 'withdrawing' && lease?.record.state !== 'fencing')\n", replace: '' }], within: 300_000, scope: 'shared',
-  },
-  {
-    name: 'new leases before the host has applied what was taken', file: 'coordinator/book/growth.js',
-    edits: [{ find: 'return host.appliedRevision >= host.mustApply;', replace: 'return true;' }], within: 500_000, scope: 'shared',
   },
   {
     name: 'route told before the host guards its ports', file: 'coordinator/book/leases.js',

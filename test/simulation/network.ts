@@ -44,7 +44,8 @@ export class ServerStream extends EventEmitter {
   resume(): this { return this; }
 }
 
-export type Route = { time: Time; chance: Chance; path: Path; server: () => Server | undefined };
+/** `lossOneIn`: how rare it is that a connection loses or repeats a message. */
+export type Route = { time: Time; chance: Chance; path: Path; lossOneIn: number; server: () => Server | undefined };
 
 /** One direction of a connection: in order, held while the path is cut. */
 class Pipe {
@@ -56,10 +57,10 @@ class Pipe {
 
   /** Once in a while a message gets lost, or comes again later: no connection should do that, and nothing may break when one does. */
   deliver(act: () => void): void {
-    const { chance } = this.route;
-    if (chance.oneIn(400)) return;
+    const { chance, lossOneIn } = this.route;
+    if (chance.oneIn(lossOneIn)) return;
     this.#carry(act);
-    if (chance.oneIn(400)) this.route.time.plan(chance.between(1, 500), this.receiver, () => { this.#carry(act); });
+    if (chance.oneIn(lossOneIn)) this.route.time.plan(chance.between(1, 500), this.receiver, () => { this.#carry(act); });
   }
 
   /** Always arrives, unless the connection breaks. */

@@ -58,6 +58,7 @@ class Simulation {
     const time = this.#time;
     this.#mood = moodOf(Chance.of(seed, 3));
     const names = Array.from({ length: hosts }, (_, at) => `host-${at}`);
+    const lossOneIn = Chance.of(seed, 4).pick([Infinity, 400, 25]);
     const chance = (number: number): Chance => Chance.of(seed, 1, number);
     const coordinator: CoordinatorMachine = new CoordinatorMachine({
       gateway: { gateway: 'gw', ordinal: 1, scope, publicHost: '203.0.113.1', epoch: 0, sequence: 0 }, timing: TIMING, time, chance: chance(0), log,
@@ -67,7 +68,7 @@ class Simulation {
       }, onBreach: (rule) => { this.#truth.note(rule); },
     });
     const machineOf = (host: string, number: number): Machine => new Machine({
-      host, gateway: 'gw', roles: [host === 'gateway' ? 'gateway' : 'host'], address: `10.1.0.${number}`, time, chance: chance(number), log, server: () => coordinator.server,
+      host, gateway: 'gw', roles: [host === 'gateway' ? 'gateway' : 'host'], address: `10.1.0.${number}`, time, chance: chance(number), log, lossOneIn, server: () => coordinator.server,
       onChange: () => { this.#truth.isDirty = true; }, onAccepted: (machine, before, after) => {
         this.#truth.accepted(machine, before, after);
         this.#tell(() => `  ${machine.host} accepts ${after.session}/${after.version?.revision}: ${[...after.objects.keys()].join(' ')}`);
@@ -75,7 +76,7 @@ class Simulation {
     });
     const machines = [...(scope === 'shared' ? ['gateway'] : []), ...names].map((host, at) => machineOf(host, at + 1));
     const world: World = {
-      scope, database: coordinator.database, machines, connections: new Set(), ports: PORTS, quarantineMs: QUARANTINE_MS,
+      scope, database: coordinator.database, machines, everyMachine: [...machines], connections: new Set(), ports: PORTS, quarantineMs: QUARANTINE_MS,
       lostMs: TIMING.lostMs,
       isOf: (address, owner) => callers.isOf(address, owner),
     };
@@ -84,7 +85,9 @@ class Simulation {
     let clones = 0;
     const clone = (original: Machine): Machine => {
       const number = 100 + clones++;
-      return new Machine({ ...original.options, address: `10.1.1.${number}`, chance: chance(number) });
+      const machine = new Machine({ ...original.options, address: `10.1.1.${number}`, chance: chance(number) });
+      world.everyMachine.push(machine);
+      return machine;
     };
     this.#stage = { world, time, coordinator, machines, clone, callers, clients: new Clients(world, this.#truth) };
   }

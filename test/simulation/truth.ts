@@ -17,6 +17,8 @@ export type World = {
   database: Database;
   /** Two of them may claim to be the same host. */
   machines: Machine[];
+  /** Those that were switched off for ever, too. */
+  everyMachine: Machine[];
   connections: Set<Connection>;
   ports: { first: number; last: number };
   quarantineMs: number;
@@ -80,7 +82,18 @@ export class Truth {
     }
     if (owner?.mappingId !== mapping.mappingId) this.#checkRest(key, mapping, nowMs);
     if (mapping.state === 'quarantined' && owner?.state !== 'quarantined') this.#restedSince.set(key, { environment: mapping.environment, tenant: mapping.tenant, atMs: nowMs });
+    if (mapping.state === 'live' && owner?.state !== 'live') this.#checkLive(mapping);
     this.#owners.set(key, { ...mapping });
+  }
+
+  /** What is called live was brought about, by the host and by the gateway. */
+  #checkLive({ mappingId, generation, host, port }: MappingRecord): void {
+    const { everyMachine, machines, scope } = this.world;
+    const own = everyMachine.filter((machine) => machine.host === host);
+    if (!own.some(({ kernel }) => kernel.hadRules.has(`${mappingId} ${generation}`))) this.note(`S7: ${mappingId} is called live, and ${host} has never had its rule`);
+    const gateway = machines.find(({ options }) => options.roles.includes('gateway'));
+    const isRouted = scope === 'host' || own.some(({ address }) => gateway?.kernel.hadRules.has(`${port} ${address}`));
+    if (!isRouted) this.note(`S1: ${mappingId} is called live, and the gateway has never led port ${port} to ${host}`);
   }
 
   #checkRest(key: string, { environment, tenant, mappingId }: MappingRecord, nowMs: number): void {
