@@ -11,7 +11,7 @@ import { loadFor } from './load.js';
 import { startServer } from './place.js';
 
 const SIZE = { connections: 4, streams: 64 };
-const MOST_CALLS = 200_000;
+const LENGTH = { warmCalls: 2_000, mostCalls: 200_000 };
 const LEASE_SECONDS = 3_600;
 
 /** Field numbers of etcdserverpb: LeaseGrantRequest.TTL; PutRequest.key and value; RangeRequest.key. */
@@ -23,9 +23,9 @@ export type EtcdResults = { grant: LoadResult; put: LoadResult };
 
 export async function measureEtcd(directory: string, seconds: number): Promise<EtcdResults> {
   return withEtcd(directory, async (port, client) => {
-    const put = await loadFor(seconds, MOST_CALLS, (calls) => h2load({ port, path: '/etcdserverpb.KV/Put', message: PUT, calls, ...SIZE }));
+    const put = await loadFor({ ...LENGTH, seconds }, (calls) => h2load({ port, path: '/etcdserverpb.KV/Put', message: PUT, calls, ...SIZE }));
     check('keys put', put.sent, (await revision(client)) - 1);
-    const grant = await loadFor(seconds, MOST_CALLS, (calls) => h2load({ port, path: '/etcdserverpb.Lease/LeaseGrant', message: GRANT, calls, ...SIZE }));
+    const grant = await loadFor({ ...LENGTH, seconds }, (calls) => h2load({ port, path: '/etcdserverpb.Lease/LeaseGrant', message: GRANT, calls, ...SIZE }));
     check('leases granted', grant.sent, await leases(client));
     return { put: put.result, grant: grant.result };
   });

@@ -8,7 +8,7 @@ import type { Cluster } from './postgres.js';
 import { checkTable, fillTable } from './table.js';
 
 const FUNCTION = join(ROOT, 'dist/test/bench/baselines/home-made-function.js');
-const WARM_SHARE = 0.25;
+const WARM_SHARE = 0.5;
 
 export async function measureHomeMade({ admin, socketDirectory }: Cluster, callers: number, seconds: number): Promise<LoadResult> {
   await fillTable(admin, 'status');
