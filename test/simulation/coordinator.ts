@@ -120,7 +120,7 @@ function serverOf(life: Life, options: AgentsOptions): Server {
     life,
     session: (stream) => { serveSession(options, stream as unknown as Parameters<typeof serveSession>[1]); },
     heartbeat: (request, answer) => {
-      const call = { request } as Parameters<AgentServiceServer['heartbeat']>[0];
+      const call = { request } as unknown as Parameters<AgentServiceServer['heartbeat']>[0];
       heartbeat(call, (error, response) => { answer(error as Error | null, response ?? undefined); });
     },
   };

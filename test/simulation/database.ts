@@ -127,8 +127,7 @@ export function storedGateway(stored: Stored): StoredGateway {
 
 /** One process's journal on a database. Its promises are kept only while its process lives. */
 export class SimulatedJournal implements Journal {
-  #queue: (() => Promise<void>)[] = [];
-  #isBusy = false;
+  #last: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
   constructor(private readonly database: Database, private readonly of: { time: Time; life: Life; chance: Chance; onBreach: (rule: string) => void }) {}
@@ -177,24 +176,12 @@ export class SimulatedJournal implements Journal {
 
   /** One operation at a time, as on one connection. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      this.#queue.push(async () => {
-        try {
-          if (this.#isClosed) throw new JournalClosed('the journal is closed');
-          resolve(await work());
-        } catch (error) {
-          reject(error as Error);
-        }
-      });
-      void this.#drain();
+    const result = this.#last.then(() => {
+      if (this.#isClosed) throw new JournalClosed('the journal is closed');
+      return work();
     });
-  }
-
-  async #drain(): Promise<void> {
-    if (this.#isBusy) return;
-    this.#isBusy = true;
-    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) await next();
-    this.#isBusy = false;
+    this.#last = result.catch(() => undefined);
+    return result;
   }
 
   createGateway(): Promise<void> { return Promise.reject(new Error('the simulation has one gateway')); }

@@ -85,11 +85,12 @@ export class KernelDrivers {
   constructor(
     private readonly kernel: Kernel,
     /** `machine`: whose end alone ends children. `agent`: to whom they answer. */
-    private readonly of: { time: Time; machine: Life; agent: Life; chance: Chance; manners: Manners },
+    private readonly of: { time: Time; machine: Life; agent: Life; chance: Chance; manners: Manners; onApply: (spec: RulesSpec) => void },
   ) {}
 
   readonly rules = {
     apply: async (spec: RulesSpec, { observe }: { observe: boolean }): Promise<Applied> => {
+      this.of.onApply(spec);
       const before = this.#known;
       if (!observe && before === spec) return { changed: 0, repaired: 0 };
       const isDrifted = before !== undefined && !isSame(this.kernel.rules, before);

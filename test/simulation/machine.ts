@@ -24,6 +24,8 @@ export type MachineOptions = {
   server: () => Server | undefined;
   /** Something that rules or connections depend on has changed. */
   onChange: () => void;
+  /** An agent wants these rules, by id of mapping or lease, a while after `before` was accepted and when `now` was. */
+  onRules: (machine: Machine, rules: { served: readonly string[]; before: AcceptedState; now: AcceptedState }) => void;
   onAccepted: (machine: Machine, before: AcceptedState, after: AcceptedState) => void;
 };
 
@@ -48,6 +50,8 @@ export class Machine {
   #life: Life;
   #process: Process | undefined;
   #bootId: string;
+  /** What was accepted when rules were last asked for. */
+  #served: AcceptedState = NO_STATE;
 
   constructor(readonly options: MachineOptions) {
     const { time, chance, onChange } = options;
@@ -75,7 +79,10 @@ export class Machine {
     const timers = timersOf(time, this.clock, life);
     const transport = new SimulatedTransport({ time, chance, path: this.path, server: this.options.server, lossOneIn: this.options.lossOneIn }, life);
     this.#process = { life, transport };
-    const { rules, connections, reservedPorts } = new KernelDrivers(this.kernel, { time, machine: this.#life, agent: life, chance, manners: this.manners });
+    const { rules, connections, reservedPorts } = new KernelDrivers(this.kernel, { time, machine: this.#life, agent: life, chance, manners: this.manners, onApply: (spec) => {
+      this.options.onRules(this, { served: Array.from(spec.forwards, ({ id }) => id), before: this.#served, now: store.current() });
+      this.#served = store.current();
+    } });
     const store = new SimulatedStore(this, life);
     const loop = new ReconcileLoop({
       drivers: { rules, connections, reservedPorts, listeners: () => Promise.resolve([]), reaches: () => Promise.resolve(true) },

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { packageFile } from '../../shared/package-files.js';
-import type { Mutation } from './mutations.js';
+import { MUTATIONS, type Mutation } from './mutations.js';
 
 const FOLDERS = ['agent', 'coordinator', 'shared', 'test/simulation'];
 
@@ -46,7 +46,6 @@ function run(program: string, argv: readonly string[]): Promise<Found> {
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const { MUTATIONS } = await import('./mutations.js');
   for (const mutation of MUTATIONS.filter(({ name }) => process.argv[2] === undefined || name.includes(process.argv[2]))) {
     const { exitCode, output } = await simulateMutant(mutation);
     console.log(`${exitCode === 1 ? 'found ' : 'MISSED'} ${mutation.name}: ${output.split('\n').find((line) => line.startsWith('seed ')) ?? output.slice(-300)}`);

@@ -83,8 +83,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [{ find: 'state.requests.set(record.requestId, request);', replace: '' }], within: 200_000,
   },
   {
-    name: 'a returning host gets back what was reclaimed', file: 'coordinator/book/hosts.js',
-    edits: [{ find: "if (lease?.record.state !== 'withdrawing' && lease?.record.state !== 'fencing')\n", replace: '' }], within: 300_000, scope: 'shared',
+    name: 'release confirmed by a host while its range is being fenced', file: 'coordinator/book/hosts.js',
+    edits: [{ find: "if (lease?.record.state !== 'withdrawing' && lease?.record.state !== 'fencing')\n", replace: '' }], within: 1_000_000, scope: 'shared',
   },
   {
     name: 'route told before the host guards its ports', file: 'coordinator/book/leases.js',

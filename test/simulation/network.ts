@@ -3,7 +3,6 @@
  * end before the other, and directions that are cut without a word.
  */
 import { EventEmitter } from 'node:events';
-import type { ServiceError } from '@grpc/grpc-js';
 import type { StreamListener } from '../../agent/session/stream.js';
 import type { StreamPort, Transport } from '../../agent/session/transport.js';
 import { endOf } from '../../agent/session/refusal.js';
@@ -205,6 +204,6 @@ class Connection implements StreamPort {
     this.#isClosed = true;
     if (this.#toServer !== undefined) this.#toServer.isBroken = true;
     this.#server = undefined;
-    this.listener.ended(endOf(error as ServiceError));
+    this.listener.ended(endOf(error));
   }
 }

@@ -18,8 +18,8 @@ export type SimulationOptions = {
   steps: number;
   hosts: number;
   scope: 'shared' | 'host';
-  /** Numbers of actions that are left out. */
-  without?: ReadonlySet<number>;
+  /** Numbers of the actions that are taken; all when it is not given. */
+  only?: ReadonlySet<number>;
   log?: Log;
   /** The trace tells of commits and accepted states, too. */
   isVerbose?: boolean;
@@ -69,7 +69,7 @@ class Simulation {
     });
     const machineOf = (host: string, number: number): Machine => new Machine({
       host, gateway: 'gw', roles: [host === 'gateway' ? 'gateway' : 'host'], address: `10.1.0.${number}`, time, chance: chance(number), log, lossOneIn, server: () => coordinator.server,
-      onChange: () => { this.#truth.isDirty = true; }, onAccepted: (machine, before, after) => {
+      onChange: () => { this.#truth.isDirty = true; }, onRules: (machine, rules) => { this.#truth.ruled(machine, rules); }, onAccepted: (machine, before, after) => {
         this.#truth.accepted(machine, before, after);
         this.#tell(() => `  ${machine.host} accepts ${after.session}/${after.version?.revision}: ${[...after.objects.keys()].join(' ')}`);
       },
@@ -161,7 +161,7 @@ class Simulation {
     this.#time.nowMs = Math.max(this.#time.nowMs, this.#nextActionMs);
     const chance = Chance.of(this.options.seed, 2, number);
     this.#nextActionMs = this.#time.nowMs - PACE_MS * Math.log(1 - chance.next());
-    if (this.options.without?.has(number) !== true) {
+    if (this.options.only?.has(number) !== false) {
       const what = act(this.#stage, this.#mood, chance);
       this.#trace.push(`${this.#at()} #${number} ${what}`);
     }

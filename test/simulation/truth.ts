@@ -118,6 +118,17 @@ export class Truth {
     if (before.version !== undefined && (after.version === undefined || compareVersions(after.version, before.version) < 0)) this.note(`S4: ${machine.host} accepted an older state`);
   }
 
+  /** An agent serves what it accepted, and nothing else, whether there is a coordinator or not. */
+  ruled(machine: Machine, { served, before, now }: { served: readonly string[]; before: AcceptedState; now: AcceptedState }): void {
+    const has = ({ objects }: AcceptedState, id: string): boolean => objects.has(`mapping/${id}`) || objects.has(`route/${id}`);
+    const stranger = served.find((id) => !has(before, id) && !has(now, id));
+    if (stranger !== undefined) this.note(`S7: ${machine.host} serves ${stranger}, which it has not accepted`);
+    for (const [key, object] of now.objects) {
+      if (object.kind !== 'mapping' || !before.objects.has(key) || served.includes(object.mappingId)) continue;
+      this.note(`S13: ${machine.host} does not serve ${object.mappingId}, which it has accepted and which nobody took away`);
+    }
+  }
+
   /** Only a machine that knows the newest session in use is given another one. */
   #noteSession({ host, session, confirmedSession, replaceable }: HostRecord): void {
     const key = `${host} ${session}`;
