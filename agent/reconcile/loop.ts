@@ -2,6 +2,8 @@
  * Brings the kernel to the desired state, for as long as the agent lives. Promises:
  * - one round at a time; changes that come during a round share the next one;
  * - a change starts a round at once; every interval, and first of all, a full round compares with what the kernel holds;
+ * - a change does not wait until a full round has looked: it overtakes, and the full round looks again, for what it saw is outdated. After
+ *   MAX_OVERTAKEN looks in vain the full round lets none overtake, so that a stream of changes cannot keep it from repairing;
  * - the outcome goes out right after the rules of a round; connections end afterwards, and are confirmed by another outcome;
  * - a state in which a port is gone without a release counts as applied only once the connections of that port have ended (S12);
  * - a round that fails leaves `applied` where it was, is logged once and tried again; the next one looks at everything.
@@ -16,7 +18,7 @@ import type { ConnectionsDriver } from '../drivers/connections/connections.js';
 import { Cutter } from './cutter.js';
 import { cutJobs } from './jobs.js';
 import type { End, HostFacts, Plan } from './plan.js';
-import { Rounds, type RoundDrivers } from './rounds.js';
+import { Rounds, type RoundDrivers, type Seen } from './rounds.js';
 import { realAfter, type After } from './timers.js';
 import { reachesByTcp, Verifier, type Reaches } from './verifier.js';
 
@@ -42,6 +44,8 @@ export type ReconcileOptions = {
 
 const INTERVAL_MS = 2_000;
 const DROP_MS = 60_000;
+/** Looks in a row that changes may make outdated. */
+const MAX_OVERTAKEN = 3;
 const RETRY_BASE_MS = 100;
 const RETRY_MAX_MS = 5_000;
 
@@ -58,7 +62,9 @@ export class ReconcileLoop {
   private settled: StateVersion | undefined;
   /** Losses of the last round that the cutter has not been given yet. */
   private hasNewLosses = false;
-  private wants: 'nothing' | 'change' | 'full' = 'nothing';
+  private readonly wants = { change: false, full: false };
+  /** Tells who waits that a change is wanted. */
+  private onChange: (() => void) | undefined;
   private running: Promise<void> | undefined;
   private cancelTimer: (() => void) | undefined;
   private fullDueMs: number;
@@ -94,7 +100,7 @@ export class ReconcileLoop {
     return this.lastEndMs;
   }
 
-  /** How long the last full round took. */
+  /** How long the last full round took, without what was outdated. */
   get lastFullRoundMs(): number {
     return this.fullTookMs;
   }
@@ -121,7 +127,8 @@ export class ReconcileLoop {
 
   private want(what: 'change' | 'full'): void {
     if (this.isClosed) return;
-    if (this.wants !== 'full') this.wants = what;
+    this.wants[what] = true;
+    if (what === 'change') this.onChange?.();
     this.running ??= this.run();
   }
 
@@ -129,21 +136,60 @@ export class ReconcileLoop {
     this.cancelTimer?.();
     // What is said in the same turn shares the round.
     await Promise.resolve();
-    while (this.wants !== 'nothing' && !this.isClosed) await this.turn();
+    while ((this.wants.change || this.wants.full) && !this.isClosed) await this.turn();
     this.running = undefined;
     if (!this.isClosed) this.rest();
   }
 
   private async turn(): Promise<void> {
     const { clock, intervalMs } = this.options;
-    const startMs = clock.nowMs();
-    const isFull = this.wants === 'full' || this.rounds.needsFull || startMs >= this.fullDueMs;
-    this.wants = 'nothing';
-    if (this.desired !== undefined) await this.attempt(this.desired, isFull);
+    const isFull = this.wants.full || this.rounds.needsFull || clock.nowMs() >= this.fullDueMs;
+    if (isFull) {
+      this.wants.full = false;
+      this.fullDueMs = clock.nowMs() + intervalMs;
+    }
+    if (this.desired === undefined) this.wants.change = false;
+    else if (isFull) await this.fullRound();
+    else await this.attempt(undefined);
     this.lastEndMs = clock.nowMs();
-    if (!isFull) return;
-    this.fullDueMs = startMs + intervalMs;
-    this.fullTookMs = this.lastEndMs - startMs;
+  }
+
+  private async fullRound(): Promise<void> {
+    const { clock } = this.options;
+    for (let overtaken = 0; ; overtaken++) {
+      const startMs = clock.nowMs();
+      const seen = await this.look(overtaken < MAX_OVERTAKEN && !this.rounds.needsFull);
+      if (seen === undefined || this.isClosed) return;
+      if (!this.rounds.isCurrent(seen)) continue;
+      await this.attempt(seen);
+      this.fullTookMs = clock.nowMs() - startMs;
+      return;
+    }
+  }
+
+  /** Undefined when it failed: the retry is a full round, which brings about the change that is wanted meanwhile. */
+  private async look(mayBeOvertaken: boolean): Promise<Seen | undefined> {
+    const looking = this.rounds.look();
+    if (mayBeOvertaken) await this.letOvertake(looking.then(() => undefined, () => undefined));
+    return looking.catch((error: unknown) => {
+      this.wants.change = false;
+      this.failed(error);
+      return undefined;
+    });
+  }
+
+  /** Until `ended`, and until the change that is made then is made. */
+  private async letOvertake(ended: Promise<void>): Promise<void> {
+    const look = { isUnderWay: true };
+    void ended.then(() => {
+      look.isUnderWay = false;
+      this.onChange?.();
+    });
+    while (look.isUnderWay && !this.isClosed && !this.rounds.needsFull) {
+      if (this.wants.change) await this.attempt(undefined);
+      else await new Promise<void>(resolve => { this.onChange = resolve; });
+    }
+    this.onChange = undefined;
   }
 
   private rest(): void {
@@ -153,9 +199,12 @@ export class ReconcileLoop {
     this.cancelTimer = after(delayMs, () => this.want('full'));
   }
 
-  private async attempt({ version, objects }: Desired, isFull: boolean): Promise<void> {
+  private async attempt(seen: Seen | undefined): Promise<void> {
+    this.wants.change = false;
+    if (this.desired === undefined) return;
+    const { version, objects } = this.desired;
     try {
-      const round = await this.rounds.run(objects, isFull);
+      const round = await this.rounds.run(objects, seen);
       const { plan } = round;
       this.driftRepairs += round.repaired;
       this.applied = { version, plan };
@@ -175,6 +224,7 @@ export class ReconcileLoop {
     } catch (error) {
       this.failed(error);
     }
+    this.lastEndMs = this.options.clock.nowMs();
   }
 
   private forget({ ends }: Plan): void {

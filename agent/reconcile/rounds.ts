@@ -2,7 +2,7 @@
 import type { Log } from '../../shared/log.js';
 import type { PortRange } from '../../shared/ports.js';
 import type { Listener } from '../drivers/connections/listeners.js';
-import type { RulesDriver } from '../drivers/rules/driver.js';
+import type { RulesDriver, Sighting } from '../drivers/rules/driver.js';
 import type { ReservedPorts } from '../drivers/settings/reserved.js';
 import { forwardMaker, type MakeForwards } from './forwards.js';
 import { differences } from '../persistent/map.js';
@@ -10,7 +10,7 @@ import { nextPlan, type HostFacts, type Objects, type Plan, type Planned } from 
 import { merge, Serving } from './serving.js';
 
 export type RoundDrivers = {
-  rules: Pick<RulesDriver, 'apply'>;
+  rules: Pick<RulesDriver, 'apply' | 'look' | 'isCurrent'>;
   reservedPorts: Pick<ReservedPorts, 'set' | 'ours'>;
   listeners(): Promise<Listener[]>;
 };
@@ -25,6 +25,9 @@ export type RoundResult = {
   isFirst: boolean;
   repaired: number;
 };
+
+/** What a full round compares with. */
+export type Seen = { readonly sighting: Sighting; readonly listeners: Listener[] };
 
 export class Rounds {
   /** Whatever may stand in the kernel: more than the plan during an attempt, and after one that did not succeed. */
@@ -51,20 +54,38 @@ export class Rounds {
     return this.mustSweep;
   }
 
+  /** Looks at what a full round compares with. Only reads. When it fails nothing is taken for granted any more. */
+  async look(): Promise<Seen> {
+    const { drivers, facts } = this.options;
+    try {
+      const [sighting, listeners] = await Promise.all([drivers.rules.look(facts), drivers.listeners()]);
+      return { sighting, listeners };
+    } catch (error) {
+      this.mustSweep = true;
+      throw error;
+    }
+  }
+
+  /** False: a round has changed rules since it began to look. */
+  isCurrent({ sighting }: Seen): boolean {
+    return this.options.drivers.rules.isCurrent(sighting);
+  }
+
   /**
-   * `isFull`: compares with what the kernel holds; else trusts what the last round left. Throws when the kernel could not be
-   * brought to the plan; the next round then takes nothing for granted.
+   * With `seen`: a full round, which compares with what the kernel held; without, it trusts what the last round left. Throws when the kernel
+   * could not be brought to the plan; the next round then takes nothing for granted.
    */
-  async run(objects: Objects, isFull: boolean): Promise<RoundResult> {
+  async run(objects: Objects, seen: Seen | undefined): Promise<RoundResult> {
     const { drivers } = this.options;
-    if (isFull || this.grantsChanged(objects)) await this.readListeners();
+    if (seen !== undefined) this.note(seen.listeners);
+    else if (this.grantsChanged(objects)) this.note(await drivers.listeners());
     const plan = this.plan(objects);
-    await this.reserve(plan, isFull);
+    await this.reserve(plan, seen !== undefined);
     const before = this.mayStand;
     const isFirst = this.mustSweep;
     this.mustSweep = true;
     if (before !== plan.serving) this.mayStand = merge(before, plan.serving);
-    const { repaired } = await drivers.rules.apply(plan.rules, { observe: isFull });
+    const { repaired } = await drivers.rules.apply(plan.rules, { observe: seen?.sighting ?? false });
     this.mustSweep = false;
     this.mayStand = plan.serving;
     this.guarded = plan.reserved;
@@ -79,8 +100,7 @@ export class Rounds {
     });
   }
 
-  private async readListeners(): Promise<void> {
-    const listeners = await this.options.drivers.listeners();
+  private note(listeners: Listener[]): void {
     const isSame = listeners.length === this.listeners.length
       && listeners.every((one, index) => one.port === this.listeners[index]?.port && one.address === this.listeners[index].address && one.transport === this.listeners[index].transport);
     if (!isSame) this.listeners = listeners;

@@ -4,7 +4,8 @@
  */
 import type { Cut, CutResult, Standing } from '../../agent/drivers/connections/connections.js';
 import type { RulesSpec } from '../../agent/drivers/rules/spec.js';
-import type { Applied } from '../../agent/drivers/rules/driver.js';
+import type { Applied, Sighting } from '../../agent/drivers/rules/driver.js';
+import { emptyFamily } from '../../agent/drivers/rules/parse.js';
 import type { PortRange } from '../../shared/ports.js';
 import type { Chance } from './random.js';
 import type { Life, Time } from './time.js';
@@ -72,6 +73,9 @@ export class Kernel {
   }
 }
 
+/** What a child saw. */
+type Seen = Sighting & { readonly rules: Rules };
+
 /** How children behave. */
 export type Manners = { failOneIn: number; stallOneIn: number };
 
@@ -81,6 +85,7 @@ export const USUAL: Manners = { failOneIn: 400, stallOneIn: 60 };
 
 export class KernelDrivers {
   #known: RulesSpec | undefined;
+  #writes = 0;
 
   constructor(
     private readonly kernel: Kernel,
@@ -89,21 +94,38 @@ export class KernelDrivers {
   ) {}
 
   readonly rules = {
-    apply: async (spec: RulesSpec, { observe }: { observe: boolean }): Promise<Applied> => {
+    look: async (): Promise<Seen> => {
+      const writes = this.#writes;
+      let rules = this.kernel.rules;
+      await this.#child(() => { rules = this.kernel.rules; });
+      return { rules, writes, families: [], state: { v4: emptyFamily(), v6: emptyFamily(), sets: new Map() } };
+    },
+    isCurrent: ({ writes }: Sighting): boolean => writes === this.#writes,
+    apply: async (spec: RulesSpec, { observe }: { observe: boolean | Sighting }): Promise<Applied> => {
       this.of.onApply(spec);
       const before = this.#known;
-      if (!observe && before === spec) return { changed: 0, repaired: 0 };
-      const isDrifted = before !== undefined && !isSame(this.kernel.rules, before);
-      if (observe) await this.#child(() => undefined);
+      if (observe === false && before === spec) return { changed: 0, repaired: 0 };
+      const there = await this.#there(before, observe);
+      const isDrifted = before !== undefined && !isSame(there, before);
       this.#known = undefined;
-      if (!isSame(this.kernel.rules, spec)) await this.#child(() => {
-        this.kernel.setRules({ forwards: spec.forwards, leased: spec.leased });
-        this.kernel.isBare = false;
-      });
+      if (!isSame(there, spec)) {
+        this.#writes += 1;
+        await this.#child(() => {
+          this.kernel.setRules({ forwards: spec.forwards, leased: spec.leased });
+          this.kernel.isBare = false;
+        });
+      }
       this.#known = spec;
       return { changed: 1, repaired: isDrifted ? 1 : 0 };
     },
   };
+
+  /** What the agent takes for the kernel's rules. */
+  async #there(known: RulesSpec | undefined, observe: boolean | Sighting): Promise<Rules> {
+    if (observe === false && known !== undefined) return known;
+    if (typeof observe === 'object' && this.rules.isCurrent(observe)) return (observe as Seen).rules;
+    return (await this.rules.look()).rules;
+  }
 
   readonly connections = {
     cut: async (cuts: readonly Cut[], standing: Standing): Promise<CutResult> => {

@@ -14,6 +14,9 @@ export type ObservedRules = Readonly<Record<Family, ObservedFamily>> & { readonl
 /** Rules, chains, jumps and set members that were added or removed; `repaired` of them because somebody else had changed them. */
 export type Applied = { readonly changed: number; readonly repaired: number };
 
+/** What the kernel held, and how often this driver had written until then. */
+export type Sighting = { readonly state: ObservedRules; readonly writes: number; readonly families: readonly Family[] };
+
 /** A spec in the words of the tools. */
 type Rendered = { readonly spec: CheckedSpec; readonly families: Readonly<Record<Family, DesiredFamily>>; readonly sets: WantedSets };
 
@@ -38,6 +41,8 @@ export class RulesDriver {
   /** Families in which nothing of ours was found while nothing was wanted there. */
   readonly #clean = new Set<Family>();
   #last: Promise<unknown> = Promise.resolve();
+  /** Times that something was to be written, whatever came of it. */
+  #writes = 0;
 
   constructor(options: { run: RunChild; deadlineMs?: number }) {
     this.#run = options.run;
@@ -50,11 +55,27 @@ export class RulesDriver {
   }
 
   /**
-   * Brings rules and sets to the spec. With `observe` it looks first and repairs what others changed; without, it goes by what
-   * it last applied, and looks only when that turns out to be wrong. Throws RangeError for a spec that cannot be brought
-   * about (nothing is changed then) and RulesError for what the tools say.
+   * Looks at what apply() would have to look at for these lease addresses. Only reads: apply() without `observe` may be called meanwhile,
+   * and makes a sighting that began before outdated if it writes.
    */
-  apply(spec: RulesSpec, { observe }: { observe: boolean }): Promise<Applied> {
+  async look(spec: Pick<RulesSpec, 'addresses'>): Promise<Sighting> {
+    await this.#last;
+    const writes = this.#writes;
+    const families = this.#familiesToSee(spec);
+    return { state: await this.#look(families, spec), writes, families };
+  }
+
+  /** False: this driver has written since. */
+  isCurrent({ writes }: Sighting): boolean {
+    return writes === this.#writes;
+  }
+
+  /**
+   * Brings rules and sets to the spec. With `observe` it looks first and repairs what others changed, or goes by what a sighting says, if
+   * that is current; without, it goes by what it last applied, and looks only when that turns out to be wrong. Throws RangeError for a spec
+   * that cannot be brought about (nothing is changed then) and RulesError for what the tools say.
+   */
+  apply(spec: RulesSpec, { observe }: { observe: boolean | Sighting }): Promise<Applied> {
     return this.#alone(() => this.#apply(spec, observe));
   }
 
@@ -83,10 +104,10 @@ export class RulesDriver {
     return missing.filter(tool => tool !== undefined);
   }
 
-  async #apply(asked: RulesSpec, observe: boolean): Promise<Applied> {
+  async #apply(asked: RulesSpec, observe: boolean | Sighting): Promise<Applied> {
     const before = this.#known;
     const spec = asked === before?.asked ? before.rendered.spec : checkedSpec(asked);
-    if (!observe && before !== undefined) {
+    if (observe === false && before !== undefined) {
       try {
         return { changed: await this.#bring(asked, spec, before), repaired: 0 };
       } catch (error) {
@@ -94,11 +115,18 @@ export class RulesDriver {
         this.#known = before;
       }
     }
-    const state = await this.#look(this.#familiesToSee(spec), spec);
+    const state = await this.#seen(spec, observe);
     const same = before?.rendered.spec === spec;
     const drift = before === undefined || same ? 0 : planAll(before.rendered.spec, state, before.rendered).changed;
     const changed = await this.#bring(asked, spec, { state, rendered: before?.rendered });
     return { changed, repaired: same ? changed : drift };
+  }
+
+  /** What a sighting says that is current and knows enough, else what a look tells. */
+  #seen(spec: CheckedSpec, observe: boolean | Sighting): Promise<ObservedRules> {
+    const families = this.#familiesToSee(spec);
+    const suits = typeof observe === 'object' && this.isCurrent(observe) && families.every(family => observe.families.includes(family));
+    return suits ? Promise.resolve(observe.state) : this.#look(families, spec);
   }
 
   async #bring(asked: RulesSpec, spec: CheckedSpec, before: { state: ObservedRules; rendered: Rendered | undefined }): Promise<number> {
@@ -118,6 +146,7 @@ export class RulesDriver {
   /** New sets come before the rules that ask them; members of sets that are there need no order. */
   async #execute({ scripts, sets }: Plan): Promise<void> {
     const lines = [...sets.creations, ...sets.changes];
+    if (lines.length > 0 || scripts.v4 !== '' || scripts.v6 !== '') this.#writes++;
     if (sets.creations.length > 0) await this.#restoreSets(lines);
     const work = FAMILIES.map(family => this.#restoreRules(family, scripts[family]));
     if (sets.creations.length === 0) work.push(this.#restoreSets(lines));
@@ -146,12 +175,12 @@ export class RulesDriver {
     if (lines.length > 0) await this.#tool('ipset', ['-exist', 'restore'], `${lines.join('\n')}\n`);
   }
 
-  #familiesToSee(spec: RulesSpec): readonly Family[] {
+  #familiesToSee(spec: Pick<RulesSpec, 'addresses'>): readonly Family[] {
     const wanted = familiesOf(spec);
     return FAMILIES.filter(family => wanted.includes(family) || !this.#clean.has(family));
   }
 
-  async #look(families: readonly Family[], spec: RulesSpec): Promise<ObservedRules> {
+  async #look(families: readonly Family[], spec: Pick<RulesSpec, 'addresses'>): Promise<ObservedRules> {
     const needed = familiesOf(spec);
     const see = async (family: Family): Promise<ObservedFamily> => {
       if (!families.includes(family)) return emptyFamily();

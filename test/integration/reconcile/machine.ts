@@ -2,6 +2,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { RunChild } from '../../../agent/drivers/child.js';
 import { ConnectionsDriver } from '../../../agent/drivers/connections/connections.js';
 import { readListeners } from '../../../agent/drivers/connections/listeners.js';
 import { RulesDriver } from '../../../agent/drivers/rules/driver.js';
@@ -25,6 +26,9 @@ export class Machine {
   #revision = 0;
   #loop: ReconcileLoop | undefined;
 
+  /** Waited for after a program of the loop has ended, before the loop is told. */
+  afterChild: (file: string) => Promise<void> = () => Promise.resolve();
+
   private constructor(readonly bench: Bench, private readonly directory: string, private readonly roles: Role[], private readonly dropMs: number | undefined) {}
 
   /** `dropMs`: of the loop, where no release, route or withdrawal says it. */
@@ -41,7 +45,11 @@ export class Machine {
 
   async startLoop(): Promise<void> {
     const log = createLogger({ name: 'test', level: 'silent' });
-    const run = this.bench.onHost;
+    const run: RunChild = async (file, argv, options) => {
+      const result = await this.bench.onHost(file, argv, options);
+      await this.afterChild(file);
+      return result;
+    };
     const host = this.talker('host');
     this.#loop = new ReconcileLoop({
       drivers: {

@@ -45,7 +45,10 @@ describe('changes of netfilter tables that somebody else makes', function () {
     const driver = new RulesDriver({ run: noting(run, { own, clock }) });
     loop = new ReconcileLoop({
       drivers: {
-        rules: { apply: (spec, how) => { if (how.observe) looks++; return driver.apply(spec, how); } },
+        rules: {
+          look: spec => driver.look(spec), isCurrent: sighting => driver.isCurrent(sighting),
+          apply: (spec, how) => { if (how.observe !== false) looks++; return driver.apply(spec, how); },
+        },
         connections: { cut: () => Promise.resolve({ ended: [], remaining: [] }) },
         reservedPorts: { ours: [], set: () => Promise.resolve(true) },
         listeners: () => Promise.resolve([]),

@@ -2,6 +2,8 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Cut, CutResult, Standing } from '../../../agent/drivers/connections/connections.js';
 import type { Listener } from '../../../agent/drivers/connections/listeners.js';
+import type { Sighting } from '../../../agent/drivers/rules/driver.js';
+import { emptyFamily } from '../../../agent/drivers/rules/parse.js';
 import type { RulesSpec } from '../../../agent/drivers/rules/spec.js';
 import { ReconcileLoop, type RoundOutcome } from '../../../agent/reconcile/loop.js';
 import type { After } from '../../../agent/reconcile/timers.js';
@@ -31,12 +33,18 @@ export class LoopBench {
   rulesError: Error | undefined;
   reserveError: Error | undefined;
   repaired = 0;
+  lookError: Error | undefined;
+  holdLooks = false;
   readonly heldRules: Held<void>[] = [];
+  readonly heldLooks: Held<void>[] = [];
+  looks = 0;
   readonly heldCuts: Held<CutResult | undefined>[] = [];
   readonly loop: ReconcileLoop;
   #timers: Timer[] = [];
   #revision = 0;
   #inRound = 0;
+  #writes = 0;
+  #written: RulesSpec | undefined;
   overlapping = 0;
 
   constructor(roles: Role[] = ['host', 'gateway'], guarded: PortRange[] = []) {
@@ -48,7 +56,10 @@ export class LoopBench {
     };
     this.loop = new ReconcileLoop({
       drivers: {
-        rules: { apply: (spec, { observe }) => this.#apply(spec, observe) },
+        rules: {
+          look: () => this.#look(), isCurrent: sighting => sighting.writes === this.#writes,
+          apply: (spec, { observe }) => this.#apply(spec, observe !== false),
+        },
         connections: { cut: (cuts, standing) => this.#cut(cuts, standing) },
         reservedPorts: { ours: guarded, set: ports => this.#reserve(ports) },
         listeners: () => { this.order.push('listeners'); return Promise.resolve(this.listeners); },
@@ -88,7 +99,8 @@ export class LoopBench {
 
   /** Lets go of all calls that are held, and closes the loop. */
   async close(): Promise<void> {
-    this.holdRules = this.holdCuts = false;
+    this.holdRules = this.holdCuts = this.holdLooks = false;
+    for (const held of this.heldLooks) held.finish();
     for (const held of this.heldRules) held.finish();
     for (const held of this.heldCuts) held.finish(undefined);
     await this.loop.close();
@@ -100,10 +112,20 @@ export class LoopBench {
     return outcome;
   }
 
+  async #look(): Promise<Sighting> {
+    this.looks++;
+    const writes = this.#writes;
+    if (this.holdLooks) await new Promise<void>((finish, fail) => { this.heldLooks.push({ finish, fail }); });
+    if (this.lookError !== undefined) throw this.lookError;
+    return { writes, families: ['v4', 'v6'], state: { v4: emptyFamily(), v6: emptyFamily(), sets: new Map() } };
+  }
+
   async #apply(spec: RulesSpec, observe: boolean): Promise<{ changed: number; repaired: number }> {
     this.overlapping = Math.max(this.overlapping, ++this.#inRound);
     this.order.push('rules');
     this.specs.push({ spec, observe });
+    if (spec !== this.#written) this.#writes++;
+    this.#written = spec;
     try {
       if (this.holdRules) await new Promise<void>((finish, fail) => { this.heldRules.push({ finish, fail }); });
       if (this.rulesError !== undefined) throw this.rulesError;

@@ -69,6 +69,45 @@ describe('the driver of rules', () => {
   });
 });
 
+describe('what the driver has seen', () => {
+  it('is used when it has written nothing since, and looked at again when it has', async () => {
+    const tools = new FakeTools();
+    const driver = new RulesDriver({ run: tools.run });
+    const [one, two] = [spec({ forwards: [forward()] }), spec({ forwards: [forward(), forward({ port: 30_002, id: 'm-2' })] })];
+    await driver.apply(one, { observe: true });
+    const sighting = await driver.look(one);
+    tools.calls.length = 0;
+    assert.deepEqual(await driver.apply(one, { observe: sighting }), { changed: 0, repaired: 0 });
+    assert.deepEqual([tools.calls.length, driver.isCurrent(sighting)], [0, true]);
+    await driver.apply(two, { observe: false });
+    assert.equal(driver.isCurrent(sighting), false);
+    tools.calls.length = 0;
+    assert.deepEqual(await driver.apply(two, { observe: sighting }), { changed: 0, repaired: 0 });
+    assert.ok(tools.calls.some(({ file }) => file === 'iptables-save'));
+  });
+
+  it('tells what others did from what it did itself', async () => {
+    const tools = new FakeTools();
+    const driver = new RulesDriver({ run: tools.run });
+    const [one, two] = [spec({ forwards: [forward()] }), spec({ forwards: [forward(), forward({ port: 30_002, id: 'm-2' })] })];
+    await driver.apply(one, { observe: true });
+    tools.models.v4.rules('nat', 'PORTLEASE-T753').length = 0;
+    assert.deepEqual(await driver.apply(two, { observe: await driver.look(two) }), { changed: 2, repaired: 1 });
+  });
+
+  it('is outdated when it writes while it looks', async () => {
+    const tools = new FakeTools();
+    const driver = new RulesDriver({ run: tools.run });
+    await driver.apply(spec(), { observe: true });
+    let finish = (): void => undefined;
+    tools.after = ({ file }) => (file === 'iptables-save' ? new Promise(resolve => { finish = resolve; }) : Promise.resolve());
+    const looking = driver.look(spec());
+    await driver.apply(spec({ forwards: [forward()] }), { observe: false });
+    finish();
+    assert.equal(driver.isCurrent(await looking), false);
+  });
+});
+
 describe('forwards', () => {
   it('that are taken away must be there', () => {
     assert.throws(() => Forwards.none.amended([forward()], []), /m-1 is not at tcp 30001/);
