@@ -1,5 +1,5 @@
 /** What the coordinator said when it failed: google.rpc.Status out of the trailer `grpc-status-details-bin`. */
-import type { status, ServiceError } from '@grpc/grpc-js';
+import { status, type ServiceError } from '@grpc/grpc-js';
 import { BadRequest, ErrorInfo, RetryInfo } from '../shared/gen/google/rpc/error_details.js';
 import { Status } from '../shared/gen/google/rpc/status.js';
 import { REASONS } from '../shared/reasons.js';
@@ -39,13 +39,25 @@ export function refusedOf(error: ServiceError): Refused {
   return new Refused(error.code, error.details || error.message, detailsOf(error));
 }
 
-/** Details that are missing, or not to be read, leave the fields empty: the code and the message still say something. */
+/** What the coordinator said of one request of a batch. */
+export function refusedOfStatus({ code, message, details }: Status): Refused {
+  return new Refused(codeOf(code), message, readDetails(details));
+}
+
+function codeOf(code: number): status {
+  return status[(status[code] ?? 'UNKNOWN') as keyof typeof status];
+}
+
 function detailsOf(error: ServiceError): ErrorDetails {
-  const details: ErrorDetails = { reason: undefined, metadata: {}, fields: [], retryAfterMs: undefined };
   const [bytes] = error.metadata.get(DETAILS_KEY);
-  if (!Buffer.isBuffer(bytes)) return details;
+  return readDetails(Buffer.isBuffer(bytes) ? bytes : []);
+}
+
+/** Details that are missing, or not to be read, leave the fields empty: the code and the message still say something. */
+function readDetails(given: Buffer | Status['details']): ErrorDetails {
+  const details: ErrorDetails = { reason: undefined, metadata: {}, fields: [], retryAfterMs: undefined };
   try {
-    for (const { typeUrl, value } of Status.decode(bytes).details) addDetail(details, typeUrl, value);
+    for (const { typeUrl, value } of Buffer.isBuffer(given) ? Status.decode(given).details : given) addDetail(details, typeUrl, value);
   } catch {
     return details;
   }

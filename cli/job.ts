@@ -1,5 +1,6 @@
 /** What a command does once its flags were read: decided before anything is sent. */
 import type { Coordinator } from './coordinator.js';
+import type { ExitCode } from './exit.js';
 
 /** What succeeded, as data for scripts and as text for people. */
 export type Result = {
@@ -8,6 +9,8 @@ export type Result = {
   text: string;
   /** What the caller may want to do now; shown on standard error. */
   next?: readonly string[];
+  /** When only a part succeeded; else 0. */
+  exitCode?: ExitCode;
 };
 
 export type Job = {

@@ -18,11 +18,12 @@ const SHOWN_CHARACTERS = 300;
 /** `argv` leaves out the program's own name. On failure nothing goes to `io.out`. */
 export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
   const attempt: Attempt = { what: 'portlease', resume: undefined };
-  const program = buildProgram(io, actor(io, attempt));
+  let exitCode: ExitCode = EXIT.ok;
+  const program = buildProgram(io, actor(io, attempt, (code) => { exitCode = code; }));
   if (argv[0] === COMPLETE) return complete(program, argv.slice(1), io);
   try {
     await program.parseAsync([...argv], { from: 'user' });
-    return EXIT.ok;
+    return exitCode;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
     if (error instanceof CommanderError && error.code === 'commander.help') return showHelp(program, io);
@@ -33,7 +34,7 @@ export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
 }
 
 /** Turns a command's `prepare` into what commander calls; `attempt` is told what is being tried. */
-function actor(io: Io, attempt: Attempt): Act {
+function actor(io: Io, attempt: Attempt, exit: (code: ExitCode) => void): Act {
   return (prepare) => async (...given) => {
     const command = given.at(-1) as Command;
     const flags: Flags = command.optsWithGlobals();
@@ -42,6 +43,7 @@ function actor(io: Io, attempt: Attempt): Act {
     Object.assign(attempt, { what: job.what, resume: job.resume });
     const result = await perform(job, settings, io);
     print(result, flags['json'] === true, io);
+    exit(result.exitCode ?? EXIT.ok);
   };
 }
 

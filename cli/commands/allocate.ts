@@ -9,6 +9,7 @@ import { jsonOf } from '../json.js';
 import { properties } from '../table.js';
 import { parseWants } from '../wants.js';
 import { WAITS } from '../words.js';
+import { prepareBatch } from './allocate-batch.js';
 import { environmentHints } from './environments.js';
 import { mappingsTable } from './mappings.js';
 
@@ -26,7 +27,11 @@ export function addAllocate(program: Command, act: Act, newId: () => string): vo
     .option('--wait <until>', `how far to wait: ${Object.keys(WAITS).join(', ')} (default: live)`)
     .option('--dry-run', 'decide and answer, change nothing')
     .option('--request-id <id>', 'makes a retry safe: the same id gets the same answer')
-    .action(act((args, flags) => prepareAllocate(args, flags, newId)));
+    .option('--batch <file>', 'YAML or JSON list of requests, each with the keys env, host, tenant, want, label, wait, dry-run, request-id; what one leaves out is taken from the flags')
+    .action(act((args, flags) => {
+      const batch = text(flags, 'batch');
+      return batch === undefined ? prepareAllocate(args, flags, newId) : prepareBatch(batch, args, flags, newId);
+    }));
 }
 
 function prepareAllocate([name]: readonly string[], flags: Flags, newId: () => string): Job {

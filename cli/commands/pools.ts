@@ -1,7 +1,5 @@
 /** `portlease pools` and what changes them. */
-import { readFileSync, statSync } from 'node:fs';
 import type { Command } from 'commander';
-import { parseDocument } from 'yaml';
 import {
   CreatePoolResponse, DeletePoolResponse, ListPoolsResponse, OperationsServiceService, Pool, UpdatePoolResponse,
 } from '../../shared/gen/portlease/v1/operations.js';
@@ -14,6 +12,7 @@ import { addPoolOptions, maskPath, poolFromFile, poolFromFlags, scalar } from '.
 import { table, type Column } from '../table.js';
 import { quoted, UsageError } from '../usage.js';
 import { protocolWord, rangesText } from '../words.js';
+import { readYaml } from '../yaml-file.js';
 
 const COLUMNS: readonly Column<Pool>[] = [
   { header: 'POOL', cell: (pool) => pool.pool },
@@ -29,7 +28,6 @@ const COLUMNS: readonly Column<Pool>[] = [
   { header: 'USAGE', align: 'right', cell: (pool) => (pool.figures === undefined ? '' : `${pool.figures.usagePercent.toFixed(1)}%`) },
 ];
 const NEEDS_GATEWAY = 'Name its gateway: --gateway NAME; `portlease gateways` lists them.';
-const MAX_FILE = 1 << 20;
 
 export function addPools(program: Command, act: Act): void {
   const pools = program.command('pools').enablePositionalOptions()
@@ -99,22 +97,9 @@ function readPoolFile(path: string): Partial<Pool> {
 }
 
 function readMapping(path: string): Record<string, unknown> {
-  const document = parseDocument(readText(path));
-  const [problem] = document.errors;
-  if (problem !== undefined) throw new UsageError(`--file: ${quoted(path)}: ${problem.message.split('\n')[0] ?? ''}`, 'Correct the YAML.');
-  const content: unknown = document.toJS();
+  const content = readYaml('--file', path, 'Name a YAML file with the fields of one pool.');
   if (typeof content === 'object' && content !== null && !Array.isArray(content)) return content as Record<string, unknown>;
   throw new UsageError(`--file: ${quoted(path)} does not hold the fields of one pool`, 'Write "pool: NAME", "gateway: NAME", "protocol: tcp" and "ranges: [30000-30999]", one a line.');
-}
-
-function readText(path: string): string {
-  const remedy = 'Name a YAML file with the fields of one pool.';
-  try {
-    if (statSync(path).size <= MAX_FILE) return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new UsageError(`--file: ${quoted(path)} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`, remedy);
-  }
-  throw new UsageError(`--file: ${quoted(path)} is larger than 1 MiB`, remedy);
 }
 
 function prepareUpdate([name = '']: readonly string[], flags: Flags): Job {

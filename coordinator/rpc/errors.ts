@@ -26,37 +26,52 @@ const DOMAIN = 'portlease';
 const MAX_DETAIL_BYTES = 4096;
 const MAX_MESSAGE = 1024;
 
-/** The status that a caller gets. Its message is logged by nobody: what has to be logged is logged here. */
-export function statusOf(error: unknown, log: Log): ServerErrorResponse {
-  if (error instanceof Refused) return refusalStatus(error.refusal);
-  if (error instanceof InvalidRequest) return invalidStatus(error.violations);
-  if (error instanceof InvalidField) return invalidStatus([error]);
+/** google.rpc.Status. */
+type Description = Status & { code: status };
+
+/** The error that a caller gets. Its message is logged by nobody: what has to be logged is logged here. */
+export function describe(error: unknown, log: Log): Description {
+  if (error instanceof Refused) return refusalDescription(error.refusal);
+  if (error instanceof InvalidRequest) return invalid(error.violations);
+  if (error instanceof InvalidField) return invalid([error]);
   log.error({ err: error }, 'a call failed');
-  return withDetails(status.INTERNAL, 'internal error: the log of the coordinator tells more', []);
+  return { code: status.INTERNAL, message: 'internal error: the log of the coordinator tells more', details: [] };
+}
+
+export function statusOf(error: unknown, log: Log): ServerErrorResponse {
+  return inTrailers(describe(error, log));
 }
 
 export function refusalStatus(refusal: Refusal): ServerErrorResponse {
+  return inTrailers(refusalDescription(refusal));
+}
+
+export function refusalDescription(refusal: Refusal): Description {
   const { code, remedy } = REASONS[refusal.reason];
   const details = [errorInfo(refusal.reason, { ...refusal.metadata, remedy })];
   if (refusal.field !== undefined) details.push(badRequest([{ field: refusal.field, description: refusal.message }]));
   if (refusal.retryAfterMs !== undefined) details.push(retryInfo(refusal.retryAfterMs));
-  return withDetails(code, refusal.message, details);
+  return { code, message: shortened(refusal.message), details };
 }
 
-function invalidStatus(violations: readonly InvalidField[]): ServerErrorResponse {
+function invalid(violations: readonly InvalidField[]): Description {
   const shown = violations.map(({ field, description }) => ({ field, description }));
   let details = [errorInfo('INVALID_FIELD', {}), badRequest(shown)];
   for (let kept = shown.length; kept > 1 && sizeOf(details) > MAX_DETAIL_BYTES;) {
     kept = Math.floor(kept / 2);
     details = [errorInfo('INVALID_FIELD', { not_shown: String(shown.length - kept) }), badRequest(shown.slice(0, kept))];
   }
-  return withDetails(status.INVALID_ARGUMENT, violations.map((violation) => violation.message).join('; '), details);
+  return { code: status.INVALID_ARGUMENT, message: shortened(violations.map((violation) => violation.message).join('; ')), details };
 }
 
-function withDetails(code: status, text: string, details: Any[]): ServerErrorResponse {
-  const message = text.length > MAX_MESSAGE ? `${text.slice(0, MAX_MESSAGE)}…` : text;
+function shortened(text: string): string {
+  return text.length > MAX_MESSAGE ? `${text.slice(0, MAX_MESSAGE)}…` : text;
+}
+
+function inTrailers(description: Description): ServerErrorResponse {
+  const { code, message } = description;
   const metadata = new Metadata();
-  metadata.set('grpc-status-details-bin', Buffer.from(Status.encode({ code, message, details }).finish()));
+  metadata.set('grpc-status-details-bin', Buffer.from(Status.encode(description).finish()));
   return Object.assign(new Error(message), { code, details: message, metadata });
 }
 

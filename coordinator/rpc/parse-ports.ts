@@ -16,7 +16,8 @@ export type Wait = 'recorded' | 'live' | 'verified';
 
 const MAX_WANTS = 64;
 const MAX_PORTS = 1024;
-const MAX_COUNT = 256;
+/** Ports of one want. */
+export const MAX_COUNT = 256;
 const MAX_LABELS = 64;
 const MAX_PORT_NAME = 32;
 const MAX_TARGETS = 64;

@@ -6,9 +6,11 @@ import type {
 } from '../../shared/gen/portlease/v1/ports.js';
 import { msToDuration } from '../../shared/wire.js';
 import type { Book } from '../book/book.js';
-import type { MappingRecord, Refusal, Reply } from '../book/types.js';
+import type { Reply } from '../book/types.js';
 import type { Keeper } from '../keeper/keeper.js';
 import { Refused } from '../keeper/refused.js';
+import { allocate, blocked, goalOf, notReached, type Allocated } from './allocation.js';
+import { allocateBatch } from './batch.js';
 import { mutating, noteRefusal, orRefuse, reading, type Call, type Services } from './calls.js';
 import { waitOf } from './deadline.js';
 import { readable } from './definitions.js';
@@ -16,11 +18,10 @@ import { refusalStatus, statusOf } from './errors.js';
 import { require } from './identity.js';
 import { listEnvironments, listMappings } from './lists.js';
 import { environmentToWire, mappingToWire, namingOf, type Naming } from './messages.js';
-import { parseAllocate, parseEnvironmentName, parseMove, parseRelease, type Wait } from './parse-ports.js';
-import { unknownEnvironment, unknownHost } from './unknown.js';
-import { waitFor, type Goal, type Outcome } from './waiting.js';
+import { parseEnvironmentName, parseMove, parseRelease } from './parse-ports.js';
+import { unknownEnvironment } from './unknown.js';
+import { waitFor } from './waiting.js';
 
-type Allocated = Extract<Reply, { kind: 'allocated' }>;
 type Moved = Extract<Reply, { kind: 'moved' }>;
 type Released = Extract<Reply, { kind: 'released' }>;
 
@@ -28,7 +29,9 @@ export function portService(services: Services): PortServiceServer {
   const { gateways } = services;
   const environmentOf = ({ environment }: { environment: string }) => ({ environment });
   return {
-    allocatePorts: (call, callback) => { allocate(services, call, callback); },
+    allocatePorts: (call, callback) => { allocateOne(services, call, callback); },
+    batchAllocatePorts: mutating(services, { right: 'schedule', attempt: () => ({ action: 'BatchAllocatePorts' }) },
+      (call, { actor }) => allocateBatch(services, call.request, { call, actor })),
     releasePorts: mutating(services, { right: 'schedule', attempt: (request: ReleasePortsRequest) => ({ action: 'ReleasePorts', ...environmentOfSelector(request) }) },
       async (call, { actor }) => {
         const { command, wait } = parseRelease(call.request, actor);
@@ -52,36 +55,26 @@ export function portService(services: Services): PortServiceServer {
   };
 }
 
-/** The path that has to be quick: no promise before the answer, unless the caller waits for the host. */
-function allocate(services: Services, call: Call<AllocatePortsRequest>, callback: sendUnaryData<AllocatePortsResponse>): void {
+function allocateOne(services: Services, call: Call<AllocatePortsRequest>, callback: sendUnaryData<AllocatePortsResponse>): void {
   let actor = 'unknown';
   try {
     const caller = services.identify(call);
     actor = caller.actor;
     require(caller, 'schedule');
-    const { command, wait } = parseAllocate(readable(call.request), actor);
-    const { host, environment, requestId, dryRun } = command;
-    const keeper = services.gateways.ofHost(host);
-    if (keeper === undefined) throw unknownHost(host);
-    const claim = services.gateways.claim(environment, keeper);
-    if (typeof claim === 'object') throw elsewhere(environment, claim.elsewhere);
-    const waitMs = waitOf(call);
-    keeper.ask({
-      command, waitMs,
-      done: (reply) => {
-        claim();
-        if (reply.kind === 'refused') return callback(refusalStatus(reply));
-        if (reply.kind !== 'allocated') return callback(statusOf(new Error(`the book answered ${reply.kind}`), services.log));
-        const isAnswered = wait === 'recorded' || dryRun;
-        if (isAnswered && keeper.scope === 'shared') return callback(null, allocated(requestId, reply, namingOf(keeper.undecided)));
-        const answer = isAnswered ? keeper.read((book) => allocated(requestId, reply, namingOf(book))) : untilLive(keeper, { call, reply, wait, requestId, actor });
-        answer.then((response) => { callback(null, response); }, (error: unknown) => { callback(statusOf(error, services.log)); });
-      },
-    });
+    readable(call.request);
   } catch (error) {
     const { environment, requestId } = call.request;
     void noteRefusal(services, { error, actor, action: 'AllocatePorts', environment, requestId }).then(() => { callback(statusOf(error, services.log)); });
+    return;
   }
+  allocate(services, call.request, { call, actor }, (answer) => {
+    switch (answer.kind) {
+      case 'allocated': return callback(null, allocated(answer.requestId, answer.reply, answer.naming));
+      case 'refused': return callback(refusalStatus(answer.refusal));
+      case 'failed': return callback(statusOf(answer.error, services.log));
+      default: return answer satisfies never;
+    }
+  });
 }
 
 function allocated(requestId: string, { view, mappings, replayed }: Allocated, naming: Naming): AllocatePortsResponse {
@@ -91,31 +84,6 @@ function allocated(requestId: string, { view, mappings, replayed }: Allocated, n
     mappings: mappings.map((mapping) => mappingToWire(mapping, naming)),
     replayed,
   };
-}
-
-type Allocation = { call: Call<unknown>; reply: Allocated; wait: Wait; requestId: string; actor: string };
-
-async function untilLive(keeper: Keeper, { call, reply, wait, requestId, actor }: Allocation): Promise<AllocatePortsResponse> {
-  const mappingIds = reply.mappings.map(({ mappingId }) => mappingId);
-  const outcome = await waitFor(keeper, { mappingIds, goal: goalOf(wait), forMs: waitOf(call), caller: call });
-  const isReached = outcome.kind === 'reached' || (outcome.kind === 'gone' && reply.replayed);
-  if (outcome.kind === 'blocked') {
-    await undo(keeper, reply.made, actor);
-    throw new Refused(blocked(outcome.mapping, reply.made.length > 0));
-  }
-  if (!isReached) throw new Refused(notReached(outcome, wait));
-  return keeper.read((book) => {
-    const mappings = reply.mappings.map((mapping) => book.mapping(mapping.mappingId) ?? { ...mapping, state: 'released' as const });
-    const { environment, tenant } = reply.view.environment;
-    const now = book.environment(environment);
-    const view = now?.environment.tenant === tenant ? now : { ...reply.view, mappings: [] };
-    return allocated(requestId, { ...reply, view, mappings }, namingOf(book));
-  });
-}
-
-/** Asked for at once, so that they share one transaction. */
-async function undo(keeper: Keeper, made: readonly string[], actor: string): Promise<void> {
-  await Promise.all(made.map((mappingId) => keeper.submit({ kind: 'release', actor, selector: { kind: 'mapping', mappingId } })));
 }
 
 async function move({ gateways }: Services, call: Call<unknown>, { command, wait }: ReturnType<typeof parseMove>): Promise<MoveEnvironmentResponse> {
@@ -158,10 +126,6 @@ async function release({ gateways }: Services, call: Call<unknown>, { command, w
   });
 }
 
-function goalOf(wait: Wait): Goal {
-  return wait === 'verified' ? 'verified' : 'live';
-}
-
 function environmentNow(book: Book, name: string) {
   const view = book.environment(name);
   return view && environmentToWire(view, namingOf(book));
@@ -169,31 +133,6 @@ function environmentNow(book: Book, name: string) {
 
 function environmentOfSelector({ selector }: ReleasePortsRequest): { environment?: string } {
   return selector?.$case === 'environment' ? { environment: selector.value } : {};
-}
-
-function blocked({ host, pool, port, reason, mappingId }: MappingRecord, undone: boolean): Refusal {
-  return {
-    kind: 'refused', reason: 'PORT_BLOCKED', message: `host ${host} cannot serve port ${port}: ${reason}`,
-    metadata: { host, pool, port: String(port), mapping: mappingId, host_reason: reason, undone: String(undone) },
-  };
-}
-
-function notReached(outcome: Exclude<Outcome, { kind: 'reached' | 'blocked' }>, wait: Wait): Refusal {
-  const reason = wait === 'verified' ? 'NOT_VERIFIED_IN_TIME' : 'NOT_LIVE_IN_TIME';
-  switch (outcome.kind) {
-    case 'lost': return outcome.refusal;
-    case 'gone': return { kind: 'refused', reason: 'NOT_LIVE_IN_TIME', message: `mapping ${outcome.mappingId} was released before it was live` };
-    case 'timeUp': return { kind: 'refused', reason, message: `${outcome.open.length} mappings are not ${goalOf(wait)} yet`, metadata: { mappings: outcome.open.slice(0, 16).join(',') } };
-    case 'cancelled': return { kind: 'refused', reason: 'NOT_LIVE_IN_TIME', message: 'the call was cancelled' };
-    default: return outcome satisfies never;
-  }
-}
-
-function elsewhere(environment: string, { gateway }: Keeper): Refused {
-  return new Refused({
-    kind: 'refused', reason: 'ENVIRONMENT_ELSEWHERE', message: `environment ${environment} is on a host of gateway ${gateway}`,
-    field: 'environment', metadata: { environment, gateway },
-  });
 }
 
 function otherGateway(host: string, home: Keeper, keeper: Keeper): Refused {

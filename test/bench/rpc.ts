@@ -9,7 +9,7 @@ import sqlite3 from 'sqlite3';
 import { credentials } from '@grpc/grpc-js';
 import { AgentServiceClient, Role, SessionRequest, type SessionResponse } from '../../shared/gen/portlease/v1/agents.js';
 import { Wait } from '../../shared/gen/portlease/v1/common.js';
-import { AllocatePortsRequest } from '../../shared/gen/portlease/v1/ports.js';
+import { AllocatePortsRequest, BatchAllocatePortsRequest } from '../../shared/gen/portlease/v1/ports.js';
 import { Api } from '../support/api.js';
 import { ROOT } from '../support/daemons.js';
 import { eventually } from '../support/wait.js';
@@ -19,30 +19,40 @@ import { median, type Row, type Size } from './rows.js';
 const HOST = 'host-1';
 const MANY = { connections: 4, streams: 64, calls: 40_000 };
 const ONE = { connections: 1, streams: 1, calls: 4_000 };
+/** 16 batches at a time, 57,600 ports in all. */
+const BATCHES = { connections: 4, streams: 4, calls: 900, batch: 64 };
 /** As the unit starts the coordinator. */
 export const UNIT_FLAGS = ['--max-semi-space-size=64', '--min-semi-space-size=64'];
-const PATH = '/portlease.v1.PortService/AllocatePorts';
+const PATH = '/portlease.v1.PortService';
 /** First and last numbers of a pool of 60,000 ports; the coordinator listens between the two ranges. */
 export const POOL_RANGES = [[1_025, 19_999], [24_511, 65_535]] as const;
 const OWN_PORTS = { first: 20_000, count: 4_000 };
 
-export type LoadSize = { connections: number; streams: number; calls: number };
-/** Sends allocations of one port each, all from the same pool. */
+/** `batch`: requests a call; undefined: AllocatePorts. */
+export type LoadSize = { connections: number; streams: number; calls: number; batch?: number };
+/** Sends allocations of one port each, all from the same pool. The result counts calls, not ports. */
 export type Allocate = (size: LoadSize) => Promise<LoadResult>;
 
 export async function benchRpc({ runs }: Size): Promise<Row[]> {
   const raw: LoadResult[] = [];
   const many: LoadResult[] = [];
   const one: LoadResult[] = [];
+  const batches: LoadResult[] = [];
   for (let run = 0; run < runs; run += 1) {
     raw.push(await withRaw((port) => h2load({ port, path: '/bench.Raw/Call', message: new Uint8Array(), ...MANY })));
     const results = await withCoordinator(async (allocate) => [await allocate(ONE), await allocate(MANY)] as const);
     one.push(results[0]);
     many.push(results[1]);
+    batches.push(inPorts(await withCoordinator((allocate) => allocate(BATCHES)), BATCHES.batch));
   }
-  const rows = [...rowsOf('rpc.raw.c4m64', raw), ...rowsOf('rpc.allocate.c4m64', many), ...rowsOf('rpc.allocate.c1m1', one)];
+  const rows = [...rowsOf('rpc.raw.c4m64', raw), ...rowsOf('rpc.allocate.c4m64', many), ...rowsOf('rpc.allocate.c1m1', one), ...rowsOf('rpc.allocate.batch64', batches)];
   const ratios = many.map((result, run) => result.callsPerSecond / (raw[run]?.callsPerSecond ?? Number.NaN));
   return [...rows, { name: 'rpc.allocate.c4m64.ratio', value: median(ratios), unit: 'of raw' }];
+}
+
+/** Ports a second; the times stay those of a call. */
+export function inPorts(result: LoadResult, batch: number): LoadResult {
+  return { ...result, callsPerSecond: result.callsPerSecond * batch };
 }
 
 function rowsOf(name: string, results: readonly LoadResult[]): Row[] {
@@ -54,12 +64,15 @@ function rowsOf(name: string, results: readonly LoadResult[]): Row[] {
 }
 
 /** One port for an environment that the coordinator names. */
-function allocation(port: number, size: LoadSize): Load {
-  const message = AllocatePortsRequest.encode(AllocatePortsRequest.fromPartial({
-    tenant: 'bench', host: HOST, wait: Wait.WAIT_RECORDED,
-    wants: [{ name: 'ssh', source: { $case: 'pool', value: 'all' }, target: { kind: { $case: 'address', value: '10.1.0.1' } }, internalPort: 22 }],
-  })).finish();
-  return { port, path: PATH, message, ...size };
+const ONE_PORT = AllocatePortsRequest.fromPartial({
+  tenant: 'bench', host: HOST, wait: Wait.WAIT_RECORDED,
+  wants: [{ name: 'ssh', source: { $case: 'pool', value: 'all' }, target: { kind: { $case: 'address', value: '10.1.0.1' } }, internalPort: 22 }],
+});
+
+function allocation(port: number, { batch, ...size }: LoadSize): Load {
+  if (batch === undefined) return { port, path: `${PATH}/AllocatePorts`, message: AllocatePortsRequest.encode(ONE_PORT).finish(), ...size };
+  const requests = Array.from({ length: batch }, () => ONE_PORT);
+  return { port, path: `${PATH}/BatchAllocatePorts`, message: BatchAllocatePortsRequest.encode({ requests }).finish(), ...size };
 }
 
 async function withRaw<T>(use: (port: number) => Promise<T>): Promise<T> {
@@ -90,7 +103,7 @@ export async function withCoordinator<T>(use: (allocate: Allocate) => Promise<T>
     api.close();
     let sent = 1;
     const result = await use(async (size) => {
-      sent += size.calls;
+      sent += size.calls * (size.batch ?? 1);
       return h2load(allocation(port, size));
     });
     await checkPorts(join(directory, 'book.db'), sent);
@@ -118,7 +131,7 @@ async function checkPorts(path: string, answered: number): Promise<void> {
     db.get('SELECT count(DISTINCT port) AS ports FROM mapping', (error: Error | null, found: { ports: number }) => { if (error === null) resolve(found); else reject(error); });
   });
   await new Promise<void>((resolve) => { db.close(() => { resolve(); }); });
-  if (row.ports !== answered) throw new Error(`${answered} calls were sent, and ${row.ports} distinct ports are durable`);
+  if (row.ports !== answered) throw new Error(`${answered} ports were asked for, and ${row.ports} distinct ports are durable`);
 }
 
 /** Says hello and that it applied what it was told, then only heartbeats. */

@@ -45,6 +45,13 @@ export class Callers {
     return `allocate ${wants.length} wants of ${environment} (${tenant}) on ${host} as ${requestId}`;
   }
 
+  /** Requests of one turn, which share a commit; now and then one of them is the retry of another. */
+  batch(chance: Chance): string {
+    const size = chance.between(2, 6);
+    const asked = Array.from({ length: size }, () => (chance.oneIn(8) ? this.retry(chance) : this.allocate(chance)));
+    return `batch: ${asked.join('; ')}`;
+  }
+
   /** The same request id once more; sometimes with another body. */
   retry(chance: Chance): string {
     if (this.#asked.length === 0) return 'nothing to retry';

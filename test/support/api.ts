@@ -47,6 +47,11 @@ export class Api {
     return this.call(PORTS.allocatePorts, ports.AllocatePortsRequest.fromPartial(request), deadlineMs);
   }
 
+  async allocateBatch(requests: readonly ports.DeepPartial<ports.AllocatePortsRequest>[], deadlineMs?: number): Promise<ports.BatchAllocateResult[]> {
+    const request = ports.BatchAllocatePortsRequest.fromPartial({ requests: [...requests] });
+    return (await this.call(PORTS.batchAllocatePorts, request, deadlineMs)).results;
+  }
+
   release(request: ports.DeepPartial<ports.ReleasePortsRequest>, deadlineMs?: number): Promise<ports.ReleasePortsResponse> {
     return this.call(PORTS.releasePorts, ports.ReleasePortsRequest.fromPartial(request), deadlineMs);
   }

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { EXIT } from '../../../cli/exit.js';
 import { portlease, type Outcome } from '../../unit/cli/world.js';
 import { TestCoordinator } from '../rpc/coordinator.js';
@@ -43,6 +45,26 @@ describe('the command line and a real coordinator, over its unix socket', () => 
     const released = await json<{ mappings: { state: string }[] }>('release', '--port', `gw/tcp/${first.publicPort}`);
     assert.deepEqual(released.mappings.map(({ state }) => state), ['MAPPING_STATE_RELEASED']);
     assert.match((await run('release', 'env-1')).out, /nothing to release/);
+  });
+
+  it('allocates a batch of a file, tells of each, and exits with 1 when some were refused', async () => {
+    await withAgents();
+    const path = join(coordinator.folder, 'batch.yaml');
+    writeFileSync(path, `
+- {env: env-1, host: h1, want: ['name=ssh,pool=ssh,target=10.1.0.1', 'name=rdp,pool=rdp,target=10.1.0.1']}
+- {env: env-2, host: h7, want: ['name=ssh,pool=ssh,target=10.1.0.1']}
+- {env: env-3, host: h2, want: ['name=ssh,pool=ssh,target=10.1.0.1']}
+`);
+    const { exitCode, out, err } = await run('allocate', '--batch', path, '--tenant=acme', '--request-id=r');
+    assert.equal(exitCode, EXIT.refused);
+    assert.match(out, /^ +0 +env-1 +allocated +ssh +203\.0\.113\.1:30\d{3} +tcp +live/m);
+    assert.match(out, /^ +1 +env-2 +HOST_UNKNOWN +- +- +- +- +there is no host h7$/m);
+    assert.match(out, /^ +2 +env-3 +allocated +ssh /m);
+    assert.match(out, /^2 of 3 requests were granted$/m);
+    assert.match(err, /^next: \S/m);
+    writeFileSync(path, `[{"env":"env-1","host":"h1","want":["name=ssh,pool=ssh,target=10.1.0.1","name=rdp,pool=rdp,target=10.1.0.1"]}]`);
+    const { results } = await json<{ results: { allocated: { replayed: boolean; ports: { publicPort: number }[] } }[] }>('allocate', '--batch', path, '--tenant=acme', '--request-id=r');
+    assert.deepEqual([results[0]?.allocated.replayed, results[0]?.allocated.ports.length], [true, 2]);
   });
 
   it('makes up a name when none is given, and says it', async () => {

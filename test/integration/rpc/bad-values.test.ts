@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
-import { refusedOf, type Refused } from '../../../cli/errors.js';
+import { refusedOf, refusedOfStatus, type Refused } from '../../../cli/errors.js';
 import type * as agents from '../../../shared/gen/portlease/v1/agents.js';
 import * as ports from '../../../shared/gen/portlease/v1/ports.js';
 import { CLIENT_OPTIONS } from '../../../shared/grpc.js';
@@ -12,6 +12,12 @@ import { GOOD, methodOf, put } from './good-requests.js';
 import { requestFields } from './request-fields.js';
 
 const shown = (value: unknown): string => (JSON.stringify(value) ?? 'undefined').slice(0, 60);
+
+/** Of a batch of one request. */
+function refusedResult(response: unknown): Refused | undefined {
+  const outcome = (response as Partial<ports.BatchAllocatePortsResponse>).results?.[0]?.outcome;
+  return outcome?.$case === 'refused' ? refusedOfStatus(outcome.value) : undefined;
+}
 
 describe('bad values', () => {
   let coordinator: TestCoordinator;
@@ -32,8 +38,9 @@ describe('bad values', () => {
       const fail = (error: ServiceError): void => { resolve(refusedOf(error)); };
       if (!method.requestStream) {
         client.makeUnaryRequest(method.path, method.requestSerialize, method.responseDeserialize, request as never, (error, response) => {
-          if (error === null) reject(new Error(`was accepted: ${JSON.stringify(response)}`));
-          else fail(error);
+          const refused = error === null ? refusedResult(response) : refusedOf(error);
+          if (refused === undefined) reject(new Error(`was accepted: ${JSON.stringify(response)}`));
+          else resolve(refused);
         });
         return;
       }

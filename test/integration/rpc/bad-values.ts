@@ -51,22 +51,26 @@ const version = { epoch: number(), session: number(), revision: number() };
 const wait: Row = { field: 'wait', bad: UNKNOWN_ENUM };
 const labels: Row = { field: 'labels', bad: [{ '-k': 'v' }, { k: 'a b' }, { '': 'v' }, { k: '-j' }, { 'a\n': 'v' }, Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`k${i}`, 'v']))] };
 
+/** Of a batch: refused by the result of the one request, with the same fields. */
+const allocation: Record<string, Row | typeof FREE> = {
+  request_id: { field: 'request_id', bad: ['-x', 'a b', 'a\nb', 'x'.repeat(129), '$(id)'] },
+  tenant: name('tenant'), environment: filter('environment'), host: name('host'),
+  'wants.name': { field: 'wants[0].name', bad: ['', ...NAMES, 'a'.repeat(33)] },
+  'wants.pool': name('wants[0].pool'),
+  'wants.service_type': name('wants[0].service_type'),
+  'wants.protocol': { field: 'wants[0].protocol', bad: UNKNOWN_ENUM },
+  'wants.count': { field: 'wants[0].count', bad: [257, 4_294_967_295] },
+  'wants.contiguous': FREE,
+  'wants.target.address': { field: 'wants[0].target', bad: TARGETS },
+  'wants.internal_port': { field: 'wants[0].internal_port', bad: PORTS },
+  'wants.exact_port': { field: 'wants[0].exact_port', bad: [0, ...PORTS] },
+  'wants.preferred_port': { field: 'wants[0].preferred_port', bad: [0, ...PORTS] },
+  labels, wait, dry_run: FREE,
+};
+
 export const BAD_VALUES: Record<string, Row | typeof FREE> = {
-  ...under('PortService/AllocatePorts', {
-    request_id: { field: 'request_id', bad: ['-x', 'a b', 'a\nb', 'x'.repeat(129), '$(id)'] },
-    tenant: name('tenant'), environment: filter('environment'), host: name('host'),
-    'wants.name': { field: 'wants[0].name', bad: ['', ...NAMES, 'a'.repeat(33)] },
-    'wants.pool': name('wants[0].pool'),
-    'wants.service_type': name('wants[0].service_type'),
-    'wants.protocol': { field: 'wants[0].protocol', bad: UNKNOWN_ENUM },
-    'wants.count': { field: 'wants[0].count', bad: [257, 4_294_967_295] },
-    'wants.contiguous': FREE,
-    'wants.target.address': { field: 'wants[0].target', bad: TARGETS },
-    'wants.internal_port': { field: 'wants[0].internal_port', bad: PORTS },
-    'wants.exact_port': { field: 'wants[0].exact_port', bad: [0, ...PORTS] },
-    'wants.preferred_port': { field: 'wants[0].preferred_port', bad: [0, ...PORTS] },
-    labels, wait, dry_run: FREE,
-  }),
+  ...under('PortService/AllocatePorts', allocation),
+  ...under('PortService/BatchAllocatePorts', prefixed('requests', allocation)),
   ...under('PortService/ReleasePorts', {
     environment: name('environment'),
     mapping_id: { field: 'mapping_id', bad: ['', '-j', '../x', 'x'.repeat(19), 'a b', 'a\0'] },
@@ -140,7 +144,7 @@ function under(method: string, rows: Record<string, Row | typeof FREE>): Record<
   return Object.fromEntries(Object.entries(rows).map(([field, row]) => [`${method} ${field}`, row]));
 }
 
-function prefixed(prefix: string, rows: Record<string, Row>): Record<string, Row> {
+function prefixed<Value>(prefix: string, rows: Record<string, Value>): Record<string, Value> {
   return Object.fromEntries(Object.entries(rows).map(([field, row]) => [`${prefix}.${field}`, row]));
 }
 

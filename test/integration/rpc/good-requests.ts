@@ -15,6 +15,7 @@ export const methodOf = (name: string): Method => {
 };
 
 const target = { kind: { $case: 'address' as const, value: '10.0.0.1' } };
+const allocation = { tenant: 't', environment: 'e', host: 'h1', wants: [{ name: 'a', source: { $case: 'pool' as const, value: 'ssh' }, target }] };
 const range = { first: 44_000, last: 45_000 };
 const grant = { leaseId: 'l1', ports: { first: 30_000, last: 30_001 }, protocol: 1, generation: 1, host: 'h1' };
 const pool = { pool: 'web', gateway: 'gw', ranges: [{ ...range }], reserved: [{ ...range }], protocol: 1, aliases: [] };
@@ -22,7 +23,8 @@ const host = { host: 'new', gateway: 'gw', roles: [1] };
 
 /** Good requests, made anew for each value. */
 export const GOOD: Record<string, () => object> = {
-  'PortService/AllocatePorts': () => ports.AllocatePortsRequest.fromPartial({ tenant: 't', environment: 'e', host: 'h1', wants: [{ name: 'a', source: { $case: 'pool', value: 'ssh' }, target }] }),
+  'PortService/AllocatePorts': () => ports.AllocatePortsRequest.fromPartial(allocation),
+  'PortService/BatchAllocatePorts': () => ports.BatchAllocatePortsRequest.fromPartial({ requests: [allocation] }),
   'PortService/ReleasePorts': () => ports.ReleasePortsRequest.fromPartial({ selector: { $case: 'port', value: { space: 'gw', protocol: 1, port: 1 } } }),
   'PortService/MoveEnvironment': () => ports.MoveEnvironmentRequest.fromPartial({ environment: 'e', host: 'h1', targets: [{ name: 'a', target }] }),
   'PortService/GetEnvironment': () => ({ environment: 'e' }),

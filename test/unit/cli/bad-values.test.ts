@@ -66,7 +66,7 @@ const COMMANDS: Record<string, Row> = {
   'portlease leases': { base: ['leases'], flags: { '--gateway': NAMES, '--host': NAMES, '--pool': NAMES, '--limit': COUNTS } },
   'portlease allocate': {
     base: ['allocate', '--host=host-a', '--tenant=acme', `--want=${WANT.replace('ssh', 'first')}`, 'env-1'], args: NAMES,
-    flags: { '--host': NAMES, '--tenant': NAMES, '--want': WANTS, '--label': LABELS, '--wait': WORDS, '--request-id': IDS },
+    flags: { '--host': NAMES, '--tenant': NAMES, '--want': WANTS, '--label': LABELS, '--wait': WORDS, '--request-id': IDS, '--batch': ['', '/nonexistent/batch.yaml', '/', 'a\0b', '/dev/null', HUGE] },
   },
   'portlease release': { base: ['release', 'env-1'], flags: { '--mapping': ['', '-j', 'a'.repeat(19), 'a/b', ...HOSTILE], '--port': PORT_REFS, '--wait': [...WORDS, 'live'] }, args: NAMES },
   'portlease move': { base: ['move', '--to=host-b', 'env-1'], flags: { '--to': NAMES, '--target': MOVE_TARGETS, '--wait': WORDS }, args: NAMES },
@@ -111,6 +111,7 @@ describe('bad values on the command line', () => {
 /** --mapping and --port stand for the argument of release; --server is what the other lines add. */
 function lineFor(flag: string, base: readonly string[]): string[] {
   if (base[0] === 'release' && flag !== '--wait') return ['release'];
+  if (flag === '--batch') return ['allocate', '--host=host-a', '--tenant=acme', `--server=${NOBODY}`];
   return flag === '--server' ? [...base] : [...base, `--server=${NOBODY}`];
 }
 
