@@ -17,7 +17,7 @@ const NATURE = new Life();
 /** How often each, relative to the others. */
 const ACTIONS: readonly (readonly [number, Act])[] = [
   [300, ({ callers }, chance) => callers.allocate(chance)],
-  [40, ({ callers }, chance) => callers.batch(chance)],
+  [15, ({ callers }, chance) => callers.batch(chance)],
   [60, ({ callers }, chance) => callers.retry(chance)],
   [160, ({ callers }, chance) => callers.release(chance)],
   [80, ({ callers }, chance) => callers.move(chance)],
