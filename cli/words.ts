@@ -2,7 +2,7 @@
 import { Role, roleToJSON } from '../shared/gen/portlease/v1/agents.js';
 import { mappingStateToJSON, protocolToJSON, Protocol, Wait, type MappingState, type Target, MappingState as State } from '../shared/gen/portlease/v1/common.js';
 import {
-  gatewayScopeToJSON, GatewayScope, hostStateToJSON, IdleAction, leaseStateToJSON, Strategy, type HostState, type LeaseState,
+  gatewayScopeToJSON, GatewayScope, hostDutyToJSON, hostStateToJSON, IdleAction, leaseStateToJSON, Strategy, type HostDuty, type HostState, type LeaseState,
 } from '../shared/gen/portlease/v1/operations.js';
 import type { Duration } from '../shared/gen/google/protobuf/duration.js';
 import type { Timestamp } from '../shared/gen/google/protobuf/timestamp.js';
@@ -30,6 +30,7 @@ export const MAPPING_STATES = {
 export const protocolWord = (protocol: Protocol) => word(protocolToJSON(protocol), 'PROTOCOL_').replace('tcp-udp', 'tcp+udp');
 export const scopeWord = (scope: GatewayScope) => word(gatewayScopeToJSON(scope), 'GATEWAY_SCOPE_');
 export const hostStateWord = (state: HostState) => word(hostStateToJSON(state), 'HOST_STATE_');
+export const hostDutyWord = (duty: HostDuty) => word(hostDutyToJSON(duty), 'HOST_DUTY_');
 export const leaseStateWord = (state: LeaseState) => word(leaseStateToJSON(state), 'LEASE_STATE_');
 export const mappingStateWord = (state: MappingState) => word(mappingStateToJSON(state), 'MAPPING_STATE_');
 export const roleWord = (role: Role) => word(roleToJSON(role), 'ROLE_');

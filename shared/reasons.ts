@@ -33,6 +33,7 @@ export const REASONS = {
   HOST_LOST: { code: status.UNAVAILABLE, meaning: 'The heartbeat of the host was lost.', remedy: 'Use another host, or retry when it is back.' },
   HOST_NOT_SERVING: { code: status.FAILED_PRECONDITION, meaning: 'The host has no host role.', remedy: 'Use a host with the role host.' },
   HOST_NOT_LOST: { code: status.FAILED_PRECONDITION, meaning: 'The host answers, or its leases have not expired yet.', remedy: 'Release or move its environments instead, or wait until it is lost.' },
+  HOST_CORDONED: { code: status.FAILED_PRECONDITION, meaning: 'The host is cordoned or drained: it gets no new ports. What is there goes on.', remedy: 'Use another host, or let it have ports again: `portlease hosts uncordon HOST`.' },
   OTHER_GATEWAY: { code: status.FAILED_PRECONDITION, meaning: 'The host belongs to another gateway.', remedy: 'Use a host of the same gateway: numbers are unique only there.' },
   ENVIRONMENT_UNKNOWN: { code: status.NOT_FOUND, meaning: 'There is no such environment.', remedy: 'List them with `portlease list`.' },
   ENVIRONMENT_ELSEWHERE: { code: status.FAILED_PRECONDITION, meaning: 'The environment is on another host.', remedy: 'Move it with MoveEnvironment, or allocate on the host that it is on.' },

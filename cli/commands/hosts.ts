@@ -4,26 +4,14 @@ import {
   CreateHostResponse, Host, ListHostsResponse, OperationsServiceService, ReclaimHostResponse, ReplaceHostResponse,
 } from '../../shared/gen/portlease/v1/operations.js';
 import { auditReason, choice, dnsLabel, publicHost } from '../fields.js';
+import { HOST_COLUMNS } from '../host-table.js';
 import { collect, needed, optional, texts } from '../flags.js';
 import type { Act, Flags, Job } from '../job.js';
 import { jsonOf } from '../json.js';
-import { table, type Column } from '../table.js';
-import { durationText, hostStateWord, ROLES, roleWord } from '../words.js';
+import { table } from '../table.js';
+import { ROLES } from '../words.js';
+import { addHostUpkeep } from './host-upkeep.js';
 
-const COLUMNS: readonly Column<Host>[] = [
-  { header: 'HOST', cell: (host) => host.host },
-  { header: 'GATEWAY', cell: (host) => host.gateway },
-  { header: 'ROLES', cell: (host) => host.roles.map(roleWord).join(',') },
-  { header: 'STATE', cell: (host) => hostStateWord(host.state) + (host.replaceable ? ' (replaceable)' : '') },
-  { header: 'HEARTBEAT', align: 'right', cell: (host) => durationText(host.heartbeatAge) },
-  { header: 'ADDRESSES', cell: (host) => host.addresses.join(',') },
-  { header: 'PUBLIC', cell: (host) => host.publicHost },
-  { header: 'DOMAIN', cell: (host) => host.failureDomain },
-  { header: 'MAPPINGS', align: 'right', cell: (host) => host.mappings },
-  { header: 'LEASED', align: 'right', cell: (host) => host.leasedPorts },
-  { header: 'REPAIRS', align: 'right', cell: (host) => host.driftRepairs },
-  { header: 'AGENT', cell: (host) => host.agentVersion },
-];
 const NEEDS_REASON = 'Say why, for the audit record: --reason "mainboard was exchanged"';
 
 export function addHosts(program: Command, act: Act): void {
@@ -47,6 +35,7 @@ export function addHosts(program: Command, act: Act): void {
     .argument('<host>', 'host')
     .option('--reason <text>', 'why, for the audit record')
     .action(act(prepareReclaim));
+  addHostUpkeep(hosts, act);
 }
 
 function prepareList(_args: readonly string[], flags: Flags): Job {
@@ -55,7 +44,7 @@ function prepareList(_args: readonly string[], flags: Flags): Job {
     what: 'list hosts',
     run: async (coordinator) => {
       const response = await coordinator.call(OperationsServiceService.listHosts, request);
-      return { json: jsonOf(ListHostsResponse, response), text: table(COLUMNS, response.hosts) };
+      return { json: jsonOf(ListHostsResponse, response), text: table(HOST_COLUMNS, response.hosts) };
     },
   };
 }
@@ -75,7 +64,7 @@ function prepareCreate([name = '']: readonly string[], flags: Flags): Job {
       const response = await coordinator.call(OperationsServiceService.createHost, { host });
       return {
         json: jsonOf(CreateHostResponse, response),
-        text: table(COLUMNS, response.host === undefined ? [] : [response.host]),
+        text: table(HOST_COLUMNS, response.host === undefined ? [] : [response.host]),
         next: [`start its agent, then: portlease hosts --host ${host.host}`],
       };
     },
@@ -90,7 +79,7 @@ function prepareReplace([name = '']: readonly string[], flags: Flags): Job {
       const response = await coordinator.call(OperationsServiceService.replaceHost, request);
       return {
         json: jsonOf(ReplaceHostResponse, response),
-        text: table(COLUMNS, response.host === undefined ? [] : [response.host]),
+        text: table(HOST_COLUMNS, response.host === undefined ? [] : [response.host]),
         next: [`the next machine that says hello as ${request.host} takes its place: start its agent`],
       };
     },

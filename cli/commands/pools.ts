@@ -5,7 +5,7 @@ import {
 } from '../../shared/gen/portlease/v1/operations.js';
 import { Protocol } from '../../shared/gen/portlease/v1/common.js';
 import { dnsLabel } from '../fields.js';
-import { needed, optional, text } from '../flags.js';
+import { isSet, needed, optional, text } from '../flags.js';
 import type { Act, Flags, Job } from '../job.js';
 import { jsonOf } from '../json.js';
 import { addPoolOptions, maskPath, poolFromFile, poolFromFlags, scalar } from '../pool-fields.js';
@@ -23,6 +23,7 @@ const COLUMNS: readonly Column<Pool>[] = [
   { header: 'TOTAL', align: 'right', cell: (pool) => pool.figures?.total ?? '' },
   { header: 'ALLOCATED', align: 'right', cell: (pool) => pool.figures?.allocated ?? '' },
   { header: 'HELD', align: 'right', cell: (pool) => pool.figures?.held ?? '' },
+  { header: 'DRAINING', align: 'right', cell: (pool) => pool.figures?.draining ?? '' },
   { header: 'RESTING', align: 'right', cell: (pool) => pool.figures?.quarantined ?? '' },
   { header: 'FREE', align: 'right', cell: (pool) => pool.figures?.free ?? '' },
   { header: 'USAGE', align: 'right', cell: (pool) => (pool.figures === undefined ? '' : `${pool.figures.usagePercent.toFixed(1)}%`) },
@@ -41,7 +42,8 @@ export function addPools(program: Command, act: Act): void {
     .action(act(prepareCreate));
   addPoolOptions(pools.command('update').description('change the fields whose flags are given (--alias "" or --reserved "" empties the list)')
     .argument('<name>', 'pool')
-    .option('--gateway <name>', 'gateway that it belongs to'))
+    .option('--gateway <name>', 'gateway that it belongs to')
+    .option('--drain', 'ports that environments have may leave: they are served until they are released'))
     .action(act(prepareUpdate));
   pools.command('delete').description('delete a pool that no environment has a port of')
     .argument('<name>', 'pool')
@@ -110,10 +112,15 @@ function prepareUpdate([name = '']: readonly string[], flags: Flags): Job {
   return {
     what: `update pool ${pool.pool}`,
     run: async (coordinator) => {
-      const response = await coordinator.call(OperationsServiceService.updatePool, { pool, updateMask });
-      return { json: jsonOf(UpdatePoolResponse, response), text: table(COLUMNS, response.pool === undefined ? [] : [response.pool]) };
+      const response = await coordinator.call(OperationsServiceService.updatePool, { pool, updateMask, drain: isSet(flags, 'drain') });
+      return { json: jsonOf(UpdatePoolResponse, response), text: table(COLUMNS, response.pool === undefined ? [] : [response.pool]), next: drainHints(response.pool) };
     },
   };
+}
+
+function drainHints(pool: Pool | undefined): string[] {
+  const draining = pool?.figures?.draining ?? 0;
+  return pool === undefined || draining === 0 ? [] : [`${draining} ports are served until they are released: portlease mappings --pool ${pool.pool} shows them`];
 }
 
 function prepareDelete([name = '']: readonly string[], flags: Flags): Job {

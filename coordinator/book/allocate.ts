@@ -1,5 +1,6 @@
 /** AllocatePorts: all the ports of an environment, or none. */
 import { covers, MAX_PORT } from '../../shared/ports.js';
+import { refuseCordoned } from './duty.js';
 import { Draft, type Ask, type Pick } from './draft.js';
 import { grant } from './leases.js';
 import { about, index, tellHost, vacate } from './mappings.js';
@@ -31,6 +32,7 @@ export function allocate(state: State, command: AllocateCommand): Reply {
     if ('kind' in ask) return ask;
     asks.push(ask);
   }
+  if (host.record.duty !== 'open' && asks.some(({ had, want }) => had.length < want.count)) return refuseCordoned(host);
   const draft = new Draft(state, host, command);
   for (const ask of asks.length === 1 ? asks : hardestFirst(asks)) {
     const outcome = draft.take(ask);

@@ -3,6 +3,7 @@
  * microseconds; it touches no clock, file or socket. What it lets out must wait until `sequence` is durable (S5).
  */
 import { allocate } from './allocate.js';
+import { holdHost, setDuty } from './duty.js';
 import { createHost, heartbeat, hello, replaceHost, report } from './hosts.js';
 import { move } from './move.js';
 import { takePushes } from './outbox.js';
@@ -22,6 +23,7 @@ export type { BookOptions } from './restore.js';
 const AUDITED = {
   allocate: 'AllocatePorts', release: 'ReleasePorts', move: 'MoveEnvironment', createPool: 'CreatePool', updatePool: 'UpdatePool',
   deletePool: 'DeletePool', createHost: 'CreateHost', replaceHost: 'ReplaceHost', reclaimHost: 'ReclaimHost', hello: 'Session',
+  cordonHost: 'CordonHost', uncordonHost: 'UncordonHost', drainHost: 'DrainHost', holdHost: 'HoldHost',
 } as const;
 
 export class Book {
@@ -159,11 +161,15 @@ function dispatch(state: State, command: Command): Reply {
     case 'report': return report(state, command);
     case 'heartbeat': return heartbeat(state, command);
     case 'createPool': return createPool(state, command.pool, command.seed);
-    case 'updatePool': return updatePool(state, command.pool, command.change);
+    case 'updatePool': return updatePool(state, command);
     case 'deletePool': return deletePool(state, command.pool);
     case 'createHost': return createHost(state, command);
     case 'replaceHost': return replaceHost(state, command.host);
     case 'reclaimHost': return reclaimHost(state, command.host);
+    case 'cordonHost':
+    case 'uncordonHost':
+    case 'drainHost': return setDuty(state, command);
+    case 'holdHost': return holdHost(state, command);
     case 'noteRefusal': return { kind: 'done' };
     case 'tick':
       tick(state);
@@ -201,10 +207,14 @@ function detailOf(command: Command): string {
     case 'move': return `{"host":"${command.host}"}`;
     case 'release': return JSON.stringify(command.selector);
     case 'createPool': return `{"pool":"${command.pool.pool}"}`;
-    case 'updatePool': return JSON.stringify({ pool: command.pool, change: command.change });
+    case 'updatePool': return JSON.stringify({ pool: command.pool, change: command.change, drain: command.drain });
     case 'deletePool': return `{"pool":"${command.pool}"}`;
     case 'createHost': return `{"host":"${command.host}"}`;
     case 'hello': return JSON.stringify({ host: command.host, bootId: command.bootId, lastSession: command.lastSession });
+    case 'holdHost': return JSON.stringify({ host: command.host, reason: command.reason, forMs: command.forMs });
+    case 'cordonHost':
+    case 'uncordonHost':
+    case 'drainHost':
     case 'replaceHost':
     case 'reclaimHost': return JSON.stringify({ host: command.host, reason: command.reason });
     default: return '{}';

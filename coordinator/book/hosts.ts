@@ -2,6 +2,7 @@
 import { takeAddresses } from './addresses.js';
 import { Desired } from './desired.js';
 import { activate, finishWithdrawal, guarded, refence, renewLeases, routed } from './leases.js';
+import { endLeftover } from './leftover.js';
 import { awaitRoutes, refuseRoles, takeRole } from './gateway-role.js';
 import { freePort, rest, setState, settle } from './mappings.js';
 import { isInForce } from './states.js';
@@ -18,7 +19,7 @@ export function makeHost(record: HostRecord, nowMs: number): Host {
 }
 
 export function newHostRecord(host: string, roles: HostRecord['roles'], failureDomain: string, publicHost: string): HostRecord {
-  return { host, roles, failureDomain, publicHost, addresses: [], session: 0, confirmedSession: 0, bootId: '', agentVersion: '', replaceable: false, lostAtMs: 0 };
+  return { host, roles, failureDomain, publicHost, addresses: [], session: 0, confirmedSession: 0, bootId: '', agentVersion: '', replaceable: false, lostAtMs: 0, duty: 'open', keptUntilMs: 0 };
 }
 
 export function createHost(state: State, command: Extract<Command, { kind: 'createHost' }>): Reply {
@@ -196,7 +197,9 @@ function confirmRelease(state: State, host: Host, of: { mapping: Mapping | undef
   if (mapping.record.generation !== confirmation.generation || mapping.record.port !== confirmation.ports.first) return;
   const lease = state.leaseAt(state.space(mapping.record.space), mapping.record.port);
   // While the range is being fenced, somebody else may still serve it: only the gateway can end that.
-  if (lease?.record.state !== 'withdrawing' && lease?.record.state !== 'fencing') rest(state, mapping);
+  if (lease?.record.state === 'withdrawing' || lease?.record.state === 'fencing') return;
+  rest(state, mapping);
+  endLeftover(state, mapping);
 }
 
 function confirmRange(state: State, kind: string, of: { lease: Lease | undefined; confirmation: Confirmation }): void {

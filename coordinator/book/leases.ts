@@ -4,6 +4,7 @@
  */
 import { overlaps, type PortRange } from '../../shared/ports.js';
 import { FreePorts } from './freeports.js';
+import { MinHeap } from './minheap.js';
 import { poolSpaceOf, rest, setState, setStateUntil, settle, tellHost, tellRelease, about } from './mappings.js';
 import { isInForce } from './states.js';
 import { leaseObject, routeObject, withdrawalObject } from './objects.js';
@@ -17,7 +18,7 @@ export function holderOf(state: State, poolSpace: PoolSpace, host: string): Hold
   let holder = poolSpace.holders.get(host);
   if (holder === undefined) {
     const free = new FreePorts(poolSpace.pool.spec.strategy, state.random);
-    holder = { host, poolSpace, free, leases: new Set(), ports: 0, fencing: 0 };
+    holder = { host, poolSpace, free, leases: new Set(), ports: 0, fencing: 0, holds: new MinHeap() };
     poolSpace.holders.set(host, holder);
   }
   return holder;
@@ -303,7 +304,7 @@ function hold(state: State, mapping: Mapping): void {
   const poolSpace = poolSpaceOf(state, mapping.record);
   const untilMs = state.nowMs + (poolSpace?.pool.spec.holdMs ?? 0);
   setStateUntil(state, mapping, { state: 'held', reason: 'HOST_LOST', untilMs });
-  poolSpace?.holds.push(untilMs, mapping);
+  if (poolSpace !== undefined) holderOf(state, poolSpace, mapping.record.host).holds.push(untilMs, mapping);
   state.event('PortChanged', about(mapping));
 }
 

@@ -101,6 +101,7 @@ export function vacate(state: State, mapping: Mapping): void {
   space.mappingAt.delete(record.port);
   space.mapped.delete(record.port);
   state.mappings.delete(record.mappingId);
+  state.pools.get(record.pool)?.leftover.delete(mapping);
   state.event('PortAvailable', about(mapping));
 }
 

@@ -1,5 +1,6 @@
 /** MoveEnvironment: the same numbers on another host. In a shared space that is a re-pointed route, behind the fence. */
 import { readyHost } from './allocate.js';
+import { refuseCordoned } from './duty.js';
 import { isSettled, spaceIn, takeWhole } from './growth.js';
 import { grant, holderOf, transfer } from './leases.js';
 import { about, giveUp, index, setState, tellHost } from './mappings.js';
@@ -23,6 +24,7 @@ export function move(state: State, command: MoveCommand): Reply {
   if (unknown >= 0) return { kind: 'refused', reason: 'INVALID_FIELD', message: 'the environment has no port of this name', field: `targets[${unknown}].name` };
   const staying = mappings.filter((mapping) => mapping.record.host === command.host);
   const leaving = mappings.filter((mapping) => mapping.record.host !== command.host);
+  if (leaving.length > 0 && host.record.duty !== 'open') return refuseCordoned(host);
   if (state.shared) {
     if (leaving.length > 0 && (!gatewayReady(state) || !isSettled(host))) return { kind: 'waiting' };
     if (leaving.some((mapping) => isAtGateway(leaseOf(state, mapping)))) return { kind: 'waiting' };

@@ -2,10 +2,13 @@
 import { overlaps, rangeSize, rangeText, type PortRange } from '../../shared/ports.js';
 import { FreePorts } from './freeports.js';
 import { addFree, withdraw } from './leases.js';
-import { makePool, makePoolSpace } from './poolspace.js';
+import { findLeftover, leftoverIn, runs, withdrawLeftover } from './leftover.js';
+import { isUsable, makePool, makePoolSpace } from './poolspace.js';
 import type { Mapping, Pool, State } from './state.js';
 import { inRanges } from './state.js';
-import type { PoolSpec, Refusal, Reply } from './types.js';
+import type { Command, PoolSpec, Refusal, Reply } from './types.js';
+
+type UpdateCommand = Extract<Command, { kind: 'updatePool' }>;
 
 /** A seed is applied only when the pool is absent. */
 export function createPool(state: State, spec: PoolSpec, seed: boolean): Reply {
@@ -26,16 +29,18 @@ export function createPool(state: State, spec: PoolSpec, seed: boolean): Reply {
   return { kind: 'pool', pool: { ...spec } };
 }
 
-export function updatePool(state: State, name: string, change: Partial<Omit<PoolSpec, 'pool'>>): Reply {
+/** `drain`: ports that environments have may leave, or become reserved; they are served until they are released. */
+export function updatePool(state: State, { pool: name, change, drain }: UpdateCommand): Reply {
   const pool = state.pools.get(name);
   if (pool === undefined) return unknownPool(state, name);
   const spec = { ...pool.spec, ...change };
-  const refusal = checkRanges(state, spec) ?? checkLive(state, pool, spec);
+  const refusal = checkRanges(state, spec) ?? checkLive(state, pool, { spec, drain });
   if (refusal !== undefined) return refusal;
   const next = { ...makePool(spec), counts: pool.counts };
   const strategyChanged = spec.strategy !== pool.spec.strategy;
   const protocolChanged = spec.protocol !== pool.spec.protocol;
   Object.assign(pool, { spec: next.spec, reserved: next.reserved, reservedCount: next.reservedCount, total: next.total });
+  findLeftover(state, pool);
   withdrawLeftover(state, pool, protocolChanged);
   rebuild(state, pool, strategyChanged);
   state.dirty.pools.add(pool);
@@ -60,7 +65,9 @@ export function deletePool(state: State, name: string): Reply {
 }
 
 /** What an earlier pool of this name has left: ports that rest, ranges that are being withdrawn. */
-function countLeftover(state: State, { spec, counts }: Pool): void {
+function countLeftover(state: State, pool: Pool): void {
+  const { spec, counts } = pool;
+  findLeftover(state, pool);
   for (const { record } of state.mappings.values()) if (record.pool === spec.pool && record.state === 'quarantined') counts.quarantined += 1;
   for (const { record } of state.withdrawing) if (record.pool === spec.pool) counts.leased += rangeSize(record);
 }
@@ -77,16 +84,20 @@ function checkRanges(state: State, spec: PoolSpec): Refusal | undefined {
       const hit = other.pool === spec.pool ? undefined : other.ranges.find((candidate) => overlaps(range, candidate));
       if (hit !== undefined) return refuse(hit, `pool ${other.pool}`, other.pool);
     }
+    for (const other of state.pools.values()) {
+      const port = other.spec.pool === spec.pool ? undefined : leftoverIn(other, range);
+      if (port !== undefined) return refuse({ first: port, last: port }, `an environment that still has it of pool ${other.spec.pool}`, other.spec.pool);
+    }
   }
-  const stray = spec.reserved.findIndex(({ first, last }) => runs(first, last, (port) => !inRanges(spec.ranges, port)).length > 0);
+  const stray = spec.reserved.findIndex((range) => runs(range, (port) => !inRanges(spec.ranges, port)).length > 0);
   if (stray < 0) return undefined;
   return { kind: 'refused', reason: 'INVALID_FIELD', message: `reserved ports ${rangeText(spec.reserved[stray] as PortRange)} are in no range of the pool`, field: `pool.reserved[${stray}]` };
 }
 
-/** Ports that an environment has may neither fall out of the ranges nor become reserved; a pool in use keeps its protocol. */
-function checkLive(state: State, pool: Pool, spec: PoolSpec): Refusal | undefined {
-  const isReserved = (port: number): boolean => inRanges(spec.reserved, port);
-  const hit = owners(state, pool, (mapping) => spec.protocol !== pool.spec.protocol || !inRanges(spec.ranges, mapping.record.port) || isReserved(mapping.record.port));
+/** Ports that an environment has fall out of the ranges, or become reserved, only by draining; a pool in use keeps its protocol. */
+function checkLive(state: State, pool: Pool, { spec, drain }: { spec: PoolSpec; drain: boolean }): Refusal | undefined {
+  const leaves = (port: number): boolean => isUsable(pool, port) && (!inRanges(spec.ranges, port) || inRanges(spec.reserved, port));
+  const hit = owners(state, pool, ({ record }) => spec.protocol !== pool.spec.protocol || (!drain && leaves(record.port)));
   return hit.length === 0 ? undefined : refuseInUse(spec.pool, hit);
 }
 
@@ -107,22 +118,6 @@ function unknownPool(state: State, name: string): Refusal {
   return { kind: 'refused', reason: 'POOL_UNKNOWN', message: `gateway ${state.gateway.gateway} has no pool ${name}`, field: 'pool', metadata: { pool: name, gateway: state.gateway.gateway } };
 }
 
-/** Takes back what hosts have leased outside of the ranges or inside of what is reserved now; after a change of protocol, everything. */
-function withdrawLeftover(state: State, pool: Pool, everything: boolean): void {
-  const { spec, reserved } = pool;
-  for (const poolSpace of pool.spaces.values()) {
-    for (const holder of poolSpace.holders.values()) {
-      for (const lease of [...holder.leases]) {
-        const { first, last } = lease.record;
-        for (const run of runs(first, last, (port) => everything || !inRanges(spec.ranges, port) || reserved.has(port))) {
-          const current = state.leaseAt(poolSpace.space, run.first);
-          if (current !== undefined) withdraw(state, current, run);
-        }
-      }
-    }
-  }
-}
-
 /** Blocks and free ports as the new ranges have them. */
 function rebuild(state: State, pool: Pool, strategyChanged: boolean): void {
   for (const poolSpace of pool.spaces.values()) {
@@ -134,15 +129,3 @@ function rebuild(state: State, pool: Pool, strategyChanged: boolean): void {
     }
   }
 }
-
-function runs(first: number, last: number, matches: (port: number) => boolean): PortRange[] {
-  const found: PortRange[] = [];
-  for (let port = first; port <= last; port += 1) {
-    if (!matches(port)) continue;
-    const before = found.at(-1);
-    if (before !== undefined && before.last + 1 === port) found[found.length - 1] = { first: before.first, last: port };
-    else found.push({ first: port, last: port });
-  }
-  return found;
-}
-

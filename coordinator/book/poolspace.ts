@@ -13,12 +13,17 @@ export function makePool(spec: PoolSpec): Pool {
   for (const range of spec.ranges) ports.addRange(range.first, range.last);
   for (const range of spec.reserved) reserved.addRange(range.first, range.last);
   const counts = { leased: 0, allocated: 0, held: 0, quarantined: 0, releasing: 0 };
-  return { spec, reserved, reservedCount: reserved.size, total: ports.size, spaces: new Map(), counts };
+  return { spec, reserved, reservedCount: reserved.size, total: ports.size, spaces: new Map(), counts, leftover: new Set() };
+}
+
+/** The pool may give this port out. */
+export function isUsable({ spec, reserved }: Pool, port: number): boolean {
+  return inRanges(spec.ranges, port) && !reserved.has(port);
 }
 
 /** Unleased are the ports of the pool that no lease covers, no mapping owns and nobody reserved. */
 export function makePoolSpace(state: State, pool: Pool, space: Space): PoolSpace {
-  const poolSpace: PoolSpace = { pool, space, blocks: new Blocks(), holders: new Map(), holds: new MinHeap(), resting: new MinHeap() };
+  const poolSpace: PoolSpace = { pool, space, blocks: new Blocks(), holders: new Map(), resting: new MinHeap() };
   for (const range of pool.spec.ranges) releaseUsable(state, poolSpace, range);
   return poolSpace;
 }

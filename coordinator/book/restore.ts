@@ -2,7 +2,7 @@
 import { makeHost } from './hosts.js';
 import { addFree, holderOf, register, sizeOf } from './leases.js';
 import { index, startRest } from './mappings.js';
-import { makePool, makePoolSpace } from './poolspace.js';
+import { isUsable, makePool, makePoolSpace } from './poolspace.js';
 import { State, type Environment, type Mapping } from './state.js';
 import { remember } from './tick.js';
 import type { MappingRecord, StoredGateway, Timing } from './types.js';
@@ -92,10 +92,12 @@ function restoreLeases(state: State, stored: StoredGateway): void {
 function restartTimers(state: State, mapping: Mapping): void {
   const { record } = mapping;
   const pool = state.pools.get(record.pool);
+  if (pool !== undefined && !isUsable(pool, record.port)) pool.leftover.add(mapping);
   if (record.state === 'quarantined') {
     record.untilMs = state.nowMs + (pool?.spec.quarantineMs ?? 60_000);
     startRest(state, mapping);
   } else if (record.state === 'held') {
-    pool?.spaces.get(record.space)?.holds.push(record.untilMs, mapping);
+    const poolSpace = pool?.spaces.get(record.space);
+    if (poolSpace !== undefined) holderOf(state, poolSpace, record.host).holds.push(record.untilMs, mapping);
   }
 }

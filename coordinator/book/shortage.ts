@@ -3,9 +3,9 @@ import { MAX_PORT, type PortRange } from '../../shared/ports.js';
 import { giveUp } from './mappings.js';
 import { transfer, withdraw } from './leases.js';
 import { PortSet } from './portset.js';
+import { mayReclaim } from './silence.js';
 import type { Holder, Lease, Mapping, PoolSpace, State } from './state.js';
 import type { Refusal } from './types.js';
-import { reservedAtRest } from './views.js';
 
 /** Ports are on their way: decide again when the book says progress. Nothing: none can be had this way. */
 export type CallBack = 'underWay' | 'nothing';
@@ -90,9 +90,8 @@ export function reclaimHeld(state: State, poolSpace: PoolSpace, wanted: number, 
   let missing = wanted - counts.quarantined - counts.releasing;
   let started = false;
   while (missing > 0) {
-    const oldest = oldestHold(poolSpace);
+    const oldest = oldestHold(state, poolSpace);
     if (oldest === undefined || (onlyOver && oldest.record.untilMs > state.nowMs)) break;
-    poolSpace.holds.pop();
     reclaim(state, oldest);
     started = true;
     missing -= 1;
@@ -115,7 +114,7 @@ export function keepReserve(state: State, poolSpace: PoolSpace): void {
   if (poolSpace.blocks.size >= lowWater) return;
   let left = 64;
   for (const holder of poolSpace.holders.values()) {
-    if (state.hosts.get(holder.host)?.state !== 'lost') continue;
+    if (!isReclaimable(state, holder.host)) continue;
     while (left > 0 && holder.free.size > 0) {
       const port = holder.free.any() as number;
       const lease = state.leaseAt(poolSpace.space, port) as Lease;
@@ -132,7 +131,7 @@ export function exhausted(state: State, needy: Holder, wanted: number, field: st
   const { pool } = poolSpace;
   if (wanted > 0) reclaimHeld(state, poolSpace, wanted, false);
   const { counts, total, reservedCount } = pool;
-  const free = total - reservedCount - counts.allocated - counts.held - counts.quarantined + reservedAtRest(pool);
+  const free = total - reservedCount - counts.allocated - counts.held - counts.quarantined + pool.leftover.size;
   const retryAfterMs = nextFreeMs(state, poolSpace);
   return {
     kind: 'refused', reason: 'POOL_EXHAUSTED', field,
@@ -176,8 +175,13 @@ function donorFor(state: State, needy: Holder): Holder | undefined {
 
 /** A suspect or unknown host keeps what it has until its lease expires. */
 function isDonor(state: State, host: string): boolean {
-  const liveness = state.hosts.get(host)?.state;
-  return liveness === 'alive' || liveness === 'lost';
+  return state.hosts.get(host)?.state === 'alive' || isReclaimable(state, host);
+}
+
+/** What a silent host has may be taken for others. */
+function isReclaimable(state: State, name: string): boolean {
+  const host = state.hosts.get(name);
+  return host?.state === 'lost' && mayReclaim(state, host);
 }
 
 /** Nothing that needs a fence is started before the gateway's hello. */
@@ -198,10 +202,21 @@ function hasWithdrawing(state: State, { pool, space }: PoolSpace): boolean {
   return false;
 }
 
-function oldestHold(poolSpace: PoolSpace): Mapping | undefined {
-  for (let top = poolSpace.holds.peek(); top !== undefined; top = poolSpace.holds.peek()) {
-    if (top.value.record.state === 'held' && top.value.record.untilMs === top.key) return top.value;
-    poolSpace.holds.pop();
+function oldestHold(state: State, poolSpace: PoolSpace): Mapping | undefined {
+  let oldest: Mapping | undefined;
+  for (const holder of poolSpace.holders.values()) {
+    if (holder.holds.peek() === undefined || !isReclaimable(state, holder.host)) continue;
+    const first = firstHold(holder);
+    if (first !== undefined && (oldest === undefined || first.record.untilMs < oldest.record.untilMs)) oldest = first;
+  }
+  return oldest;
+}
+
+function firstHold({ host, holds }: Holder): Mapping | undefined {
+  for (let top = holds.peek(); top !== undefined; top = holds.peek()) {
+    const { record } = top.value;
+    if (record.state === 'held' && record.untilMs === top.key && record.host === host) return top.value;
+    holds.pop();
   }
   return undefined;
 }

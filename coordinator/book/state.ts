@@ -81,6 +81,8 @@ export type Holder = {
   ports: number;
   /** Ports that are being fenced for it. */
   fencing: number;
+  /** Its held mappings by the end of their hold; entries that are no longer held are skipped. */
+  holds: MinHeap<Mapping>;
 };
 
 /** A pool in one port space. */
@@ -89,15 +91,22 @@ export type PoolSpace = {
   space: Space;
   blocks: Blocks;
   holders: Map<string, Holder>;
-  /** Held mappings by the end of their hold; entries that are no longer held are skipped. */
-  holds: MinHeap<Mapping>;
   /** Mappings in quarantine, by its end; entries that are over are skipped. */
   resting: MinHeap<Mapping>;
 };
 
 export type Counts = { leased: number; allocated: number; held: number; quarantined: number; releasing: number };
 
-export type Pool = { spec: PoolSpec; reserved: PortSet; reservedCount: number; total: number; spaces: Map<string, PoolSpace>; counts: Counts };
+export type Pool = {
+  spec: PoolSpec;
+  reserved: PortSet;
+  reservedCount: number;
+  total: number;
+  spaces: Map<string, PoolSpace>;
+  counts: Counts;
+  /** Its mappings whose port has left the pool or was reserved: they are served, or rest, and their port is not given out again. */
+  leftover: Set<Mapping>;
+};
 
 export type Space = {
   name: string;

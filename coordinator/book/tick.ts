@@ -1,4 +1,5 @@
 /** What time alone brings about: late and lost heartbeats, the end of a quarantine, idle leases, requests that are forgotten. */
+import { passDuty } from './duty.js';
 import { expireLeases, withdraw } from './leases.js';
 import { freePort, vacate } from './mappings.js';
 import { fenceReleasing } from './release.js';
@@ -15,7 +16,10 @@ export function tick(state: State): void {
     for (const host of state.hosts.values()) host.heardAtMs = state.nowMs;
     return;
   }
-  for (const host of state.hosts.values()) watch(state, host);
+  for (const host of state.hosts.values()) {
+    watch(state, host);
+    passDuty(state, host);
+  }
   for (let due = state.deadlines.peek(); due !== undefined && due.key <= state.nowMs; due = state.deadlines.peek()) {
     state.deadlines.pop();
     meet(state, due.value);

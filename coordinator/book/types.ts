@@ -44,6 +44,9 @@ export type PoolSpec = {
   domainTemplate: string;
 };
 
+/** Only an open host gets new ports. draining: what it has unused goes back to the pools; drained: it has no lease any more. */
+export type HostDuty = 'open' | 'cordoned' | 'draining' | 'drained';
+
 export type HostRecord = {
   host: string;
   roles: Role[];
@@ -61,6 +64,9 @@ export type HostRecord = {
   replaceable: boolean;
   /** Leases expired since then; 0 while they are not. */
   lostAtMs: number;
+  duty: HostDuty;
+  /** Nothing is reclaimed from it before then while it is lost; 0: it is not kept. */
+  keptUntilMs: number;
 };
 
 export type LeaseState = 'fencing' | 'active' | 'expired' | 'withdrawing';
@@ -138,6 +144,7 @@ export type EventKind =
   | 'PortAllocated' | 'PortReleased' | 'PortChanged' | 'PortAvailable'
   | 'LeaseGranted' | 'LeaseExpired' | 'LeaseRenewed' | 'LeaseReclaimed'
   | 'HostAlive' | 'HostSuspect' | 'HostLost' | 'HostRefused'
+  | 'HostCordoned' | 'HostUncordoned' | 'HostDraining' | 'HostDrained' | 'HostKept' | 'HostKeptOver'
   | 'PoolCreated' | 'PoolUpdated' | 'PoolDeleted' | 'GatewayCreated' | 'GatewayDeleted';
 
 /** One row of the event stream of a gateway: ordered by (sequence, position in the batch). */
@@ -248,11 +255,13 @@ export type Command =
   | ReportCommand
   | HeartbeatCommand
   | { kind: 'createPool'; actor: Actor; pool: PoolSpec; seed: boolean }
-  | { kind: 'updatePool'; actor: Actor; pool: string; change: Partial<Omit<PoolSpec, 'pool'>> }
+  | { kind: 'updatePool'; actor: Actor; pool: string; change: Partial<Omit<PoolSpec, 'pool'>>; drain: boolean }
   | { kind: 'deletePool'; actor: Actor; pool: string }
   | { kind: 'createHost'; actor: Actor; host: string; roles: Role[]; failureDomain: string; publicHost: string }
   | { kind: 'replaceHost'; actor: Actor; host: string; reason: string }
   | { kind: 'reclaimHost'; actor: Actor; host: string; reason: string }
+  | { kind: 'cordonHost' | 'uncordonHost' | 'drainHost'; actor: Actor; host: string; reason: string }
+  | { kind: 'holdHost'; actor: Actor; host: string; reason: string; forMs: number }
   /** A mutation that was refused before it reached the book: leaves its audit record. */
   | { kind: 'noteRefusal'; actor: Actor; action: string; reason: Reason; environment: string; requestId: string; detail: string }
   /** Lets time pass: expiry, quarantine, purge. Asked at least every H/2. */
@@ -329,4 +338,6 @@ export type PoolFigures = {
   quarantined: number;
   free: number;
   usagePercent: number;
+  /** Left the pool, or reserved, and still in use: in none of the counts but `leased`. */
+  draining: number;
 };

@@ -1,5 +1,5 @@
 /** What others may see of the book: copies, in a fixed order. */
-import { MAX_PORT, rangeSize } from '../../shared/ports.js';
+import { rangeSize } from '../../shared/ports.js';
 import type { Environment, Host, Lease, Mapping, Pool, State } from './state.js';
 import type { EnvironmentView, HostView, LeaseView, MappingRecord, PoolFigures } from './types.js';
 
@@ -40,18 +40,20 @@ export function figuresOf(state: State, pool: Pool): PoolFigures {
   if (!state.shared) spaces = [...state.hosts.values()].filter((host) => host.record.roles.includes('host')).length;
   const total = pool.total * spaces;
   const reserved = pool.reservedCount * spaces;
-  const { leased, allocated, held, quarantined } = pool.counts;
+  const { leased, quarantined } = pool.counts;
+  const left = leftoverOf(pool);
+  const allocated = pool.counts.allocated - left.allocated;
+  const held = pool.counts.held - left.held;
   const usable = total - reserved;
   return {
-    total, reserved, leased, allocated, held, quarantined, free: usable - allocated - held - quarantined + reservedAtRest(pool),
-    usagePercent: usable === 0 ? 0 : (100 * (allocated + held)) / usable,
+    total, reserved, leased, allocated, held, quarantined, free: usable - allocated - held - quarantined + left.quarantined,
+    usagePercent: usable === 0 ? 0 : (100 * (allocated + held)) / usable, draining: left.allocated + left.held,
   };
 }
 
-/** Ports that are both reserved and quarantined: they were reserved while they rested. */
-export function reservedAtRest({ counts, reserved, spaces }: Pool): number {
-  if (counts.quarantined === 0) return 0;
-  let ports = 0;
-  for (const { space } of spaces.values()) for (const port of reserved.within(1, MAX_PORT)) if (space.mapped.has(port)) ports += 1;
-  return ports;
+/** The pool's ports that left it or were reserved while an environment had them, or while they rested. */
+function leftoverOf({ leftover }: Pool): Pick<PoolFigures, 'allocated' | 'held' | 'quarantined'> {
+  const left = { allocated: 0, held: 0, quarantined: 0 };
+  for (const { record: { state } } of leftover) left[state === 'held' || state === 'quarantined' ? state : 'allocated'] += 1;
+  return left;
 }

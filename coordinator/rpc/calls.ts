@@ -28,6 +28,10 @@ export function reading<Request, Response>({ identify, log }: Services, right: R
 /** What an audit record says of a request that was refused. */
 export type Attempt = { action: string; environment?: string; requestId?: string };
 
+/** The right that operators need, and what is noted of their refused calls. */
+export const OPERATE = 'operate';
+export const attempt = (action: string) => (): Attempt => ({ action });
+
 /**
  * A mutation. What `answer` throws before the book has decided leaves an audit record of the refusal, and the caller is answered when that
  * is durable; refusals of the book have theirs already and are thrown by `orRefuse`.

@@ -1,12 +1,12 @@
 /** Records of the book as messages of the contract. */
-import { HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type Lease, type Pool } from '../../shared/gen/portlease/v1/operations.js';
+import { HostDuty as WireHostDuty, HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type Lease, type Pool } from '../../shared/gen/portlease/v1/operations.js';
 import { MappingState as WireState } from '../../shared/gen/portlease/v1/common.js';
 import { Role as WireRole } from '../../shared/gen/portlease/v1/agents.js';
 import type { Environment, Mapping } from '../../shared/gen/portlease/v1/ports.js';
 import { msToDuration, msToTimestamp, protocolToWire, rangeToWire, targetToWire } from '../../shared/wire.js';
 import type { Book } from '../book/book.js';
 import type {
-  EnvironmentView, GatewayRecord, HostLiveness, HostRecord, HostView, LeaseState, LeaseView, MappingRecord, MappingState, PoolFigures, PoolSpec,
+  EnvironmentView, GatewayRecord, HostDuty, HostLiveness, HostRecord, HostView, LeaseState, LeaseView, MappingRecord, MappingState, PoolFigures, PoolSpec,
 } from '../book/types.js';
 
 const STATES: Record<MappingState, WireState> = {
@@ -82,6 +82,13 @@ const HOST_STATES: Record<HostLiveness, WireHostState> = {
   lost: WireHostState.HOST_STATE_LOST,
 };
 
+const DUTIES: Record<HostDuty, WireHostDuty> = {
+  open: WireHostDuty.HOST_DUTY_OPEN,
+  cordoned: WireHostDuty.HOST_DUTY_CORDONED,
+  draining: WireHostDuty.HOST_DUTY_DRAINING,
+  drained: WireHostDuty.HOST_DUTY_DRAINED,
+};
+
 export function hostToWire({ record, state, heartbeatAgeMs, mappings, leasedPorts, driftRepairs }: HostView, gateway: string): Host {
   return {
     host: record.host,
@@ -98,6 +105,8 @@ export function hostToWire({ record, state, heartbeatAgeMs, mappings, leasedPort
     leasedPorts,
     driftRepairs,
     replaceable: record.replaceable,
+    duty: DUTIES[record.duty],
+    keptUntil: record.keptUntilMs === 0 ? undefined : msToTimestamp(record.keptUntilMs),
   };
 }
 

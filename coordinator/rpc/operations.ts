@@ -2,15 +2,15 @@
 import type { OperationsServiceServer } from '../../shared/gen/portlease/v1/operations.js';
 import { overlaps, type PortRange } from '../../shared/ports.js';
 import type { Book } from '../book/book.js';
-import type { Command, Reply } from '../book/types.js';
+import type { Command } from '../book/types.js';
 import type { Keeper } from '../keeper/keeper.js';
 import { Refused } from '../keeper/refused.js';
-import { mutating, orRefuse, reading, type Attempt, type Services } from './calls.js';
+import { mutating, OPERATE, attempt, orRefuse, reading, type Services } from './calls.js';
 import { Checks } from './checks.js';
 import { listLeases } from './lists.js';
 import { gatewayToWire, hostToWire, poolsToWire, poolToWire } from './messages.js';
-import { parseGateway, parseHost, parseHostAndReason, parsePool, parsePoolUpdate } from './parse-operations.js';
-import { unknownHost } from './unknown.js';
+import { hostChanges } from './host-operations.js';
+import { parseGateway, parsePool, parsePoolUpdate } from './parse-operations.js';
 import { statusAnswer, type StatusSource } from './status.js';
 
 export type OperationsOptions = Services & StatusSource & {
@@ -24,8 +24,6 @@ export function operationsService(options: OperationsOptions): OperationsService
 
 type Part<Names extends keyof OperationsServiceServer> = Pick<OperationsServiceServer, Names>;
 
-const OPERATE = 'operate';
-const attempt = (action: string) => (): Attempt => ({ action });
 
 function queries(options: OperationsOptions): Part<'getStatus' | 'listGateways' | 'listPools' | 'listHosts' | 'listLeases'> {
   const { gateways } = options;
@@ -88,9 +86,9 @@ function poolChanges(options: OperationsOptions): Part<'createPool' | 'updatePoo
       return answer(gateways.need(gateway, 'pool.gateway'), { kind: 'createPool', actor, pool: spec, seed: false });
     }),
     updatePool: mutating(options, { right: OPERATE, attempt: attempt('UpdatePool') }, async ({ request }, { actor }) => {
-      const { gateway, pool, change } = parsePoolUpdate(request);
+      const { gateway, pool, change, drain } = parsePoolUpdate(request);
       refuseOwnPorts(change.ranges ?? [], { ownPorts: ownPorts(), pool });
-      return answer(gateways.need(gateway, 'pool.gateway'), { kind: 'updatePool', actor, pool, change });
+      return answer(gateways.need(gateway, 'pool.gateway'), { kind: 'updatePool', actor, pool, change, drain });
     }),
     deletePool: mutating(options, { right: OPERATE, attempt: attempt('DeletePool') }, async ({ request }, { actor }) => {
       const checks = new Checks();
@@ -111,44 +109,4 @@ function refuseOwnPorts(ranges: readonly PortRange[], { ownPorts, pool }: { ownP
     kind: 'refused', reason: 'POOL_OVERLAP', field: 'pool.ranges', metadata: { pool, ports: taken.join(','), owner: 'portlease' },
     message: `pool ${pool} would have port ${taken.join(', ')}, which portlease itself listens on`,
   });
-}
-
-function hostChanges(options: OperationsOptions): Part<'createHost' | 'replaceHost' | 'reclaimHost'> {
-  const { gateways } = options;
-  const hostNow = async (keeper: Keeper, reply: Reply) => {
-    const { host: { host } } = orRefuse(reply, 'host');
-    const view = await keeper.read((book) => book.host(host));
-    return { host: view && hostToWire(view, keeper.gateway) };
-  };
-  const keeperOf = async (host: string): Promise<Keeper> => {
-    const keeper = gateways.ofHost(host);
-    if (keeper !== undefined) return keeper;
-    await gateways.settled();
-    throw unknownHost(host);
-  };
-  return {
-    createHost: mutating(options, { right: OPERATE, attempt: attempt('CreateHost') }, async ({ request }, { actor }) => {
-      const { gateway, ...host } = parseHost(request.host);
-      const keeper = gateways.need(gateway, 'host.gateway');
-      const home = gateways.homeOf(host.host);
-      if (home !== undefined && home !== keeper) {
-        throw new Refused({
-          kind: 'refused', reason: 'HOST_EXISTS', message: `gateway ${home.gateway} has a host ${host.host}`, field: 'host.host',
-          metadata: { host: host.host, gateway: home.gateway },
-        });
-      }
-      return hostNow(keeper, await keeper.submit({ kind: 'createHost', actor, ...host }));
-    }),
-    replaceHost: mutating(options, { right: OPERATE, attempt: attempt('ReplaceHost') }, async ({ request }, { actor }) => {
-      const about = parseHostAndReason(request);
-      const keeper = await keeperOf(about.host);
-      return hostNow(keeper, await keeper.submit({ kind: 'replaceHost', actor, ...about }));
-    }),
-    reclaimHost: mutating(options, { right: OPERATE, attempt: attempt('ReclaimHost') }, async ({ request }, { actor }) => {
-      const about = parseHostAndReason(request);
-      const keeper = await keeperOf(about.host);
-      const { mappings, ports } = orRefuse(await keeper.submit({ kind: 'reclaimHost', actor, ...about }), 'reclaimed');
-      return { mappings, ports };
-    }),
-  };
 }

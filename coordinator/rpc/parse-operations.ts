@@ -1,22 +1,21 @@
 /** Requests of OperationsService, checked field by field. Each parser throws InvalidRequest with all that is wrong. */
 import type { Duration } from '../../shared/gen/google/protobuf/duration.js';
-import { Role as WireRole } from '../../shared/gen/portlease/v1/agents.js';
 import type { PortRange as WireRange } from '../../shared/gen/portlease/v1/common.js';
-import { GatewayScope, IdleAction as WireIdleAction, Strategy as WireStrategy, Pool, type Gateway, type Host, type UpdatePoolRequest } from '../../shared/gen/portlease/v1/operations.js';
+import { GatewayScope, IdleAction as WireIdleAction, Strategy as WireStrategy, Pool, type Gateway, type UpdatePoolRequest } from '../../shared/gen/portlease/v1/operations.js';
 import { shown } from '../../shared/fields.js';
 import { isDomainTemplate, isPublicHost } from '../../shared/names.js';
 import { MAX_PORT, type PortRange } from '../../shared/ports.js';
 import { durationToMs, protocolFromWire, rangeFromWire } from '../../shared/wire.js';
-import type { IdleAction, PoolSpec, Protocol, Role, Scope, Strategy } from '../book/types.js';
+import type { IdleAction, PoolSpec, Protocol, Scope, Strategy } from '../book/types.js';
 import { Checks } from './checks.js';
 import { POOL_DEFAULTS } from '../pool-defaults.js';
 
 const MAX_RANGES = 64;
 const MAX_RESERVED = 256;
 const MAX_ALIASES = 16;
-const MAX_DESCRIPTION = 256;
+export const MAX_DESCRIPTION = 256;
 const MAX_DURATION_MS = 3650 * 86_400_000;
-const PRINTABLE = /^\P{Cc}*$/u;
+export const PRINTABLE = /^\P{Cc}*$/u;
 
 export function parseGateway(gateway: Gateway | undefined): { gateway: string; scope: Scope; publicHost: string } {
   const checks = new Checks();
@@ -40,39 +39,8 @@ function scopeOf(value: GatewayScope, checks: Checks): Scope {
   return 'shared';
 }
 
-function checkPublicHost(value: string, field: string, checks: Checks): void {
+export function checkPublicHost(value: string, field: string, checks: Checks): void {
   if (!isPublicHost(value)) checks.add(field, value === '' ? 'is missing' : `${shown(value)} is neither a DNS name nor an IP address`);
-}
-
-export function parseHost(host: Host | undefined): { gateway: string; host: string; roles: Role[]; failureDomain: string; publicHost: string } {
-  const checks = new Checks();
-  if (host === undefined) checks.add('host', 'is missing');
-  const { host: name = '', gateway = '', failureDomain = '', publicHost = '' } = host ?? {};
-  checks.label(name, 'host.host');
-  checks.label(gateway, 'host.gateway');
-  checks.optionalLabel(failureDomain, 'host.failure_domain');
-  if (publicHost !== '') checkPublicHost(publicHost, 'host.public_host', checks);
-  const roles = (host?.roles ?? []).map((role, i) => roleOf(role, `host.roles[${i}]`, checks));
-  checks.done();
-  return { gateway, host: name, roles: [...new Set(roles)], failureDomain, publicHost };
-}
-
-function roleOf(role: WireRole, field: string, checks: Checks): Role {
-  switch (role) {
-    case WireRole.ROLE_HOST: return 'host';
-    case WireRole.ROLE_GATEWAY: return 'gateway';
-    case WireRole.ROLE_UNSPECIFIED: checks.add(field, 'is missing: ROLE_HOST or ROLE_GATEWAY'); return 'host';
-    default: checks.add(field, `${String(role)} is not a value of Role`); return 'host';
-  }
-}
-
-/** Of ReplaceHost and ReclaimHost: a host, and why. */
-export function parseHostAndReason({ host, reason }: { host: string; reason: string }): { host: string; reason: string } {
-  const checks = new Checks();
-  checks.label(host, 'host');
-  if (reason === '' || reason.length > MAX_DESCRIPTION || !PRINTABLE.test(reason)) checks.add('reason', `is 1-${MAX_DESCRIPTION} characters without control characters, for the audit record`);
-  checks.done();
-  return { host, reason };
 }
 
 /** `fields`: those that an update names; undefined: all of a new pool. */
@@ -168,7 +136,7 @@ const UPDATABLE: Record<string, keyof PoolSpec> = {
   idle_limit: 'idleLimitMs', idle_action: 'idleAction', connection_timeout: 'connectionTimeoutMs', domain_template: 'domainTemplate',
 };
 
-export function parsePoolUpdate({ pool, updateMask }: UpdatePoolRequest): { gateway: string; pool: string; change: Partial<Omit<PoolSpec, 'pool'>> } {
+export function parsePoolUpdate({ pool, updateMask, drain }: UpdatePoolRequest): { gateway: string; pool: string; change: Partial<Omit<PoolSpec, 'pool'>>; drain: boolean } {
   const checks = new Checks();
   const paths = [...new Set(updateMask ?? [])];
   if (paths.length === 0) checks.add('update_mask', `is empty: name at least one of ${Object.keys(UPDATABLE).join(', ')}`);
@@ -179,5 +147,5 @@ export function parsePoolUpdate({ pool, updateMask }: UpdatePoolRequest): { gate
   const { gateway, spec } = parsePool(pool, new Set(paths));
   const fields = paths.map((path) => UPDATABLE[path]).filter((field) => field !== undefined);
   const change: Partial<Omit<PoolSpec, 'pool'>> = Object.fromEntries(fields.map((field) => [field, spec[field]]));
-  return { gateway, pool: spec.pool, change };
+  return { gateway, pool: spec.pool, change, drain };
 }

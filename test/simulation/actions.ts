@@ -2,12 +2,13 @@
 import type { Callers, Clients } from './callers.js';
 import type { CoordinatorMachine } from './coordinator.js';
 import type { Machine } from './machine.js';
+import type { Operators } from './operators.js';
 import { USUAL } from './kernel.js';
 import type { Chance } from './random.js';
 import { Life, type Time } from './time.js';
 import type { World } from './truth.js';
 
-export type Stage = { world: World; time: Time; coordinator: CoordinatorMachine; machines: Machine[]; clone: (original: Machine) => Machine; callers: Callers; clients: Clients };
+export type Stage = { world: World; time: Time; coordinator: CoordinatorMachine; machines: Machine[]; clone: (original: Machine) => Machine; callers: Callers; operators: Operators; clients: Clients };
 
 /** Does something, and says what. */
 type Act = (stage: Stage, chance: Chance) => string;
@@ -21,7 +22,10 @@ const ACTIONS: readonly (readonly [number, Act])[] = [
   [60, ({ callers }, chance) => callers.retry(chance)],
   [160, ({ callers }, chance) => callers.release(chance)],
   [80, ({ callers }, chance) => callers.move(chance)],
-  [8, ({ callers }, chance) => callers.operate(chance)],
+  [8, ({ operators }, chance) => operators.reclaim(chance)],
+  [14, ({ operators }, chance) => operators.setDuty(chance)],
+  [6, ({ operators }, chance) => operators.hold(chance)],
+  [10, ({ operators }, chance) => operators.resize(chance)],
   [20, ({ callers }) => callers.look()],
   [300, ({ clients }, chance) => clients.connect(chance)],
   [40, ({ clients }, chance) => clients.leave(chance)],

@@ -80,12 +80,6 @@ export class Callers {
     return `move ${environment} to ${host}`;
   }
 
-  operate(chance: Chance): string {
-    const host = chance.pick(this.of.hosts);
-    this.ask({ kind: 'reclaimHost', actor: 'operator', host, reason: 'simulated' });
-    return `reclaim ${host}`;
-  }
-
   /** What is read is committed already. */
   look(): string {
     const { keeper, database } = this.of.coordinator;

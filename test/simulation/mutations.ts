@@ -84,7 +84,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'release confirmed by a host while its range is being fenced', file: 'coordinator/book/hosts.js',
-    edits: [{ find: "if (lease?.record.state !== 'withdrawing' && lease?.record.state !== 'fencing')\n", replace: '' }], within: 2_000_000, scope: 'shared',
+    edits: [{ find: "if (lease?.record.state === 'withdrawing' || lease?.record.state === 'fencing')\n        return;\n", replace: '' }], within: 2_000_000, scope: 'shared',
   },
   {
     name: 'route told before the host guards its ports', file: 'coordinator/book/leases.js',

@@ -8,6 +8,7 @@ import { act, heal, moodOf, type Mood, type Stage } from './actions.js';
 import { Callers, Clients } from './callers.js';
 import { CoordinatorMachine } from './coordinator.js';
 import { Machine } from './machine.js';
+import { Operators } from './operators.js';
 import { describe, tellCommit } from './state.js';
 import { Chance } from './random.js';
 import { settled, Time } from './time.js';
@@ -89,7 +90,8 @@ class Simulation {
       world.everyMachine.push(machine);
       return machine;
     };
-    this.#stage = { world, time, coordinator, machines, clone, callers, clients: new Clients(world, this.#truth) };
+    const operators = new Operators({ callers, hosts: names, pool: 'ssh', ports: PORTS });
+    this.#stage = { world, time, coordinator, machines, clone, callers, operators, clients: new Clients(world, this.#truth) };
   }
 
   get breach(): string | undefined {
@@ -114,13 +116,14 @@ class Simulation {
 
   /** Everything heals, is released and rests: nothing may be left over, and nobody locked out. */
   async wrapUp(): Promise<void> {
-    const { callers, coordinator } = this.#stage;
+    const { callers, coordinator, operators } = this.#stage;
     heal(this.#stage);
     this.#trace.push(`${this.#at()} everything heals`);
     await this.#pass(10_000);
     // After a clone the machine that is left may be the one that is refused.
     for (const { host } of this.#stage.machines) callers.ask({ kind: 'replaceHost', actor: 'operator', host, reason: 'simulated' });
     await this.#pass(30_000);
+    operators.reopen();
     callers.releaseAll();
     await this.#pass(20_000);
     if (this.breach !== undefined) return;

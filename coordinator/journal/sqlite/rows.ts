@@ -45,14 +45,14 @@ export const HOST: LoadedTable<HostRecord> = {
   name: 'host',
   key: 'host',
   columns: ['gateway', 'host', 'roles', 'failure_domain', 'public_host', 'addresses', 'session', 'confirmed_session', 'boot_id', 'agent_version', 'replaceable',
-    'lost_at_ms'],
+    'lost_at_ms', 'duty', 'kept_until_ms'],
   encode: (gateway, r) => [gateway, r.host, json(r.roles), r.failureDomain, r.publicHost, json(r.addresses), r.session, r.confirmedSession,
-    r.bootId, r.agentVersion, r.replaceable ? 1 : 0, r.lostAtMs],
+    r.bootId, r.agentVersion, r.replaceable ? 1 : 0, r.lostAtMs, r.duty, r.keptUntilMs],
   decode: (row) => {
-    const [, host, roles, failureDomain, publicHost, addresses, session, confirmedSession, bootId, agentVersion, replaceable, lostAtMs] = row as
-      [string, string, string, string, string, string, number, number, string, string, number, number];
+    const [, host, roles, failureDomain, publicHost, addresses, session, confirmedSession, bootId, agentVersion, replaceable, lostAtMs, duty, keptUntilMs] = row as
+      [string, string, string, string, string, string, number, number, string, string, number, number, HostRecord['duty'], number];
     return { host, roles: JSON.parse(roles) as Role[], failureDomain, publicHost, addresses: JSON.parse(addresses) as string[], session, confirmedSession, bootId, agentVersion,
-      replaceable: replaceable === 1, lostAtMs };
+      replaceable: replaceable === 1, lostAtMs, duty, keptUntilMs };
   },
 };
 

@@ -182,4 +182,12 @@ CREATE TABLE audit (
 CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit records are never changed'); END;
 `;
 
-export const MIGRATIONS: readonly MigrationStep[] = [{ version: 1, description: 'first tables', sql: FIRST }];
+const DUTY = `
+ALTER TABLE host ADD COLUMN duty TEXT NOT NULL DEFAULT 'open' CHECK (duty IN ('open','cordoned','draining','drained'));
+ALTER TABLE host ADD COLUMN kept_until_ms INTEGER NOT NULL DEFAULT 0; -- nothing is reclaimed from it before while it is lost
+`;
+
+export const MIGRATIONS: readonly MigrationStep[] = [
+  { version: 1, description: 'first tables', sql: FIRST },
+  { version: 2, description: 'hosts that are cordoned, drained or kept', sql: DUTY },
+];

@@ -14,7 +14,7 @@ export const GATEWAY: Gateway = {
 export const POOL: Pool = Pool.fromPartial({
   pool: 'ssh', gateway: 'gw-1', serviceType: 'ssh', aliases: ['shell'], ranges: [{ first: 30_000, last: 30_099 }, { first: 40_000, last: 40_000 }],
   protocol: Protocol.PROTOCOL_TCP, strategy: Strategy.STRATEGY_RANDOM, idleAction: IdleAction.IDLE_ACTION_REPORT, quarantine: { seconds: 1, nanos: 500_000_000 },
-  figures: { total: 101, reserved: 0, leased: 32, allocated: 20, held: 5, quarantined: 1, free: 75, usagePercent: 24.75 },
+  figures: { total: 101, reserved: 0, leased: 32, allocated: 20, held: 5, quarantined: 1, free: 75, usagePercent: 24.75, draining: 0 },
 });
 
 export const HOST: Host = Host.fromPartial({

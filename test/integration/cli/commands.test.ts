@@ -16,6 +16,7 @@ const ANSWERS: Answers = {
   listGateways: () => ({ gateways: [GATEWAY] }), createGateway: () => ({ gateway: GATEWAY }), deleteGateway: () => ({}),
   listHosts: () => ({ hosts: [HOST] }), createHost: () => ({ host: HOST }), replaceHost: () => ({ host: { ...HOST, replaceable: true } }),
   reclaimHost: () => ({ mappings: 2, ports: 32 }),
+  cordonHost: () => ({ host: HOST }), uncordonHost: () => ({ host: HOST }), drainHost: () => ({ host: HOST }), holdHost: () => ({ host: HOST }),
   listLeases: () => ({ leases: [LEASE], nextPageToken: '' }),
   allocatePorts: (request: { requestId: string }) => ({ requestId: request.requestId, environment: environment(), mappings: [mapping()], replayed: false }),
   releasePorts: () => ({ mappings: [mapping({ state: MappingState.MAPPING_STATE_RELEASED })], bound: undefined }),
@@ -173,7 +174,7 @@ describe('the command line, asking a coordinator', () => {
     assert.deepEqual(JSON.parse(out), { pools: [{
       pool: 'ssh', gateway: 'gw-1', description: '', serviceType: 'ssh', aliases: ['shell'], ranges: [{ first: 30_000, last: 30_099 }, { first: 40_000, last: 40_000 }],
       protocol: 'PROTOCOL_TCP', defaultInternalPort: 0, strategy: 'STRATEGY_RANDOM', reserved: [], quarantine: '1.5s', idleAction: 'IDLE_ACTION_REPORT', domainTemplate: '',
-      figures: { total: 101, reserved: 0, leased: 32, allocated: 20, held: 5, quarantined: 1, free: 75, usagePercent: 24.75 },
+      figures: { total: 101, reserved: 0, leased: 32, allocated: 20, held: 5, quarantined: 1, free: 75, usagePercent: 24.75, draining: 0 },
     }] });
     assert.equal(err, '');
   });
@@ -190,6 +191,7 @@ describe('the command line, asking a coordinator', () => {
     const lines = [
       ['status'], ['gateways'], ['hosts'], ['leases'], ['list'], ['mappings'], ['release', 'env-1'], ['move', 'env-1', '--to=host-b'], ['gateways', 'delete', 'gw-1'],
       ['allocate', 'env-1', '--host=h', '--tenant=t', '--want=name=a,pool=p,target=10.0.0.1'], ['hosts', 'reclaim', 'host-a', '--reason=off'],
+      ['hosts', 'cordon', 'host-a'], ['hosts', 'uncordon', 'host-a'], ['hosts', 'drain', 'host-a'], ['hosts', 'hold', 'host-a', '--for=2h'],
     ];
     for (const line of lines) assert.equal(typeof await json(...line), 'object', line.join(' '));
   });
@@ -203,7 +205,7 @@ describe('the command line, asking a coordinator', () => {
     assert.equal((await ok('gateways')).out, 'GATEWAY  SCOPE   PUBLIC       AGENT    STATE  REVISION\ngw-1     shared  203.0.113.1  gw-host  alive      1234\n');
     assert.match((await ok('hosts')).out, /^host-a +gw-1 +host,gateway +alive +2s +10\.77\.0\.11 +- +- +2 +32 +0 +0\.1\.0$/m);
     assert.match((await ok('leases')).out, /^gw-1 +30000-30015 +tcp +ssh +host-a +active +yes +1\/16 +2\.77 +2023-11-14 22:13:20Z +l-1$/m);
-    assert.match((await ok('pools')).out, /^ssh +gw-1 +ssh,shell +tcp +30000-30099,40000 +101 +20 +5 +1 +75 +24\.8%$/m);
+    assert.match((await ok('pools')).out, /^ssh +gw-1 +ssh,shell +tcp +30000-30099,40000 +101 +20 +5 +0 +1 +75 +24\.8%$/m);
     assert.match((await ok('list')).out, /^env-1 +acme +gw-1 +host-a +1 +live +2023-11-14 22:13:20Z$/m);
     assert.match((await ok('mappings')).out, /^env-1 +ssh +203\.0\.113\.1:30007 +tcp +live /m);
     assert.match((await ok('status')).out, /^coordinator +0\.1\.0, up 2h 5m$/m);

@@ -68,6 +68,9 @@ const allocation: Record<string, Row | typeof FREE> = {
   labels, wait, dry_run: FREE,
 };
 
+/** Why, if the caller says so. */
+const NOTE: Row = { field: 'reason', bad: ['a\nb', 'a\0', 'x'.repeat(257)] };
+
 export const BAD_VALUES: Record<string, Row | typeof FREE> = {
   ...under('PortService/AllocatePorts', allocation),
   ...under('PortService/BatchAllocatePorts', prefixed('requests', allocation)),
@@ -100,7 +103,7 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
   }),
   ...under('OperationsService/DeleteGateway', { gateway: name('gateway') }),
   ...under('OperationsService/CreatePool', prefixed('pool', pool)),
-  ...under('OperationsService/UpdatePool', { ...prefixed('pool', pool), update_mask: { field: 'update_mask', bad: [[], ['pool'], ['figures'], ['__proto__'], ['ranges', 'nonsense']] } }),
+  ...under('OperationsService/UpdatePool', { ...prefixed('pool', pool), update_mask: { field: 'update_mask', bad: [[], ['pool'], ['figures'], ['__proto__'], ['ranges', 'nonsense']] }, drain: FREE }),
   ...figures('OperationsService/CreatePool'), ...figures('OperationsService/UpdatePool'),
   ...under('OperationsService/ListPools', { gateway: filter('gateway') }),
   ...under('OperationsService/DeletePool', { gateway: name('gateway'), pool: name('pool') }),
@@ -109,11 +112,15 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     'host.roles': { field: 'host.roles', bad: [[0], [99], [1, -1]] },
     'host.failure_domain': filter('host.failure_domain'),
     'host.public_host': { field: 'host.public_host', bad: ['a b', '-x', '$(id)', 'a\nb'] },
-    ...Object.fromEntries(['state', 'addresses', 'session', 'agent_version', 'heartbeat_age', 'mappings', 'leased_ports', 'drift_repairs', 'replaceable'].map((field) => [`host.${field}`, FREE])),
+    ...Object.fromEntries(['state', 'addresses', 'session', 'agent_version', 'heartbeat_age', 'mappings', 'leased_ports', 'drift_repairs', 'replaceable', 'duty', 'kept_until'].map((field) => [`host.${field}`, FREE])),
   }),
   ...under('OperationsService/ListHosts', { gateway: filter('gateway'), host: filter('host') }),
   ...under('OperationsService/ReplaceHost', { host: name('host'), reason: { field: 'reason', bad: ['', 'a\nb', 'a\0', 'x'.repeat(257)] } }),
   ...under('OperationsService/ReclaimHost', { host: name('host'), reason: { field: 'reason', bad: ['', 'a\nb', 'a\0', 'x'.repeat(257)] } }),
+  ...under('OperationsService/CordonHost', { host: name('host'), reason: NOTE }),
+  ...under('OperationsService/UncordonHost', { host: name('host'), reason: NOTE }),
+  ...under('OperationsService/DrainHost', { host: name('host'), reason: NOTE }),
+  ...under('OperationsService/HoldHost', { host: name('host'), reason: NOTE, duration: { field: 'duration', bad: [undefined, ...DURATIONS, { seconds: 30 * 86_400 + 1, nanos: 0 }] } }),
   ...under('OperationsService/ListLeases', { gateway: filter('gateway'), host: filter('host'), pool: filter('pool'), ...page }),
   ...under('AgentService/Heartbeat', {
     host: name('host'), session: number(), sequence: number(), accepted_revision: number(),

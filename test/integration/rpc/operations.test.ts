@@ -28,7 +28,7 @@ describe('OperationsService over the wire', () => {
   it('creates, changes, counts and removes a pool while it serves', async () => {
     await coordinator.agent({ host: 'h1' });
     const { pool: made } = await coordinator.api.createPool(POOL);
-    assert.deepEqual(made?.figures, { total: 10, reserved: 2, leased: 0, allocated: 0, held: 0, quarantined: 0, free: 8, usagePercent: 0 });
+    assert.deepEqual(made?.figures, { total: 10, reserved: 2, leased: 0, allocated: 0, held: 0, quarantined: 0, free: 8, usagePercent: 0, draining: 0 });
     assert.equal(made.quarantine?.seconds, 60);
     const { mappings: [first] } = await coordinator.api.allocate(allocation('a'));
     assert.ok(first !== undefined && first.publicPort >= 40002, 'reserved ports are not given');
@@ -123,5 +123,5 @@ describe('OperationsService over the wire', () => {
 
 const EMPTY_HOST = {
   host: '', gateway: '', roles: [], failureDomain: '', publicHost: '', state: 0, addresses: [], session: 0, agentVersion: '', heartbeatAge: undefined,
-  mappings: 0, leasedPorts: 0, driftRepairs: 0, replaceable: false,
+  mappings: 0, leasedPorts: 0, driftRepairs: 0, replaceable: false, duty: 0, keptUntil: undefined,
 };

@@ -221,7 +221,7 @@ describe('a pool', () => {
     world.settle();
     lose(world, 'a');
     const figures = world.book.poolFigures('ssh');
-    assert.deepEqual({ ...figures, leased: 0, quarantined: 0 }, { total: 20, reserved: 4, leased: 0, allocated: 2, held: 4, quarantined: 0, free: 10, usagePercent: 37.5 });
+    assert.deepEqual({ ...figures, leased: 0, quarantined: 0 }, { total: 20, reserved: 4, leased: 0, allocated: 2, held: 4, quarantined: 0, free: 10, usagePercent: 37.5, draining: 0 });
     assert.equal(figures?.leased, (leasedTo(world, 'a') as number) + (leasedTo(world, 'b') as number));
     assert.equal(world.book.poolFigures('none'), undefined);
   });

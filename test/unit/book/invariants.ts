@@ -47,6 +47,10 @@ function checkPool(state: State, pool: Pool): void {
   }
   for (const lease of state.leases.values()) if (lease.record.pool === pool.spec.pool) counts.leased += lease.record.last - lease.record.first + 1;
   assert.deepEqual(pool.counts, counts, `counts of pool ${pool.spec.pool}`);
+  const isUsable = (port: number): boolean => pool.spec.ranges.some(({ first, last }) => port >= first && port <= last) && !pool.reserved.has(port);
+  const leftover = [...state.mappings.values()].filter(({ record }) => record.pool === pool.spec.pool && !isUsable(record.port));
+  assert.deepEqual(new Set(pool.leftover), new Set(leftover), `ports of ${pool.spec.pool} that are not its own any more`);
+  for (const { holders } of pool.spaces.values()) for (const holder of holders.values()) for (const port of holder.free.within(1, 65_535)) assert.ok(isUsable(port), `port ${port} is free on ${holder.host}, and ${pool.spec.pool} does not have it`);
   for (const poolSpace of pool.spaces.values()) checkPoolSpace(state, pool, poolSpace);
 }
 

@@ -146,7 +146,7 @@ class Comparison {
   private reserve(p: number): void {
     const { reserved } = this.naive;
     const changed = reserved.has(p) ? [...reserved].filter((other) => other !== p) : [...reserved, p];
-    const reply = this.world.decide({ kind: 'updatePool', actor: 'o', pool: 'ssh', change: { reserved: changed.map((each) => ({ first: each, last: each })) } });
+    const reply = this.world.decide({ kind: 'updatePool', actor: 'o', pool: 'ssh', change: { reserved: changed.map((each) => ({ first: each, last: each })) }, drain: false });
     this.world.settle();
     const possible = p >= FIRST && p <= LAST && !this.naive.owner.has(p);
     assert.equal(reply.kind, possible ? 'pool' : 'refused');

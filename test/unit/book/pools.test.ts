@@ -5,7 +5,7 @@ import { poolSpec, portsOf, reasonOf, want, type World } from './world.js';
 
 const FIRST = 30_000;
 const create = (world: World, over: Partial<PoolSpec>, seed = false): Reply => world.decide({ kind: 'createPool', actor: 'o', pool: poolSpec(over), seed });
-const update = (world: World, change: Partial<Omit<PoolSpec, 'pool'>>, pool = 'ssh'): Reply => world.decide({ kind: 'updatePool', actor: 'o', pool, change });
+const update = (world: World, change: Partial<Omit<PoolSpec, 'pool'>>, pool = 'ssh'): Reply => world.decide({ kind: 'updatePool', actor: 'o', pool, change, drain: false });
 const remove = (world: World, pool = 'ssh'): Reply => world.decide({ kind: 'deletePool', actor: 'o', pool });
 const range = (first: number, last: number) => ({ first: FIRST + first, last: FIRST + last });
 const figures = (world: World, pool = 'ssh') => world.book.poolFigures(pool);
@@ -188,7 +188,7 @@ describe('removing a pool', () => {
     create(world, { ranges: [range(0, 7)] });
     assert.deepEqual([figures(world)?.quarantined, figures(world)?.free], [1, 7]);
     restOver(world);
-    assert.deepEqual(figures(world), { total: 8, reserved: 0, leased: 0, allocated: 0, held: 0, quarantined: 0, free: 8, usagePercent: 0 });
+    assert.deepEqual(figures(world), { total: 8, reserved: 0, leased: 0, allocated: 0, held: 0, quarantined: 0, free: 8, usagePercent: 0, draining: 0 });
     assert.equal(portsOf(world.allocate('f', 'a', [want({ count: 8 })])).length, 8);
   });
 

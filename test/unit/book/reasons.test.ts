@@ -50,7 +50,7 @@ const ROWS: Partial<Record<Reason, [field: string | undefined, provoke: (world: 
     return ask(world, exact(FIRST));
   }],
   PORT_RESERVED: ['wants[0].exact_port', (world) => {
-    decide(world, { kind: 'updatePool', actor: 'o', pool: 'ssh', change: { reserved: [{ first: FIRST, last: FIRST }] } });
+    decide(world, { kind: 'updatePool', actor: 'o', pool: 'ssh', change: { reserved: [{ first: FIRST, last: FIRST }] }, drain: false });
     return ask(world, exact(FIRST));
   }],
   PORT_QUARANTINED: ['wants[0].exact_port', (world) => {
@@ -81,6 +81,10 @@ const ROWS: Partial<Record<Reason, [field: string | undefined, provoke: (world: 
     lose(world, 'a');
     world.restart();
     return decide(world, { kind: 'reclaimHost', actor: 'o', host: 'a', reason: '' });
+  }],
+  HOST_CORDONED: ['host', (world) => {
+    decide(world, { kind: 'cordonHost', actor: 'o', host: 'a', reason: '' });
+    return ask(world);
   }],
   ENVIRONMENT_UNKNOWN: ['environment', (world) => decide(world, { kind: 'move', actor: 'o', environment: 'none', host: 'b', targets: [], verify: false })],
   ENVIRONMENT_ELSEWHERE: ['host', (world) => {

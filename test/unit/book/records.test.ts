@@ -19,13 +19,19 @@ const MUTATIONS: [action: string, outcome: string, command: (world: World) => Co
   ['MoveEnvironment', 'HOST_UNKNOWN', () => ({ kind: 'move', actor: 'o', environment: 'e', host: 'none', targets: [], verify: false })],
   ['CreatePool', 'ok', () => ({ kind: 'createPool', actor: 'o', pool: poolSpec({ pool: 'web', ranges: [{ first: 40_000, last: 40_009 }] }), seed: false })],
   ['CreatePool', 'POOL_EXISTS', () => ({ kind: 'createPool', actor: 'o', pool: poolSpec(), seed: false })],
-  ['UpdatePool', 'ok', () => ({ kind: 'updatePool', actor: 'o', pool: 'ssh', change: { description: 'new' } })],
-  ['UpdatePool', 'POOL_UNKNOWN', () => ({ kind: 'updatePool', actor: 'o', pool: 'none', change: {} })],
+  ['UpdatePool', 'ok', () => ({ kind: 'updatePool', actor: 'o', pool: 'ssh', change: { description: 'new' }, drain: false })],
+  ['UpdatePool', 'POOL_UNKNOWN', () => ({ kind: 'updatePool', actor: 'o', pool: 'none', change: {}, drain: false })],
   ['DeletePool', 'POOL_IN_USE', () => ({ kind: 'deletePool', actor: 'o', pool: 'ssh' })],
   ['CreateHost', 'ok', () => ({ kind: 'createHost', actor: 'o', host: 'c', roles: ['host'], failureDomain: '', publicHost: '' })],
   ['CreateHost', 'HOST_EXISTS', () => ({ kind: 'createHost', actor: 'o', host: 'a', roles: ['host'], failureDomain: '', publicHost: '' })],
   ['ReplaceHost', 'ok', () => ({ kind: 'replaceHost', actor: 'o', host: 'a', reason: 'disk' })],
   ['ReclaimHost', 'HOST_NOT_LOST', () => ({ kind: 'reclaimHost', actor: 'o', host: 'a', reason: 'dead' })],
+  ['CordonHost', 'ok', () => ({ kind: 'cordonHost', actor: 'o', host: 'a', reason: '' })],
+  ['CordonHost', 'HOST_UNKNOWN', () => ({ kind: 'cordonHost', actor: 'o', host: 'none', reason: '' })],
+  ['UncordonHost', 'ok', () => ({ kind: 'uncordonHost', actor: 'o', host: 'a', reason: 'done' })],
+  ['DrainHost', 'ok', () => ({ kind: 'drainHost', actor: 'o', host: 'a', reason: 'disk' })],
+  ['HoldHost', 'ok', () => ({ kind: 'holdHost', actor: 'o', host: 'a', reason: '', forMs: 7_200_000 })],
+  ['HoldHost', 'HOST_UNKNOWN', () => ({ kind: 'holdHost', actor: 'o', host: 'none', reason: '', forMs: 1 })],
   ['Session', 'SECOND_MACHINE', () => hello(0)],
   ['Session', 'ok', (world) => hello(agentOf(world, 'a').session)],
   ['AllocatePorts', 'NOT_ADMITTED', () => ({ kind: 'noteRefusal', actor: 'x', action: 'AllocatePorts', reason: 'NOT_ADMITTED', environment: 'e', requestId: 'r', detail: '{}' })],
@@ -109,7 +115,7 @@ describe('the events of a gateway', () => {
     const world = shared();
     const from = world.tables.events.length;
     world.decide({ kind: 'createPool', actor: 'o', pool: poolSpec({ pool: 'web', ranges: [{ first: 40_000, last: 40_009 }] }), seed: false });
-    world.decide({ kind: 'updatePool', actor: 'o', pool: 'web', change: { description: 'x' } });
+    world.decide({ kind: 'updatePool', actor: 'o', pool: 'web', change: { description: 'x' }, drain: false });
     world.decide({ kind: 'deletePool', actor: 'o', pool: 'web' });
     assert.deepEqual(kinds(world, from), ['PoolCreated', 'PoolUpdated', 'PoolDeleted']);
   });

@@ -40,6 +40,7 @@ const POOL = {
   '--internal-port': PORTS.filter((port) => port !== '0'), '--strategy': WORDS, '--reserved': RANGES, '--quarantine': TIMES, '--hold': TIMES,
   '--idle-limit': TIMES, '--idle-action': WORDS, '--connection-timeout': TIMES, '--domain-template': [...TEXTS, '{tenant}.example.com', 'http://x', 'A.example.com', 'a'.repeat(254)],
 };
+const REASONS = ['', 'a'.repeat(257), ...TEXTS];
 type Row = { /** A valid command line. */ base: string[]; flags: Record<string, readonly string[]>; args?: readonly string[] };
 
 /** Per command: a valid line, and the bad values of each of its flags and of its (last) argument. */
@@ -61,8 +62,10 @@ const COMMANDS: Record<string, Row> = {
     base: ['hosts', 'create', '--gateway=gw-1', 'host-a'], args: NAMES,
     flags: { '--gateway': NAMES, '--role': WORDS, '--failure-domain': NAMES, '--public-host': HOSTS },
   },
-  'portlease hosts replace': { base: ['hosts', 'replace', '--reason=new board', 'host-a'], flags: { '--reason': ['', 'a'.repeat(257), ...TEXTS] }, args: NAMES },
-  'portlease hosts reclaim': { base: ['hosts', 'reclaim', '--reason=it is off', 'host-a'], flags: { '--reason': ['', 'a'.repeat(257), ...TEXTS] }, args: NAMES },
+  'portlease hosts replace': { base: ['hosts', 'replace', '--reason=new board', 'host-a'], flags: { '--reason': REASONS }, args: NAMES },
+  'portlease hosts reclaim': { base: ['hosts', 'reclaim', '--reason=it is off', 'host-a'], flags: { '--reason': REASONS }, args: NAMES },
+  ...Object.fromEntries(['cordon', 'uncordon', 'drain'].map((name) => [`portlease hosts ${name}`, { base: ['hosts', name, '--reason=disk', 'host-a'], flags: { '--reason': REASONS }, args: NAMES }])),
+  'portlease hosts hold': { base: ['hosts', 'hold', '--for=2h', 'host-a'], flags: { '--reason': REASONS, '--for': TIMES }, args: NAMES },
   'portlease leases': { base: ['leases'], flags: { '--gateway': NAMES, '--host': NAMES, '--pool': NAMES, '--limit': COUNTS } },
   'portlease allocate': {
     base: ['allocate', '--host=host-a', '--tenant=acme', `--want=${WANT.replace('ssh', 'first')}`, 'env-1'], args: NAMES,

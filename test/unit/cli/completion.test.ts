@@ -12,6 +12,7 @@ describe('completion', () => {
     assert.deepEqual(await candidates('re'), ['release']);
     assert.deepEqual(await candidates('pools', ''), ['create', 'update', 'delete']);
     assert.deepEqual(await candidates('hosts', 're'), ['replace', 'reclaim']);
+    assert.deepEqual(await candidates('hosts', 'co'), ['cordon']);
     assert.ok((await candidates('')).includes('status'));
   });
 

@@ -1,0 +1,64 @@
+/** OperationsService: what operators say of hosts. */
+import type { HoldHostRequest, Host, OperationsServiceServer } from '../../shared/gen/portlease/v1/operations.js';
+import type { Command, Reply } from '../book/types.js';
+import type { Keeper } from '../keeper/keeper.js';
+import { Refused } from '../keeper/refused.js';
+import { attempt, mutating, OPERATE, orRefuse, type Services } from './calls.js';
+import { hostToWire } from './messages.js';
+import { parseHold, parseHost, parseHostAndReason, parseHostNote } from './parse-hosts.js';
+import { unknownHost } from './unknown.js';
+
+type Part = Pick<OperationsServiceServer, 'createHost' | 'replaceHost' | 'reclaimHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost'>;
+type WithoutActor<C> = C extends { actor: string } ? Omit<C, 'actor'> : never;
+type AboutHost = WithoutActor<Extract<Command, { kind: 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost' }>>;
+
+export function hostChanges(options: Services): Part {
+  const { gateways } = options;
+  const hostNow = async (keeper: Keeper, reply: Reply) => {
+    const { host: { host } } = orRefuse(reply, 'host');
+    const view = await keeper.read((book) => book.host(host));
+    return { host: view && hostToWire(view, keeper.gateway) };
+  };
+  const keeperOf = async (host: string): Promise<Keeper> => {
+    const keeper = gateways.ofHost(host);
+    if (keeper !== undefined) return keeper;
+    await gateways.settled();
+    throw unknownHost(host);
+  };
+  /** Changes what is said of one host, and answers with it. */
+  const said = <Request>(action: string, parse: (request: Request) => AboutHost) =>
+    mutating<Request, { host: Host | undefined }>(options, { right: OPERATE, attempt: attempt(action) }, async ({ request }, { actor }) => {
+      const about = parse(request);
+      const keeper = await keeperOf(about.host);
+      return hostNow(keeper, await keeper.submit({ ...about, actor }));
+    });
+  return {
+    createHost: mutating(options, { right: OPERATE, attempt: attempt('CreateHost') }, async ({ request }, { actor }) => {
+      const { gateway, ...host } = parseHost(request.host);
+      const keeper = gateways.need(gateway, 'host.gateway');
+      const home = gateways.homeOf(host.host);
+      if (home !== undefined && home !== keeper) {
+        throw new Refused({
+          kind: 'refused', reason: 'HOST_EXISTS', message: `gateway ${home.gateway} has a host ${host.host}`, field: 'host.host',
+          metadata: { host: host.host, gateway: home.gateway },
+        });
+      }
+      return hostNow(keeper, await keeper.submit({ kind: 'createHost', actor, ...host }));
+    }),
+    replaceHost: mutating(options, { right: OPERATE, attempt: attempt('ReplaceHost') }, async ({ request }, { actor }) => {
+      const about = parseHostAndReason(request);
+      const keeper = await keeperOf(about.host);
+      return hostNow(keeper, await keeper.submit({ kind: 'replaceHost', actor, ...about }));
+    }),
+    reclaimHost: mutating(options, { right: OPERATE, attempt: attempt('ReclaimHost') }, async ({ request }, { actor }) => {
+      const about = parseHostAndReason(request);
+      const keeper = await keeperOf(about.host);
+      const { mappings, ports } = orRefuse(await keeper.submit({ kind: 'reclaimHost', actor, ...about }), 'reclaimed');
+      return { mappings, ports };
+    }),
+    cordonHost: said('CordonHost', (request) => ({ kind: 'cordonHost', ...parseHostNote(request) })),
+    uncordonHost: said('UncordonHost', (request) => ({ kind: 'uncordonHost', ...parseHostNote(request) })),
+    drainHost: said('DrainHost', (request) => ({ kind: 'drainHost', ...parseHostNote(request) })),
+    holdHost: said('HoldHost', (request: HoldHostRequest) => ({ kind: 'holdHost', ...parseHold(request) })),
+  };
+}
