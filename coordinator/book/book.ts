@@ -26,6 +26,8 @@ const AUDITED = {
   cordonHost: 'CordonHost', uncordonHost: 'UncordonHost', drainHost: 'DrainHost', holdHost: 'HoldHost',
 } as const;
 
+type HostCommand = Extract<Command, { kind: 'createHost' | 'replaceHost' | 'reclaimHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost' }>;
+
 export class Book {
   private constructor(private readonly state: State) {}
 
@@ -163,6 +165,18 @@ function dispatch(state: State, command: Command): Reply {
     case 'createPool': return createPool(state, command.pool, command.seed);
     case 'updatePool': return updatePool(state, command);
     case 'deletePool': return deletePool(state, command.pool);
+    case 'noteRefusal': return { kind: 'done' };
+    case 'tick':
+      tick(state);
+      return { kind: 'done' };
+    default:
+      return dispatchHost(state, command);
+  }
+}
+
+/** What operators say of hosts. */
+function dispatchHost(state: State, command: HostCommand): Reply {
+  switch (command.kind) {
     case 'createHost': return createHost(state, command);
     case 'replaceHost': return replaceHost(state, command.host);
     case 'reclaimHost': return reclaimHost(state, command.host);
@@ -170,10 +184,6 @@ function dispatch(state: State, command: Command): Reply {
     case 'uncordonHost':
     case 'drainHost': return setDuty(state, command);
     case 'holdHost': return holdHost(state, command);
-    case 'noteRefusal': return { kind: 'done' };
-    case 'tick':
-      tick(state);
-      return { kind: 'done' };
     default:
       return command satisfies never;
   }

@@ -24,20 +24,22 @@ export function move(state: State, command: MoveCommand): Reply {
   if (unknown >= 0) return { kind: 'refused', reason: 'INVALID_FIELD', message: 'the environment has no port of this name', field: `targets[${unknown}].name` };
   const staying = mappings.filter((mapping) => mapping.record.host === command.host);
   const leaving = mappings.filter((mapping) => mapping.record.host !== command.host);
-  if (leaving.length > 0 && host.record.duty !== 'open') return refuseCordoned(host);
-  if (state.shared) {
-    if (leaving.length > 0 && (!gatewayReady(state) || !isSettled(host))) return { kind: 'waiting' };
-    if (leaving.some((mapping) => isAtGateway(leaseOf(state, mapping)))) return { kind: 'waiting' };
-  } else {
-    const refusal = takenThere(state, host, leaving);
-    if (refusal !== undefined) return refusal;
-  }
+  const obstacle = leaving.length === 0 ? undefined : whyNot(state, host, leaving);
+  if (obstacle !== undefined) return obstacle;
   environment.record.host = command.host;
   for (const mapping of staying) retarget(state, mapping, command);
   if (state.shared) for (const run of runsOf(state, leaving)) moveRun(state, run, host, command);
   else for (const mapping of leaving) moveToOwnSpace(state, mapping, host, command);
   state.dirtyEnvironment(environment);
   return { kind: 'moved', view: viewOf(state, command.environment, mappings) };
+}
+
+/** What keeps the mappings from moving to the host, now or at all. */
+function whyNot(state: State, host: Host, leaving: readonly Mapping[]): Refusal | { kind: 'waiting' } | undefined {
+  if (host.record.duty !== 'open') return refuseCordoned(host);
+  if (!state.shared) return takenThere(state, host, leaving);
+  const waits = !gatewayReady(state) || !isSettled(host) || leaving.some((mapping) => isAtGateway(leaseOf(state, mapping)));
+  return waits ? { kind: 'waiting' } : undefined;
 }
 
 /** Mappings whose ports follow one another in one lease: they move as one range. */

@@ -150,6 +150,7 @@ function cloneMachine(stage: Stage, chance: Chance): string {
 function remove({ machines }: Stage, machine: Machine): void {
   if (!machines.some((other) => other !== machine && other.host === machine.host)) return;
   machine.reboot();
+  machine.isGone = true;
   machines.splice(machines.indexOf(machine), 1);
 }
 

@@ -47,6 +47,8 @@ export class Machine {
   disk: AcceptedState = NO_STATE;
   diskIsFull = false;
   isPaused = false;
+  /** Switched off for ever: whoever was to start it does so in vain. */
+  isGone = false;
   #life: Life;
   #process: Process | undefined;
   #bootId: string;
@@ -73,7 +75,7 @@ export class Machine {
   /** Starts the agent, as soon as no child of an earlier one holds the lock. */
   start(): void {
     const { time, host, gateway, roles, log, chance } = this.options;
-    if (this.#process !== undefined) return;
+    if (this.isGone || this.#process !== undefined) return;
     if (this.kernel.children > 0) return void time.plan(50, this.#life, () => { this.start(); });
     const life = new Life(() => this.isPaused);
     const timers = timersOf(time, this.clock, life);

@@ -156,6 +156,6 @@ function prefixed<Value>(prefix: string, rows: Record<string, Value>): Record<st
 }
 
 function figures(method: string): Record<string, typeof FREE> {
-  const names = ['total', 'reserved', 'leased', 'allocated', 'held', 'quarantined', 'free', 'usage_percent'];
+  const names = ['total', 'reserved', 'leased', 'allocated', 'held', 'quarantined', 'free', 'usage_percent', 'draining'];
   return Object.fromEntries(names.map((figure) => [`${method} pool.figures.${figure}`, FREE]));
 }
