@@ -1,5 +1,5 @@
 /** Calls to the coordinator: each under the deadline of the command line, ended when the caller gives up. */
-import { Client, connectivityState, Metadata, status, type ChannelCredentials, type ClientUnaryCall, type ServiceError } from '@grpc/grpc-js';
+import { Client, connectivityState, Metadata, status, type ChannelCredentials, type ClientReadableStream, type ClientUnaryCall, type ServiceError } from '@grpc/grpc-js';
 import { CLIENT_OPTIONS } from '../shared/grpc.js';
 import { refusedOf } from './errors.js';
 
@@ -13,6 +13,8 @@ type Method<Request, Response> = {
 export type Coordinator = {
   /** Throws Refused, Unreachable, DeadlinePassed or Interrupted. */
   call: <Request, Response>(method: Method<Request, Response>, request: Request) => Promise<Response>;
+  /** Hands on what the coordinator sends, without a deadline. Resolves when the coordinator ends it, throws as call(). */
+  follow: <Request, Response>(method: Method<Request, Response>, request: Request, each: (response: Response) => void) => Promise<void>;
   close: () => void;
 };
 
@@ -42,9 +44,16 @@ export type Link = {
   signal: AbortSignal;
 };
 
+/** Whoever follows comes back soon after the coordinator does. */
+const OPTIONS = { ...CLIENT_OPTIONS, 'grpc.initial_reconnect_backoff_ms': 200, 'grpc.max_reconnect_backoff_ms': 2_000 };
+
 export function connect(link: Link): Coordinator {
-  const client = new Client(link.address, link.credentials, CLIENT_OPTIONS);
-  return { call: (method, request) => unary(client, link, method, request), close: () => client.close() };
+  const client = new Client(link.address, link.credentials, OPTIONS);
+  return {
+    call: (method, request) => unary(client, link, method, request),
+    follow: (method, request, each) => stream(client, { link, method, request, each }),
+    close: () => client.close(),
+  };
 }
 
 function unary<Request, Response>(client: Client, link: Link, method: Method<Request, Response>, request: Request): Promise<Response> {
@@ -63,6 +72,26 @@ function unary<Request, Response>(client: Client, link: Link, method: Method<Req
     const interrupt = () => call.cancel();
     link.signal.addEventListener('abort', interrupt, { once: true });
     const connecting = setTimeout(() => { if (!isConnected(client)) call.cancel(); }, link.connectMs);
+  });
+}
+
+type Following<Request, Response> = { link: Link; method: Method<Request, Response>; request: Request; each: (response: Response) => void };
+
+function stream<Request, Response>(client: Client, { link, method, request, each }: Following<Request, Response>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (link.signal.aborted) return reject(new Interrupted('interrupted before anything was sent'));
+    const call: ClientReadableStream<Response> = client.makeServerStreamRequest(method.path, method.requestSerialize, method.responseDeserialize, request);
+    const interrupt = () => call.cancel();
+    link.signal.addEventListener('abort', interrupt, { once: true });
+    const connecting = setTimeout(() => { if (!isConnected(client)) call.cancel(); }, link.connectMs);
+    const end = (settle: () => void): void => {
+      clearTimeout(connecting);
+      link.signal.removeEventListener('abort', interrupt);
+      settle();
+    };
+    call.on('data', each);
+    call.on('end', () => { end(resolve); });
+    call.on('error', (error: ServiceError) => { end(() => { reject(failureOf(error, link, isConnected(client))); }); });
   });
 }
 

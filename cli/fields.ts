@@ -46,6 +46,19 @@ export function wholeNumber(flag: string, text: string, bounds: { min: number; m
   throw refuse(flag, text, 'is not allowed', `Write a whole number from ${bounds.min} to ${bounds.max}.`);
 }
 
+/** "PortAllocated". Which kinds there are is for the coordinator to say. */
+export function eventKind(flag: string, text: string): string {
+  if (/^[A-Z][A-Za-z]{1,39}$/.test(text)) return text;
+  throw refuse(flag, text, 'is not a kind of event', 'Write one as `portlease events` shows them, for example HostLost.');
+}
+
+/** "17", or "17.3": after the first three events of a decision. */
+export function eventCursor(flag: string, text: string): { revision: number; position: number } {
+  const [, revision = '', position = '0'] = /^(0|[1-9][0-9]{0,14})(?:\.([1-9][0-9]{0,8}))?$/.exec(text) ?? [];
+  if (revision !== '' && !(revision === '0' && position !== '0')) return { revision: Number(revision), position: Number(position) };
+  throw refuse(flag, text, 'is not a revision', 'Write what a list or an earlier watch said: 17, or 17.3 for the first three events of a decision; 0 is the oldest that is kept.');
+}
+
 /** "1.5s", "250ms", "24h", "7d" in milliseconds; at most a year. */
 export function durationMs(flag: string, text: string, minMs = 0): number {
   const match = /^([0-9]{1,12}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)$/.exec(text);

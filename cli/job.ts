@@ -4,6 +4,7 @@ import type { ExitCode } from './exit.js';
 
 /** What succeeded, as data for scripts and as text for people. */
 export type Result = {
+  /** undefined: nothing more than what was shown on the way. */
   json: unknown;
   /** Whole lines. */
   text: string;
@@ -13,10 +14,20 @@ export type Result = {
   exitCode?: ExitCode;
 };
 
+/** What a command that goes on for long shows on its way. */
+export type Show = {
+  /** One line for people, one document on one line for scripts. */
+  line: (line: { json: unknown; text: string }) => void;
+  /** On standard error. */
+  note: (text: string) => void;
+  /** Aborted when the caller gives up (Ctrl-C). */
+  signal: AbortSignal;
+};
+
 export type Job = {
   /** For errors and progress: "allocate ports for env-1". */
   what: string;
-  run: (coordinator: Coordinator) => Promise<Result>;
+  run: (coordinator: Coordinator, show: Show) => Promise<Result>;
   /** How to go on waiting for something that the coordinator carries on by itself; undefined for what only reads. */
   resume?: string;
 };

@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { addAllocate } from './commands/allocate.js';
 import { addEnvironments } from './commands/environments.js';
+import { addEvents } from './commands/events.js';
 import { addGateways } from './commands/gateways.js';
 import { addHosts } from './commands/hosts.js';
 import { addLeases } from './commands/leases.js';
@@ -42,6 +43,7 @@ export function buildProgram(io: Io, act: Act): Command {
   addMove(program, act);
   addEnvironments(program, act);
   addMappings(program, act);
+  addEvents(program, act);
   addCompletion(program, io);
   return program;
 }

@@ -5,7 +5,7 @@ import { connect } from './coordinator.js';
 import { EXIT, type ExitCode } from './exit.js';
 import { failureJson, failureOf, failureText, type Attempt } from './failure.js';
 import type { Io } from './io.js';
-import type { Act, Flags, Job, Result } from './job.js';
+import type { Act, Flags, Job, Result, Show } from './job.js';
 import { jsonText } from './json.js';
 import { buildProgram } from './program.js';
 import { showProgress } from './progress.js';
@@ -41,26 +41,38 @@ function actor(io: Io, attempt: Attempt, exit: (code: ExitCode) => void): Act {
     const job = prepare(command.args, flags);
     const settings = readSettings(flags, io);
     Object.assign(attempt, { what: job.what, resume: job.resume });
-    const result = await perform(job, settings, io);
-    print(result, flags['json'] === true, io);
+    const json = flags['json'] === true;
+    const result = await perform(job, settings, { io, json });
+    print(result, json, io);
     exit(result.exitCode ?? EXIT.ok);
   };
 }
 
-async function perform(job: Job, settings: Settings, io: Io): Promise<Result> {
+async function perform(job: Job, settings: Settings, { io, json }: { io: Io; json: boolean }): Promise<Result> {
   const { address, credentials, timeoutMs } = settings;
   const coordinator = connect({ address, credentials, deadlineMs: io.nowMs() + timeoutMs, connectMs: Math.min(CONNECT_MS, timeoutMs), signal: io.signal });
   const clearProgress = showProgress(job.what, io);
   try {
-    return await job.run(coordinator);
+    return await job.run(coordinator, showing(io, { json, clearProgress }));
   } finally {
     clearProgress();
     coordinator.close();
   }
 }
 
+function showing(io: Io, { json, clearProgress }: { json: boolean; clearProgress: () => void }): Show {
+  return {
+    line: (line) => {
+      clearProgress();
+      io.out(json ? `${JSON.stringify(line.json)}\n` : `${line.text}\n`);
+    },
+    note: (text) => { io.err(`portlease: ${printable(text)}\n`); },
+    signal: io.signal,
+  };
+}
+
 function print(result: Result, json: boolean, io: Io): void {
-  io.out(json ? jsonText(result.json) : result.text);
+  if (!json || result.json !== undefined) io.out(json ? jsonText(result.json) : result.text);
   if (!json) for (const hint of result.next ?? []) io.err(`next: ${printable(hint)}\n`);
 }
 

@@ -52,6 +52,9 @@ export const REASONS = {
   NOT_ADMITTED: { code: status.PERMISSION_DENIED, meaning: 'The host is not known, or known with other roles, and the config of the coordinator says admit: known.', remedy: 'Create it with `portlease hosts create HOST --gateway GATEWAY`, the agent of a gateway with `--role gateway`; or correct the roles in the config of the agent.' },
   IDENTITY_MISMATCH: { code: status.PERMISSION_DENIED, meaning: 'The certificate does not bear the id of this host, or its role does not include this call.', remedy: 'Agents: use a certificate with the URI SAN portlease://host/HOST. Others: portlease://operator/NAME may do all, scheduler what is about ports, viewer only read.' },
   RATE_LIMITED: { code: status.RESOURCE_EXHAUSTED, meaning: 'Too many hellos at once.', remedy: 'The agent retries by itself after the time in RetryInfo.' },
+  REVISION_TOO_OLD: { code: status.OUT_OF_RANGE, meaning: 'Events after this revision have been purged.', remedy: 'List again, and watch from the revision that the list returns.' },
+  REVISION_AHEAD: { code: status.OUT_OF_RANGE, meaning: 'The gateway has not reached this revision: it is of another gateway, or an older copy of the database was restored.', remedy: 'List again, and watch from the revision that the list returns.' },
+  TOO_MANY_WATCHERS: { code: status.RESOURCE_EXHAUSTED, meaning: 'The coordinator has as many watches open as it serves.', remedy: 'Share one watch among those who need it, or end others.' },
   PAGE_TOKEN_INVALID: { code: status.INVALID_ARGUMENT, meaning: 'The page token is not one of this list.', remedy: 'Start again without a page token.' },
 } as const satisfies Record<string, Entry>;
 

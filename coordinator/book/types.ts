@@ -140,12 +140,14 @@ export type RequestRecord = {
   atMs: number;
 };
 
-export type EventKind =
-  | 'PortAllocated' | 'PortReleased' | 'PortChanged' | 'PortAvailable'
-  | 'LeaseGranted' | 'LeaseExpired' | 'LeaseRenewed' | 'LeaseReclaimed'
-  | 'HostAlive' | 'HostSuspect' | 'HostLost' | 'HostRefused'
-  | 'HostCordoned' | 'HostUncordoned' | 'HostDraining' | 'HostDrained' | 'HostKept' | 'HostKeptOver'
-  | 'PoolCreated' | 'PoolUpdated' | 'PoolDeleted' | 'GatewayCreated' | 'GatewayDeleted';
+export const EVENT_KINDS = [
+  'PortAllocated', 'PortReleased', 'PortChanged', 'PortAvailable',
+  'LeaseGranted', 'LeaseExpired', 'LeaseRenewed', 'LeaseReclaimed',
+  'HostAlive', 'HostSuspect', 'HostLost', 'HostRefused',
+  'HostCordoned', 'HostUncordoned', 'HostDraining', 'HostDrained', 'HostKept', 'HostKeptOver',
+  'PoolCreated', 'PoolUpdated', 'PoolDeleted', 'GatewayCreated', 'GatewayDeleted',
+] as const;
+export type EventKind = (typeof EVENT_KINDS)[number];
 
 /** One row of the event stream of a gateway: ordered by (sequence, position in the batch). */
 export type EventRecord = {

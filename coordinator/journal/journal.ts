@@ -32,7 +32,11 @@ export interface Journal {
 
   /** Audit records in the order in which they were committed, of one gateway or of all. */
   listAudits(page: PageOf): Promise<StoredAudit[]>;
-  listEvents(page: PageOf): Promise<StoredEvent[]>;
+
+  /** Events of one gateway in order, and how far they have been purged, as of the same moment or later. */
+  listEvents(page: EventsAfter): Promise<EventPage>;
+  /** The same backwards. */
+  listEventsBefore(page: EventsBefore): Promise<EventPage>;
 
   /** Deletes events, audit records and superseded mappings that nothing needs any more; answers how many rows. */
   purge(before: PurgeBefore): Promise<number>;
@@ -49,7 +53,22 @@ export type PageOf = { gateway: string | undefined; afterId: number; limit: numb
 
 export type PurgeBefore = { eventsAtMs: number; auditsAtMs: number };
 
-export type StoredEvent = EventRecord & { id: number; gateway: string };
+/** A place between two events of a gateway: after the first `position` events of the decision `revision`; position 0: after all of
+ *  them. Revisions are book sequences. */
+export type EventCursor = { revision: number; position: number };
+
+/** Up to `limit` events after the cursor, none with a higher sequence than `upTo`. */
+export type EventsAfter = { gateway: string; after: EventCursor; upTo: number; limit: number };
+
+/** Up to `limit` events that come before the event `position` of the decision `revision`, which need not exist. */
+export type EventsBefore = { gateway: string; before: EventCursor; limit: number };
+
+/** `position`: among the events of the same decision, from 1. */
+export type StoredEvent = EventRecord & { gateway: string; position: number };
+
+/** Every event with a sequence above `purgedTo` is kept; 0: none was ever purged. */
+export type EventPage = { events: StoredEvent[]; purgedTo: number };
+
 export type StoredAudit = AuditRecord & { id: number; gateway: string };
 
 /** The gateway is not at the expected sequence, or does not exist: someone else wrote. Nothing of the append was written. */

@@ -12,6 +12,7 @@ import type { Log } from '../../shared/log.js';
 import { every, systemTimers, type Timers } from '../../shared/timers.js';
 import type { Book } from '../book/book.js';
 import type { Command, Reply, Scope, StoredGateway, Timing } from '../book/types.js';
+import { EventFeed } from '../feed/feed.js';
 import { ConstraintViolated, type Journal } from '../journal/journal.js';
 import { Deciding, type Defect } from './deciding.js';
 import { readJob, refuseJob, type CommandJob, type Decided, type Job, type ReadJob } from './job.js';
@@ -45,6 +46,8 @@ const MAX_IN_FLIGHT = 50_000;
 export class Keeper {
   readonly gateway: string;
   readonly sessions = new Sessions();
+  /** What was committed, for those who follow it. */
+  readonly events: EventFeed;
   readonly #options: KeeperOptions;
   readonly #log: Log;
   readonly #watchers = new MappingWatchers();
@@ -74,6 +77,10 @@ export class Keeper {
     this.#log = options.log.child({ gateway: this.gateway });
     this.#book = book;
     this.#committed = book.sequence;
+    this.events = new EventFeed({
+      gateway: this.gateway, revision: book.sequence, clock: options.clock, timers: this.#timers,
+      readEvents: (page) => options.journal.listEvents(page), readEventsBefore: (page) => options.journal.listEventsBefore(page),
+    });
     this.#deciding = this.#decidingOn(book);
     this.#lastTickMs = options.clock.nowMs();
     this.#endTicks = every(this.#timers, options.timing.heartbeatMs / 2, () => this.#tick());
@@ -131,13 +138,14 @@ export class Keeper {
     return stop;
   }
 
-  /** Ends every session, and answers those who wait for an agent; decisions go on. */
+  /** Ends every session and every watch, and answers those who wait for an agent; decisions go on. */
   dismiss(): void {
     for (const job of this.#parked.takeAll()) {
       job.answered = true;
       job.done(STOPPING);
     }
     this.#watchers.lose(STOPPING);
+    this.events.close(STOPPING);
     this.sessions.closeAll(STOPPING);
   }
 
@@ -202,6 +210,7 @@ export class Keeper {
       try {
         await this.#options.journal.append(this.gateway, this.#committed, changes);
         this.#committed = changes.gateway.sequence;
+        this.events.committed(changes.events, changes.gateway.sequence);
       } catch (error) {
         if (error instanceof ConstraintViolated) await this.#rebuild(this.#takeRefused(batch, error));
         else this.#fail(batch, error);
@@ -298,6 +307,7 @@ export class Keeper {
   #serve(book: Book): void {
     this.#book = book;
     this.#committed = book.sequence;
+    this.events.reset(book.sequence);
     this.#deciding = this.#decidingOn(book);
     this.#view = undefined;
     this.#state = 'serving';

@@ -9,13 +9,14 @@ import { endpointAddress, SERVER_OPTIONS, unixAddress, type Endpoint } from '../
 import { serverCredentials, type TlsMaterial } from '../../shared/tls.js';
 import { agentService, type AgentsOptions } from './agents.js';
 import { checked } from './definitions.js';
+import { EVENT_SERVICE, eventService, type EventsOptions } from './events.js';
 import { identifyBy, type Transport } from './identity.js';
 import { operationsService, type OperationsOptions } from './operations.js';
 import { portService } from './ports.js';
 import { addReflection } from './reflection.js';
 import { closeToOthers, prepareSocket } from './unix-socket.js';
 
-export type ServerOptions = Omit<AgentsOptions & OperationsOptions, 'identify' | 'ownPorts'> & {
+export type ServerOptions = Omit<AgentsOptions & OperationsOptions & EventsOptions, 'identify' | 'ownPorts' | 'watches'> & {
   listen: { grpc: Endpoint; unix: string };
   tls: TlsMaterial | undefined;
   /** For reflection: a serialized FileDescriptorSet; undefined: no reflection. */
@@ -30,7 +31,7 @@ export type RunningServer = {
   close: (graceMs: number) => Promise<void>;
 };
 
-const SERVICES = ['', 'portlease.v1.PortService', 'portlease.v1.AgentService', 'portlease.v1.OperationsService'];
+const SERVICES = ['', 'portlease.v1.PortService', 'portlease.v1.AgentService', 'portlease.v1.OperationsService', 'portlease.v1.EventService'];
 /** A hello of a gateway names every route that it holds. */
 const MAX_AGENT_BYTES = 16 * 1024 * 1024;
 const MAX_CALLER_BYTES = 4 * 1024 * 1024;
@@ -39,7 +40,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { listen, tls } = options;
   const health = new HealthImplementation(statusMap('SERVING'));
   let port = portOf(listen.grpc);
-  const parts = { ...options, ownPorts: () => [port] };
+  const parts = { ...options, ownPorts: () => [port], watches: { open: 0 } };
   const tcp = buildServer(parts, tls === undefined ? 'plaintext' : 'tls', health);
   const unix = buildServer(parts, 'unix', health);
   const servers = [tcp, unix];
@@ -70,11 +71,12 @@ function portOf(endpoint: Endpoint): number {
   return endpoint.kind === 'tcp' ? endpoint.port : 0;
 }
 
-function buildServer(options: ServerOptions & Pick<OperationsOptions, 'ownPorts'>, transport: Transport, health: HealthImplementation): Server {
+function buildServer(options: ServerOptions & Pick<OperationsOptions, 'ownPorts'> & Pick<EventsOptions, 'watches'>, transport: Transport, health: HealthImplementation): Server {
   const server = new Server({ ...SERVER_OPTIONS, 'grpc.max_receive_message_length': MAX_AGENT_BYTES });
   const services = { ...options, identify: identifyBy(transport) };
   server.addService(checked(PortServiceService, MAX_CALLER_BYTES), portService(services));
   server.addService(checked(OperationsServiceService, MAX_CALLER_BYTES), operationsService(services));
+  server.addService(checked(EVENT_SERVICE, MAX_CALLER_BYTES), eventService(services));
   server.addService(checked(AgentServiceService, MAX_AGENT_BYTES), agentService(services));
   health.addToServer(server);
   if (options.descriptors !== undefined) addReflection(server, options.descriptors);

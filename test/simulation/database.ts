@@ -1,5 +1,5 @@
 /** The journal on a disk in memory: commits take time, fail, or get lost with the power; constraints as in the real one. */
-import { ConstraintViolated, JournalClosed, OutcomeUnknown, SequenceConflict, type Journal, type StoredAudit, type StoredEvent } from '../../coordinator/journal/journal.js';
+import { ConstraintViolated, JournalClosed, OutcomeUnknown, SequenceConflict, type EventPage, type Journal, type StoredAudit } from '../../coordinator/journal/journal.js';
 import type { AuditRecord, Changes, EnvironmentRecord, EventRecord, GatewayRecord, HostRecord, LeaseRecord, MappingRecord, PoolSpec, RequestRecord, StoredGateway } from '../../coordinator/book/types.js';
 import type { Chance } from './random.js';
 import type { Life, Time } from './time.js';
@@ -187,7 +187,8 @@ export class SimulatedJournal implements Journal {
   createGateway(): Promise<void> { return Promise.reject(new Error('the simulation has one gateway')); }
   deleteGateway(): Promise<void> { return Promise.reject(new Error('the simulation has one gateway')); }
   listAudits(): Promise<StoredAudit[]> { return Promise.resolve([]); }
-  listEvents(): Promise<StoredEvent[]> { return Promise.resolve([]); }
+  listEvents(): Promise<EventPage> { return Promise.resolve({ events: [], purgedTo: 0 }); }
+  listEventsBefore(): Promise<EventPage> { return Promise.resolve({ events: [], purgedTo: 0 }); }
   purge(): Promise<number> { return Promise.resolve(0); }
   status(): string { return 'ok'; }
 

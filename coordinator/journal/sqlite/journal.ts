@@ -1,11 +1,11 @@
 /** The journal on SQLite: a queue of writes, one transaction at a time, appends of several gateways together. */
 import type { Changes, GatewayRecord, StoredGateway } from '../../book/types.js';
-import { ConstraintViolated, JournalClosed, OutcomeUnknown, SequenceConflict, type Journal, type PageOf, type PurgeBefore,
-  type StoredAudit, type StoredEvent } from '../journal.js';
+import { ConstraintViolated, JournalClosed, OutcomeUnknown, SequenceConflict, type EventPage, type EventsAfter, type EventsBefore, type Journal, type PageOf,
+  type PurgeBefore, type StoredAudit } from '../journal.js';
 import { batchOf, charactersOf, comparison, CONFLICT, valuesOf, WRITE_BATCH, type Batch } from './batch.js';
 import type { Connection } from './connection.js';
 import { DatabaseFiles, isCorruption, isRefusal } from './files.js';
-import { auditPage, deletions, eventPage } from './history.js';
+import { auditPage, deletions, eventPage, eventPageBefore } from './history.js';
 import { gateways, loadGateway } from './load.js';
 import { DatabaseLock } from './lock.js';
 import { MIGRATIONS, type MigrationStep } from './schema.js';
@@ -92,8 +92,12 @@ export class SqliteJournal implements Journal {
     return auditPage(this.readable(), page);
   }
 
-  async listEvents(page: PageOf): Promise<StoredEvent[]> {
+  async listEvents(page: EventsAfter): Promise<EventPage> {
     return eventPage(this.readable(), page);
+  }
+
+  async listEventsBefore(page: EventsBefore): Promise<EventPage> {
+    return eventPageBefore(this.readable(), page);
   }
 
   status(): string {

@@ -94,10 +94,10 @@ describe('an append to the journal on SQLite', () => {
     const before = place.transactionsInWal();
     await journal.append('gw', 0, changes(1, { events: [event, event], audits: [audit], mappings: [mapping()] }));
     assert.equal(place.transactionsInWal() - before, 1);
-    assert.deepEqual(await journal.listEvents({ gateway: 'gw', afterId: 0, limit: 10 }),
-      [{ id: 1, gateway: 'gw', ...event }, { id: 2, gateway: 'gw', ...event }]);
+    assert.deepEqual(await journal.listEvents({ gateway: 'gw', after: { revision: 0, position: 0 }, upTo: 1, limit: 10 }),
+      { events: [{ gateway: 'gw', position: 1, ...event }, { gateway: 'gw', position: 2, ...event }], purgedTo: 0 });
     assert.deepEqual(await journal.listAudits({ gateway: undefined, afterId: 0, limit: 10 }), [{ id: 1, gateway: 'gw', ...audit }]);
-    assert.deepEqual(await journal.listEvents({ gateway: undefined, afterId: 1, limit: 10 }), [{ id: 2, gateway: 'gw', ...event }]);
+    assert.deepEqual((await journal.listEvents({ gateway: 'gw', after: { revision: 1, position: 1 }, upTo: 1, limit: 10 })).events, [{ gateway: 'gw', position: 2, ...event }]);
     assert.deepEqual(await journal.listAudits({ gateway: 'other', afterId: 0, limit: 10 }), []);
   });
 

@@ -36,6 +36,11 @@ describe('bad values', () => {
     const method = methodOf(name);
     const answer = new Promise<Refused>((resolve, reject) => {
       const fail = (error: ServiceError): void => { resolve(refusedOf(error)); };
+      if (method.responseStream && !method.requestStream) {
+        const watch = client.makeServerStreamRequest(method.path, method.requestSerialize, method.responseDeserialize, request as never);
+        watch.on('error', fail).on('end', () => { reject(new Error('was accepted')); }).on('data', (message) => { reject(new Error(`was accepted: ${JSON.stringify(message)}`)); watch.cancel(); });
+        return;
+      }
       if (!method.requestStream) {
         client.makeUnaryRequest(method.path, method.requestSerialize, method.responseDeserialize, request as never, (error, response) => {
           const refused = error === null ? refusedResult(response) : refusedOf(error);

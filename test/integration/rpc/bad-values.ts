@@ -47,6 +47,11 @@ const grant = (at: string): Record<string, Row> => ({
   generation: number(),
 });
 
+const eventFilter: Record<string, Row> = {
+  'filter.kinds': { field: 'filter.kinds', bad: [[''], ['portAllocated'], ['PortAllocated', '$(id)'], ['toString'], Array.from({ length: 65 }, () => 'HostLost')] },
+  'filter.host': filter('filter.host'),
+  'filter.environment': filter('filter.environment'),
+};
 const version = { epoch: number(), session: number(), revision: number() };
 const wait: Row = { field: 'wait', bad: UNKNOWN_ENUM };
 const labels: Row = { field: 'labels', bad: [{ '-k': 'v' }, { k: 'a b' }, { '': 'v' }, { k: '-j' }, { 'a\n': 'v' }, Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`k${i}`, 'v']))] };
@@ -122,6 +127,11 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
   ...under('OperationsService/DrainHost', { host: name('host'), reason: NOTE }),
   ...under('OperationsService/HoldHost', { host: name('host'), reason: NOTE, duration: { field: 'duration', bad: [undefined, ...DURATIONS, { seconds: 30 * 86_400 + 1, nanos: 0 }] } }),
   ...under('OperationsService/ListLeases', { gateway: filter('gateway'), host: filter('host'), pool: filter('pool'), ...page }),
+  ...under('EventService/WatchEvents', {
+    gateway: name('gateway'), after_revision: number(), after_position: { field: 'request', bad: [TOO_LARGE, -1] }, ...eventFilter,
+    bookmark_interval: { field: 'bookmark_interval', bad: [...DURATIONS, { seconds: 0, nanos: 99_000_000 }, { seconds: 3601, nanos: 0 }] },
+  }),
+  ...under('EventService/ListEvents', { gateway: name('gateway'), after_revision: number(), after_position: { field: 'after_position', bad: [1, 4_294_967_295] }, ...eventFilter, ...page, newest_first: FREE }),
   ...under('AgentService/Heartbeat', {
     host: name('host'), session: number(), sequence: number(), accepted_revision: number(),
     digest: { field: 'digest', bad: ['', 'x', 'g'.repeat(16), 'A'.repeat(16), '0'.repeat(17)] },

@@ -1,13 +1,14 @@
 /** Good requests of every method, and a way to spoil one field of them. */
 import assert from 'node:assert/strict';
 import * as agents from '../../../shared/gen/portlease/v1/agents.js';
+import * as events from '../../../shared/gen/portlease/v1/events.js';
 import * as operations from '../../../shared/gen/portlease/v1/operations.js';
 import * as ports from '../../../shared/gen/portlease/v1/ports.js';
 
-export type Method = { path: string; requestStream: boolean; requestSerialize: (value: never) => Buffer; responseDeserialize: (bytes: Buffer) => unknown };
+export type Method = { path: string; requestStream: boolean; responseStream: boolean; requestSerialize: (value: never) => Buffer; responseDeserialize: (bytes: Buffer) => unknown };
 type Tree = Record<string, unknown>;
 
-const METHODS = Object.values({ ...ports.PortServiceService, ...operations.OperationsServiceService, ...agents.AgentServiceService }) as unknown as Method[];
+const METHODS = Object.values({ ...ports.PortServiceService, ...operations.OperationsServiceService, ...agents.AgentServiceService, ...events.EventServiceService }) as unknown as Method[];
 export const methodOf = (name: string): Method => {
   const method = METHODS.find(({ path }) => path === `/portlease.v1.${name}`);
   assert.ok(method !== undefined, name);
@@ -45,6 +46,8 @@ export const GOOD: Record<string, () => object> = {
   'OperationsService/DrainHost': () => ({ host: 'absent', reason: 'why' }),
   'OperationsService/HoldHost': () => ({ host: 'absent', reason: 'why', duration: { seconds: 7_200, nanos: 0 } }),
   'OperationsService/ListLeases': () => operations.ListLeasesRequest.fromPartial({}),
+  'EventService/WatchEvents': () => events.WatchEventsRequest.fromPartial({ gateway: 'gw', afterRevision: 1, filter: {} }),
+  'EventService/ListEvents': () => events.ListEventsRequest.fromPartial({ gateway: 'gw', filter: {} }),
   'AgentService/Heartbeat': () => ({ host: 'absent', session: 1, sequence: 1, acceptedRevision: 0, digest: '0'.repeat(16) }),
   'AgentService/Session hello': () => agents.SessionRequest.fromPartial({ message: { $case: 'hello', value: { host: 'h1', gateway: 'gw', bootId: 'b', version: '1', roles: [1], addresses: ['10.9.0.1'], accepted: { epoch: 1 }, leases: [grant], routes: [grant] } } }),
   'AgentService/Session report': () => agents.SessionRequest.fromPartial({ message: { $case: 'report', value: { session: 1, applied: { epoch: 1 }, problems: [{ key: 'mapping/m1', reason: 'X' }], confirmations: [{ key: 'release/m1', generation: 1, ports: { first: 30_000, last: 30_001 }, protocol: 1 }] } } }),

@@ -76,6 +76,12 @@ const COMMANDS: Record<string, Row> = {
   'portlease list': { base: ['list'], flags: { '--tenant': NAMES, '--gateway': NAMES, '--host': NAMES, '--label': LABELS, '--limit': COUNTS } },
   'portlease show': { base: ['show', 'env-1'], flags: {}, args: NAMES },
   'portlease mappings': { base: ['mappings'], flags: { ...LISTS, '--env': NAMES, '--state': [...WORDS, 'released'], '--port': PORTS } },
+  'portlease events': {
+    base: ['events'], flags: {
+      '--gateway': NAMES, '--host': NAMES, '--environment': NAMES, '--limit': COUNTS,
+      '--after': ['', '-1', '1.0', '0.1', '1.', '.1', '1.1.1', '01', '9'.repeat(16), '1.9999999999', ...HOSTILE], '--kind': ['', 'portAllocated', 'Port_Allocated', 'A', 'A'.repeat(41), ...HOSTILE],
+    },
+  },
   'portlease completion': { base: ['completion', 'bash'], flags: {}, args: ['', 'sh', 'constructor', ...HOSTILE] },
 };
 

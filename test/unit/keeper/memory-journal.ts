@@ -1,6 +1,6 @@
 /** A journal in memory that fails when it is told to. What was appended is kept as the SQLite journal keeps it. */
 import type { AuditRecord, Changes, GatewayRecord, StoredGateway } from '../../../coordinator/book/types.js';
-import { SequenceConflict, type Journal } from '../../../coordinator/journal/journal.js';
+import { SequenceConflict, type EventPage, type EventsAfter, type EventsBefore, type Journal, type StoredEvent } from '../../../coordinator/journal/journal.js';
 
 type Tables = {
   gateway: GatewayRecord;
@@ -18,6 +18,11 @@ type Fault = { error: Error; lands?: boolean };
 export class MemoryJournal implements Journal {
   readonly audits: AuditRecord[] = [];
   readonly appended: Changes[] = [];
+  /** Of all gateways, in the order of their commits. */
+  events: StoredEvent[] = [];
+  purgedTo = 0;
+  /** How often pages of events were read. */
+  eventReads = 0;
   /** Asked before each append and barrier; undefined: it succeeds. */
   faultOf: (changes: Changes | undefined) => Fault | undefined = () => undefined;
   /** Loads that fail before one succeeds again. */
@@ -83,7 +88,20 @@ export class MemoryJournal implements Journal {
   }
 
   listAudits(): Promise<never[]> { return Promise.resolve([]); }
-  listEvents(): Promise<never[]> { return Promise.resolve([]); }
+
+  listEvents({ gateway, after, upTo, limit }: EventsAfter): Promise<EventPage> {
+    this.eventReads += 1;
+    const isWanted = (event: StoredEvent): boolean => event.sequence > after.revision || (event.sequence === after.revision && after.position > 0 && event.position > after.position);
+    const events = this.events.filter((event) => event.gateway === gateway && event.sequence <= upTo && isWanted(event));
+    return Promise.resolve({ events: events.slice(0, limit), purgedTo: this.purgedTo });
+  }
+
+  listEventsBefore({ gateway, before, limit }: EventsBefore): Promise<EventPage> {
+    const isWanted = ({ sequence, position }: StoredEvent): boolean => sequence < before.revision || (sequence === before.revision && position < before.position);
+    const events = this.events.filter((event) => event.gateway === gateway && event.sequence > this.purgedTo && isWanted(event));
+    return Promise.resolve({ events: events.reverse().slice(0, limit), purgedTo: this.purgedTo });
+  }
+
   purge(): Promise<number> { return Promise.resolve(0); }
   status(): string { return 'ok'; }
   close(): Promise<void> { return Promise.resolve(); }
@@ -91,6 +109,10 @@ export class MemoryJournal implements Journal {
   #write(tables: Tables, changes: Changes): void {
     this.appended.push(changes);
     this.audits.push(...changes.audits);
+    for (const event of changes.events) {
+      const before = this.events.at(-1);
+      this.events.push({ ...event, gateway: changes.gateway.gateway, position: before?.sequence === event.sequence ? before.position + 1 : 1 });
+    }
     tables.gateway = changes.gateway;
     for (const name of changes.removedPools) tables.pools.delete(name);
     for (const name of changes.removedHosts) tables.hosts.delete(name);
