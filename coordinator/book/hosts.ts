@@ -4,7 +4,7 @@ import { Desired } from './desired.js';
 import { activate, finishWithdrawal, guarded, refence, renewLeases, routed } from './leases.js';
 import { endLeftover } from './leftover.js';
 import { awaitRoutes, refuseRoles, takeRole } from './gateway-role.js';
-import { freePort, rest, setState, settle } from './mappings.js';
+import { about, freePort, rest, setState, settle } from './mappings.js';
 import { isInForce } from './states.js';
 import { snapshot } from './outbox.js';
 import type { Host, Lease, Mapping, State } from './state.js';
@@ -228,7 +228,9 @@ function settleMappings(state: State, host: Host, problems: Map<string, string>)
   for (const [key, problem] of problems) {
     const mapping = mappingOf(state, host, key);
     if (mapping === undefined || mapping.hostRevision > host.appliedRevision) continue;
-    if (mapping.record.state === 'pending' || mapping.record.state === 'live') setState(state, mapping, 'blocked', problem);
+    if (mapping.record.state !== 'pending' && mapping.record.state !== 'live') continue;
+    setState(state, mapping, 'blocked', problem);
+    state.event('PortChanged', about(mapping));
   }
   for (const key of host.problems.keys()) {
     const mapping = problems.has(key) ? undefined : mappingOf(state, host, key);

@@ -61,6 +61,7 @@ export function settle(state: State, mapping: Mapping): void {
 export function giveUp(state: State, mapping: Mapping): void {
   const host = state.hosts.get(mapping.record.host);
   setState(state, mapping, 'releasing', 'RELEASE_NOT_CONFIRMED');
+  state.event('PortChanged', about(mapping));
   host?.awaiting.delete(mapping);
   drop(state, host, `mapping/${mapping.record.mappingId}`);
   tellRelease(state, mapping);
@@ -141,8 +142,9 @@ function leaveEnvironment(state: State, mapping: Mapping): void {
 }
 
 export function about(mapping: Mapping): { host: string; environment: string; mappingId: string; detail: string } {
-  const { host, environment, mappingId, space, pool, protocol, port } = mapping.record;
-  return { host, environment, mappingId, detail: `{"space":"${space}","pool":"${pool}","protocol":"${protocol}","port":${port}}` };
+  const { host, environment, mappingId, tenant, space, pool, protocol, port, state, reason } = mapping.record;
+  const why = reason === '' ? '' : `,"reason":${JSON.stringify(reason)}`;
+  return { host, environment, mappingId, detail: `{"tenant":"${tenant}","space":"${space}","pool":"${pool}","protocol":"${protocol}","port":${port},"state":"${state}"${why}}` };
 }
 
 function count(state: State, record: MappingRecord, by: 1 | -1): void {

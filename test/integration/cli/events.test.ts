@@ -52,7 +52,7 @@ describe('portlease events', () => {
     const { out, exitCode } = await run('events');
     assert.equal(exitCode, EXIT.ok);
     const lines = out.trimEnd().split('\n');
-    assert.match(lines.at(-1) ?? '', /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ {2}gw \d+\.\d+ {2}PortAllocated {3}env-1 on h1 {2}m\w+ {2}.*pool=ssh port=30\d{3} protocol=tcp space=gw/);
+    assert.match(lines.at(-1) ?? '', /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ {2}gw \d+\.\d+ {2}PortAllocated {3}env-1 on h1 {2}m\w+ {2}.*pool=ssh port=30\d{3} protocol=tcp reason=NOT_CONFIRMED_BY_HOST space=gw state=pending tenant=acme$/);
     assert.ok(lines.some((line) => line.includes('edge 1.1  GatewayCreated')));
     const newest = await run('events', '--limit=1');
     assert.equal(newest.out, `${lines.at(-1)}\n`);

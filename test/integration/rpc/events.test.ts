@@ -49,11 +49,12 @@ describe('EventService over the wire', () => {
     await events.until('the first bookmark', ({ messages }) => messages.length > 0);
     const { mappings } = await coordinator.api.allocate({ ...allocation('env'), wait: Wait.WAIT_LIVE });
     await coordinator.api.release({ selector: { $case: 'environment', value: 'env' }, wait: Wait.WAIT_LIVE });
-    await events.until('six events', () => events.events.length >= 6);
-    assert.deepEqual(kinds(events.events).slice(0, 6), ['PortAllocated', 'PortAllocated', 'PortChanged', 'PortChanged', 'PortReleased', 'PortReleased']);
+    await events.until('eight events', () => events.events.length >= 8);
+    assert.deepEqual(kinds(events.events).slice(0, 8), ['PortAllocated', 'PortAllocated', 'PortChanged', 'PortChanged', 'PortChanged', 'PortChanged', 'PortReleased', 'PortReleased']);
+    assert.deepEqual(events.events.slice(0, 8).filter((_, at) => at % 2 === 0).map(({ detail }) => detail['state']), ['pending', 'live', 'releasing', 'quarantined']);
     const [first] = events.events;
     assert.deepEqual([first?.gateway, first?.host, first?.environment, first?.mappingId, first?.position], ['gw', 'h1', 'env', mappings[0]?.mappingId, first?.position]);
-    assert.deepEqual(first?.detail, { space: 'gw', pool: 'ssh', protocol: 'tcp', port: `${mappings[0]?.publicPort}` });
+    assert.deepEqual(first?.detail, { tenant: 'acme', space: 'gw', pool: 'ssh', protocol: 'tcp', port: `${mappings[0]?.publicPort}`, state: 'pending', reason: 'NOT_CONFIRMED_BY_HOST' });
     assert.ok(Math.abs((first.at?.seconds ?? 0) - Date.now() / 1_000) < 60);
   });
 

@@ -18,7 +18,7 @@ const pool = (name: string, first: number): Command => ({ kind: 'createPool', ac
 /** What the services say by themselves, or the keeper: no row here. */
 const NOT_BY_THE_BOOK: readonly Reason[] = [
   'GATEWAY_UNKNOWN', 'GATEWAY_EXISTS', 'GATEWAY_IN_USE', 'OTHER_GATEWAY', 'PORT_BLOCKED', 'NOT_LIVE_IN_TIME', 'NOT_VERIFIED_IN_TIME',
-  'JOURNAL_UNAVAILABLE', 'STOPPING', 'NOT_MADE', 'IDENTITY_MISMATCH', 'RATE_LIMITED', 'PAGE_TOKEN_INVALID',
+  'JOURNAL_UNAVAILABLE', 'STOPPING', 'NOT_MADE', 'IDENTITY_MISMATCH', 'RATE_LIMITED', 'PAGE_TOKEN_INVALID', 'REVISION_TOO_OLD', 'REVISION_AHEAD', 'TOO_MANY_WATCHERS',
 ];
 
 /** How to be refused for each of the other reasons, with the field that is at fault. */

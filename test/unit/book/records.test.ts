@@ -89,7 +89,7 @@ describe('the events of a gateway', () => {
     release(world, 'e');
     world.settle();
     world.pass(1_000);
-    assert.deepEqual(kinds(world, from), ['LeaseGranted', 'PortAllocated', 'PortChanged', 'PortReleased', 'PortAvailable']);
+    assert.deepEqual(kinds(world, from), ['LeaseGranted', 'PortAllocated', 'PortChanged', 'PortChanged', 'PortReleased', 'PortAvailable']);
     for (const event of since(world, from).filter(({ kind }) => kind.startsWith('Port'))) {
       assert.deepEqual([event.environment, event.host], ['e', 'a']);
       assert.deepEqual(Object.keys(JSON.parse(event.detail) as object), ['space', 'pool', 'protocol', 'port']);
