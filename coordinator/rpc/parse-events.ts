@@ -8,6 +8,8 @@ import type { EventCursor } from '../journal/journal.js';
 import { Checks } from './checks.js';
 
 const MAX_KINDS = 64;
+/** No decision has so many events. */
+const MAX_POSITION = 10_000_000;
 const DEFAULT_BOOKMARK_MS = 10_000;
 const MIN_BOOKMARK_MS = 100;
 const MAX_BOOKMARK_MS = 3_600_000;
@@ -44,6 +46,7 @@ export function parseEventList(request: ListEventsRequest): { gateway: string; a
 }
 
 function checkPosition(checks: Checks, revision: number, position: number): void {
+  if (position > MAX_POSITION) checks.add('after_position', `${position} is more than ${MAX_POSITION}`);
   if (position > 0 && revision === 0) checks.add('after_position', 'is a position in after_revision, which is missing');
 }
 

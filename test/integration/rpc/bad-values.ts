@@ -128,7 +128,7 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
   ...under('OperationsService/HoldHost', { host: name('host'), reason: NOTE, duration: { field: 'duration', bad: [undefined, ...DURATIONS, { seconds: 30 * 86_400 + 1, nanos: 0 }] } }),
   ...under('OperationsService/ListLeases', { gateway: filter('gateway'), host: filter('host'), pool: filter('pool'), ...page }),
   ...under('EventService/WatchEvents', {
-    gateway: name('gateway'), after_revision: number(), after_position: { field: 'request', bad: [TOO_LARGE, -1] }, ...eventFilter,
+    gateway: name('gateway'), after_revision: number(), after_position: { field: 'after_position', bad: [10_000_001, 4_294_967_295] }, ...eventFilter,
     bookmark_interval: { field: 'bookmark_interval', bad: [...DURATIONS, { seconds: 0, nanos: 99_000_000 }, { seconds: 3601, nanos: 0 }] },
   }),
   ...under('EventService/ListEvents', { gateway: name('gateway'), after_revision: number(), after_position: { field: 'after_position', bad: [1, 4_294_967_295] }, ...eventFilter, ...page, newest_first: FREE }),

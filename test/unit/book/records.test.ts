@@ -92,7 +92,7 @@ describe('the events of a gateway', () => {
     assert.deepEqual(kinds(world, from), ['LeaseGranted', 'PortAllocated', 'PortChanged', 'PortChanged', 'PortReleased', 'PortAvailable']);
     for (const event of since(world, from).filter(({ kind }) => kind.startsWith('Port'))) {
       assert.deepEqual([event.environment, event.host], ['e', 'a']);
-      assert.deepEqual(Object.keys(JSON.parse(event.detail) as object), ['space', 'pool', 'protocol', 'port']);
+      assert.deepEqual(Object.keys(JSON.parse(event.detail) as object), ['tenant', 'space', 'pool', 'protocol', 'port', 'state', 'reason'].slice(0, event.detail.includes('reason') ? 7 : 6));
     }
   });
 
