@@ -34,7 +34,7 @@ export function allocate(state: State, command: AllocateCommand): Reply {
   }
   if (host.record.duty !== 'open' && asks.some(({ had, want }) => had.length < want.count)) return refuseCordoned(host);
   const draft = new Draft(state, host, command);
-  for (const ask of asks.length === 1 ? asks : hardestFirst(asks)) {
+  for (const ask of asks.length === 1 ? asks : hardestFirst(asks, draft)) {
     const outcome = draft.take(ask);
     if (outcome === undefined) continue;
     draft.rollback();
@@ -44,11 +44,12 @@ export function allocate(state: State, command: AllocateCommand): Reply {
   return command.dryRun ? preview(state, command, draft, answers) : record(state, command, { draft, answers, known: environment });
 }
 
-/** Exact ports first, then long runs, so that no want takes what another one of the request cannot do without. */
-function hardestFirst(asks: readonly Ask[]): readonly Ask[] {
-  const need = ({ want }: Ask): number => {
+/** Exact ports first, then long runs, so that no want takes what another one of the request cannot do without, or had. */
+function hardestFirst(asks: readonly Ask[], draft: Draft): readonly Ask[] {
+  const need = (ask: Ask): number => {
+    const { want } = ask;
     if (want.choice.kind === 'exact') return Infinity;
-    return want.contiguous && want.count > 1 ? want.count : want.choice.kind === 'preferred' ? 1 : 0;
+    return want.contiguous && want.count > 1 ? want.count : want.choice.kind === 'preferred' ? 1 : draft.hasFormer(ask) ? 0.5 : 0;
   };
   return [...asks].sort((a, b) => (need(a) === need(b) ? 0 : need(b) - need(a)));
 }

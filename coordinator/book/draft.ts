@@ -2,7 +2,8 @@
  * The ports that one request would get, before anything is recorded: picks and block grants that are undone as a whole when one
  * want cannot be met, and for a dry run.
  */
-import type { PortRange, Protocol } from '../../shared/ports.js';
+import { MAX_PORT, type PortRange, type Protocol } from '../../shared/ports.js';
+import { formerPort, formersOf, type Former } from './former.js';
 import { growthOf, isSettled, spaceIn, takeWhole } from './growth.js';
 import { holderOf } from './leases.js';
 import { callBack, callBackPort, callBackRun, exhausted, findRun, idleElsewhere, mayCallBack } from './shortage.js';
@@ -28,6 +29,8 @@ export class Draft {
   private readonly taken: { holder: Holder; port: number }[] = [];
   /** New leases may be granted to the host. */
   private readonly mayGrow: boolean;
+  /** What the environment had before it was released. */
+  private readonly formers: readonly Former[];
 
   constructor(
     private readonly state: State,
@@ -35,6 +38,12 @@ export class Draft {
     private readonly command: AllocateCommand,
   ) {
     this.mayGrow = command.dryRun || isSettled(host);
+    this.formers = formersOf(state, command);
+  }
+
+  /** The environment had a port under the name of this want. */
+  hasFormer({ want }: Ask): boolean {
+    return this.formers.some(({ name }) => name === want.name);
   }
 
   /** Finds the ports of a want that the environment does not have yet; undefined: found. */
@@ -68,7 +77,8 @@ export class Draft {
   private takeEach(task: Task): Outcome {
     const { holder } = task;
     const { choice } = task.want;
-    const left = choice.kind === 'preferred' ? this.takePreferred(task, choice.port) : task.missing;
+    const open = choice.kind === 'preferred' ? this.takePreferred(task, choice.port) : task.missing;
+    const left = this.formers.length === 0 ? open : this.takeFormer(task, open);
     for (let found = 0; found < left.length; found += 1) {
       const index = left[found] as number;
       const port = this.takeAny(holder) ?? (this.command.dryRun ? idleElsewhere(this.state, holder, this.picks) : undefined);
@@ -84,6 +94,16 @@ export class Draft {
       const port = this.takeAtOnce(first + index, task.holder);
       if (port !== undefined) this.keep(task, index, port);
       return port === undefined;
+    });
+  }
+
+  /** Takes what is at hand of the ports that the environment had; returns the indexes that need any other. */
+  private takeFormer(task: Task, indexes: readonly number[]): readonly number[] {
+    return indexes.filter((index) => {
+      const port = formerPort(this.formers, task.want.name, index);
+      if (port === undefined || !this.isAtHand(port, task.holder) || this.takeAtOnce(port, task.holder) === undefined) return true;
+      this.keep(task, index, port);
+      return false;
     });
   }
 
@@ -122,6 +142,8 @@ export class Draft {
     const { want, holder } = task;
     const { count } = want;
     if (want.choice.kind === 'preferred' && this.takeRunAt(want.choice.port, count, holder)) return want.choice.port;
+    const former = formerPort(this.formers, want.name, 0);
+    if (former !== undefined && former + count - 1 <= MAX_PORT && this.takeRunAt(former, count, holder)) return former;
     const own = holder.free.findRun(count) ?? (this.grow(holder, Math.ceil(Math.log2(count))) ? holder.free.findRun(count) : undefined);
     const first = own ?? (this.mayGrow ? findRun(this.state, holder, count, 'own') : undefined);
     return first !== undefined && this.takeRunAt(first, count, holder) ? first : undefined;

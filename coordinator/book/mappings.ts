@@ -1,4 +1,5 @@
 /** The life of a mapping: made, changed, given up, resting, gone. Keeps indexes and counts in step with its state. */
+import { forgetOwner, rememberOwner } from './former.js';
 import { drop, put } from './outbox.js';
 import { mappingObject, releaseObject } from './objects.js';
 import type { Counts, Environment, Mapping, PoolSpace, State } from './state.js';
@@ -15,6 +16,7 @@ export function index(state: State, record: MappingRecord, environment: Environm
   const mapping: Mapping = { record, environment, hostRevision: 0, applied: false, verify: false, verified: false };
   const space = state.space(record.space);
   space.mappingAt.set(record.port, mapping);
+  forgetOwner(state, space, record.port);
   space.mapped.add(record.port);
   state.mappings.set(record.mappingId, mapping);
   environment.mappings.push(mapping);
@@ -87,9 +89,10 @@ export function rest(state: State, mapping: Mapping): void {
   state.event('PortReleased', about(mapping));
 }
 
-/** Lets the quarantine of a mapping run until record.untilMs. */
+/** Lets the quarantine of a mapping run until record.untilMs; its environment may come back for the port. */
 export function startRest(state: State, mapping: Mapping): void {
   state.hosts.get(mapping.record.host)?.mappings.delete(mapping);
+  rememberOwner(state, mapping.record);
   state.deadlines.push(mapping.record.untilMs, { kind: 'quarantine', mapping });
   poolSpaceOf(state, mapping.record)?.resting.push(mapping.record.untilMs, mapping);
 }

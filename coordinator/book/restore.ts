@@ -1,4 +1,5 @@
 /** A book as the journal has it. Nothing is forgotten, nothing expires early: every quarantine starts again in full (S9, S12). */
+import { rememberOwner } from './former.js';
 import { makeHost } from './hosts.js';
 import { addFree, holderOf, register, sizeOf } from './leases.js';
 import { index, startRest } from './mappings.js';
@@ -42,11 +43,13 @@ function restoreMappings(state: State, records: readonly MappingRecord[]): Map<s
   for (const stored of [...records].sort((a, b) => (a.mappingId < b.mappingId ? -1 : 1))) {
     const record = { ...stored };
     const { lastUsed } = state.space(record.space);
-    if (record.releasedSequence > (lastUsed.get(record.port) ?? 0)) lastUsed.set(record.port, record.releasedSequence);
+    const isLastOwner = record.releasedSequence > (lastUsed.get(record.port) ?? 0);
+    if (isLastOwner) lastUsed.set(record.port, record.releasedSequence);
     const known = state.environments.get(record.environment);
     const environment = known?.record.tenant === record.tenant ? known : departed(record);
     const owns = record.state !== 'released';
     const mapping = owns ? index(state, record, environment) : { record, environment, hostRevision: 0, applied: false, verify: false, verified: false };
+    if (isLastOwner && !owns && state.space(record.space).mappingAt.get(record.port) === undefined) rememberOwner(state, record);
     if (record.state === 'quarantined') environment.mappings.splice(environment.mappings.indexOf(mapping), 1);
     all.set(record.mappingId, mapping);
   }

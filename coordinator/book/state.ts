@@ -5,6 +5,7 @@
  */
 import type { Blocks } from './blocks.js';
 import type { Desired } from './desired.js';
+import type { Former, Formers } from './former.js';
 import type { FreePorts } from './freeports.js';
 import { MinHeap } from './minheap.js';
 import { PortMap } from './portmap.js';
@@ -117,6 +118,8 @@ export type Space = {
   leaseByStart: Map<number, Lease>;
   /** Book sequence at which a port was last released. */
   lastUsed: PortMap<number>;
+  /** Whose a port was last, as long as nobody has had it since. */
+  formerAt: PortMap<Former>;
 };
 
 export type Deadline = { kind: 'quarantine'; mapping: Mapping } | { kind: 'idleLease'; lease: Lease };
@@ -142,6 +145,7 @@ export class State {
   readonly environments = new Map<string, Environment>();
   readonly mappings = new Map<string, Mapping>();
   readonly requests = new Map<string, Request>();
+  readonly formers: Formers = new Map();
   readonly deadlines = new MinHeap<Deadline>();
   /** Requests in the order in which they are looked at again, to be forgotten. */
   readonly remembered = new Queue<{ atMs: number; request: Request }>();
@@ -207,7 +211,7 @@ export class State {
   space(name: string): Space {
     let space = this.spaces.get(name);
     if (space === undefined) {
-      space = { name, mappingAt: new PortMap(), mapped: new PortSet(), leaseStarts: new PortSet(), leaseByStart: new Map(), lastUsed: new PortMap() };
+      space = { name, mappingAt: new PortMap(), mapped: new PortSet(), leaseStarts: new PortSet(), leaseByStart: new Map(), lastUsed: new PortMap(), formerAt: new PortMap() };
       this.spaces.set(name, space);
     }
     return space;

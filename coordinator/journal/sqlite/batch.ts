@@ -8,7 +8,7 @@ import type { Changes, GatewayRecord } from '../../book/types.js';
 import type { Value } from './connection.js';
 import { AUDIT, ENVIRONMENT, EVENT, HOST, LEASE, MAPPING, POOL, REQUEST, type Row, type Table } from './rows.js';
 
-/** What is in a slot of the batch: JSON values, joined by commas, without the brackets; '' for none. */
+/** What is in a slot of the batch: a JSON array; '' for none. */
 export type Batch = Record<Slot, string>;
 
 const SLOTS = ['compare', 'removed_pool', 'removed_host', 'removed_lease', 'removed_environment', 'removed_request',
@@ -51,11 +51,11 @@ export function batchOf(gateway: string, expectedSequence: number, changes: Chan
   const named = (name: string): Row => [gateway, name];
   return {
     ...comparison(gateway, expectedSequence, changes.gateway),
-    removed_pool: joined(changes.removedPools.map(named)),
-    removed_host: joined(changes.removedHosts),
-    removed_lease: joined(changes.removedLeases),
-    removed_environment: joined(changes.removedEnvironments),
-    removed_request: joined(changes.removedRequests.map(named)),
+    removed_pool: arrayOf(changes.removedPools.map(named)),
+    removed_host: arrayOf(changes.removedHosts),
+    removed_lease: arrayOf(changes.removedLeases),
+    removed_environment: arrayOf(changes.removedEnvironments),
+    removed_request: arrayOf(changes.removedRequests.map(named)),
     pool: rows(POOL, gateway, changes.pools),
     host: rows(HOST, gateway, changes.hosts),
     lease: rows(LEASE, gateway, changes.leases),
@@ -70,14 +70,15 @@ export function batchOf(gateway: string, expectedSequence: number, changes: Chan
 /** A batch that compares the sequence and writes the gateway's row, nothing else. */
 export function comparison(gateway: string, expectedSequence: number, record: GatewayRecord): Batch {
   const empty = Object.fromEntries(SLOTS.map((slot) => [slot, ''])) as Batch;
-  return { ...empty, compare: JSON.stringify([expectedSequence, gateway, record.scope, record.publicHost, record.epoch, record.sequence]) };
+  return { ...empty, compare: JSON.stringify([[expectedSequence, gateway, record.scope, record.publicHost, record.epoch, record.sequence]]) };
 }
 
 /** The values of WRITE_BATCH for batches of different gateways. */
 export function valuesOf(batches: readonly Batch[]): Value[] {
   return SLOTS.map((slot) => {
-    const parts = batches.map((batch) => batch[slot]).filter((part) => part !== '');
-    return parts.length === 0 ? null : `[${parts.join(',')}]`;
+    const [first, ...others] = batches.map((batch) => batch[slot]).filter((part) => part !== '');
+    if (first === undefined || others.length === 0) return first ?? null;
+    return `[${[first, ...others].map((part) => part.slice(1, -1)).join(',')}]`;
   });
 }
 
@@ -87,11 +88,11 @@ export function charactersOf(batch: Batch): number {
 }
 
 function rows<Record>(table: Table<Record>, gateway: string, records: readonly Record[]): string {
-  return joined(records.map((record) => table.encode(gateway, record)));
+  return arrayOf(records.map((record) => table.encode(gateway, record)));
 }
 
-function joined(values: readonly (Row | string)[]): string {
-  return values.length === 0 ? '' : JSON.stringify(values).slice(1, -1);
+function arrayOf(values: readonly (Row | string)[]): string {
+  return values.length === 0 ? '' : JSON.stringify(values);
 }
 
 function remove(table: string, key: string, value: string): string {

@@ -9,6 +9,21 @@ export function checkInvariants(state: State): void {
   for (const pool of state.pools.values()) checkPool(state, pool);
   checkDesired(state);
   checkGuards(state);
+  checkFormers(state);
+}
+
+/** Each port remembers one owner at most, none while another one has it, and both indexes say the same. */
+function checkFormers(state: State): void {
+  let remembered = 0;
+  for (const space of state.spaces.values()) {
+    for (const [port, former] of space.formerAt) {
+      remembered += 1;
+      const owner = space.mappingAt.get(port)?.record;
+      assert.ok(owner === undefined || (owner.state === 'quarantined' && owner.environment === former.environment), `port ${port} has an owner and remembers ${former.environment}`);
+      assert.ok(state.formers.get(former.environment)?.includes(former), `${former.environment} does not know that it had ${port}`);
+    }
+  }
+  assert.equal([...state.formers.values()].reduce((sum, { length }) => sum + length, 0), remembered);
 }
 
 function checkSpace(state: State, space: Space): void {

@@ -21,6 +21,6 @@ describe('a batch of changes', () => {
 
   it('knows how much text it is', () => {
     const batch = batchOf('gw', 0, allocation(1));
-    assert.equal(charactersOf(batch), valuesOf([batch]).reduce((sum: number, value) => sum + (value === null ? 0 : String(value).length - 2), 0));
+    assert.equal(charactersOf(batch), valuesOf([batch]).reduce((sum: number, value) => sum + (value === null ? 0 : String(value).length), 0));
   });
 });
