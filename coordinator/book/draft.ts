@@ -192,6 +192,7 @@ export class Draft {
     const { environment, tenant } = this.command;
     if (record.state !== 'quarantined' || record.environment !== environment || record.tenant !== tenant) return false;
     const { pool, space } = holder.poolSpace;
+    if (!inRanges(pool.spec.ranges, record.port) || pool.reserved.has(record.port)) return false;
     const lease = this.state.leaseAt(space, record.port)?.record;
     return record.pool === pool.spec.pool && lease?.state === 'active' && lease.host === holder.host && !this.returning.some((mapping) => mapping.record === record);
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import type { PoolSpec } from '../../../coordinator/book/types.js';
 import { agentOf, checkWorldsAfterEach, hostScope, mappingAt, release, shared } from './checked.js';
 import { portsOf, reasonOf, want, type World } from './world.js';
 
@@ -138,6 +139,21 @@ describe('an environment that comes back', () => {
     giveBack(world, 'e');
     world.pass(Q + 500);
     assert.deepEqual(portsOf(world.allocate('e', 'b', [want()])), before);
+  });
+
+  it('does not get a port that its pool gave up or reserved since', () => {
+    const changes: [Partial<PoolSpec>, string][] = [[{ ranges: [{ first: FIRST + 1, last: FIRST + 31 }] }, 'PORT_NOT_IN_POOL'], [{ reserved: [{ first: FIRST, last: FIRST }] }, 'PORT_RESERVED']];
+    for (const [change, reason] of changes) {
+      for (const passes of [0, Q + 500]) {
+        const world = shared({ strategy: 'sequential' });
+        assert.deepEqual(allocate(world, 'e'), [FIRST]);
+        giveBack(world, 'e');
+        world.pass(passes);
+        world.decide({ kind: 'updatePool', actor: 'operator:local', pool: 'ssh', change, drain: true });
+        assert.notDeepEqual(allocate(world, 'e'), [FIRST]);
+        assert.equal(reasonOf(world.decide(world.allocateCommand('e', 'a', [want({ name: 'exact', choice: { kind: 'exact', port: FIRST } })]))), reason);
+      }
+    }
   });
 
   it('is not given a port that a process of the host listens on by now', () => {
