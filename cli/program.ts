@@ -8,6 +8,7 @@ import { addHosts } from './commands/hosts.js';
 import { addLeases } from './commands/leases.js';
 import { addMappings } from './commands/mappings.js';
 import { addMove } from './commands/move.js';
+import { addPlan } from './commands/plan.js';
 import { addPools } from './commands/pools.js';
 import { addRelease } from './commands/release.js';
 import { addStatus } from './commands/status.js';
@@ -43,6 +44,7 @@ export function buildProgram(io: Io, act: Act): Command {
   addMove(program, act);
   addEnvironments(program, act);
   addMappings(program, act);
+  addPlan(program, act);
   addEvents(program, act);
   addCompletion(program, io);
   return program;

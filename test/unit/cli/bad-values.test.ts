@@ -82,6 +82,13 @@ const COMMANDS: Record<string, Row> = {
       '--after': ['', '-1', '1.0', '0.1', '1.', '.1', '1.1.1', '01', '9'.repeat(16), '1.9999999999', ...HOSTILE], '--kind': ['', 'portAllocated', 'Port_Allocated', 'A', 'A'.repeat(41), ...HOSTILE],
     },
   },
+  'portlease plan check': {
+    base: ['plan', 'check', '--hosts=300', '--envs-per-host=2', '--plan=domain'],
+    flags: {
+      '--hosts': COUNTS, '--envs-per-host': COUNTS, '--plan': ['', '/nonexistent/plan.yaml', '/', 'a\0b', '/dev/null', HUGE], '--ports': ['', 'ssh', 'none=1', 'ssh=-1', 'ssh=257', 'ssh=a', ...HOSTILE],
+      '--lifetime': [...TIMES, '0s', '999ms'], '--scope': WORDS,
+    },
+  },
   'portlease completion': { base: ['completion', 'bash'], flags: {}, args: ['', 'sh', 'constructor', ...HOSTILE] },
 };
 
@@ -99,7 +106,7 @@ describe('bad values on the command line', () => {
   });
 
   for (const [path, { base, flags, args }] of Object.entries(COMMANDS)) {
-    if (path !== 'portlease completion') {
+    if (path !== 'portlease completion' && path !== 'portlease plan check') {
       it(`would be sent but for them: ${path}`, async () => {
         assert.equal((await portlease([...base, '--server', NOBODY])).exitCode, EXIT.unreachable);
       });
