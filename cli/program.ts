@@ -10,6 +10,7 @@ import { addMappings } from './commands/mappings.js';
 import { addMove } from './commands/move.js';
 import { addPlan } from './commands/plan.js';
 import { addPools } from './commands/pools.js';
+import { addPurge } from './commands/purge.js';
 import { addRelease } from './commands/release.js';
 import { addStatus } from './commands/status.js';
 import { COMPLETION_SCRIPTS } from './completion.js';
@@ -46,6 +47,7 @@ export function buildProgram(io: Io, act: Act): Command {
   addMappings(program, act);
   addPlan(program, act);
   addEvents(program, act);
+  addPurge(program, act);
   addCompletion(program, io);
   return program;
 }

@@ -6,11 +6,13 @@ import { LOG_LEVELS } from '../shared/log.js';
 import { listenPolicy } from '../shared/tls.js';
 import type { Timing } from './book/types.js';
 import { gatewaySeed, overlapsOf } from './config/pools.js';
+import { isTimeZone, parseTimeOfDay } from './purge/schedule.js';
 
 const DEFAULT_CONFIG_PATH = '/etc/portlease/coordinator.yaml';
 
 const ENV_PREFIX = 'PORTLEASE_COORDINATOR_';
 const MAX_SOCKET_PATH = 100;
+const TIME_WORDS = 'is not a time of day, as in "02:00"';
 
 function between(minMs: number, maxMs: number) {
   return durationMs.refine((ms) => ms >= minMs && ms <= maxMs, { error: `is not between ${minMs} and ${maxMs} ms` });
@@ -33,6 +35,27 @@ const timing = z.strictObject({
     if (suspectMs >= lostMs) say('lost', `is ${lostMs} ms: it has to be longer than timing.suspect = ${suspectMs} ms`);
   });
 
+const DAY_MS = 86_400_000;
+
+const purge = z.strictObject({
+  /** Local time of day. */
+  at: z.string({ error: TIME_WORDS }).transform((text, context) => {
+    const time = parseTimeOfDay(text);
+    if (time !== undefined) return time;
+    context.addIssue({ code: 'custom', message: TIME_WORDS });
+    return z.NEVER;
+  }).prefault('02:00'),
+  /** Whose local time; this machine's when it is not given. */
+  timeZone: z.string().refine(isTimeZone, { error: 'is not a time zone, as in "Europe/Berlin"' }).optional(),
+  /** How long records of released ports are kept. */
+  releasedAfter: between(60_000, 3650 * DAY_MS).prefault('7d'),
+  /** How long a watcher may have been away. */
+  eventsAfter: between(60_000, 3650 * DAY_MS).prefault('7d'),
+  auditAfter: between(60_000, 3650 * DAY_MS).prefault('180d'),
+}).transform(({ at, timeZone, releasedAfter, eventsAfter, auditAfter }) => ({
+  at, timeZone, ages: { releasedAfterMs: releasedAfter, eventsAfterMs: eventsAfter, auditAfterMs: auditAfter },
+}));
+
 export const coordinatorConfigSchema = z.strictObject({
   listen: z.strictObject({
     grpc: endpointText.refine((endpoint) => endpoint.kind === 'tcp', { error: 'is a unix socket: that is listen.unix' }).prefault('127.0.0.1:7410'),
@@ -43,6 +66,8 @@ export const coordinatorConfigSchema = z.strictObject({
   timing: timing.prefault({}),
   /** known: hosts are created by an operator. any: by their first hello as well. */
   admit: z.enum(['known', 'any'], { error: 'is not known or any' }).prefault('known'),
+  /** Once a day old records go. */
+  purge: purge.prefault({}),
   tls: tlsFiles.optional(),
   /** Allows plaintext beyond loopback. */
   insecure: z.boolean({ error: 'is not true or false' }).prefault(false),

@@ -6,12 +6,16 @@ import { ConfigError } from '../shared/config.js';
 import { endpointAddress } from '../shared/grpc.js';
 import type { Log } from '../shared/log.js';
 import { createNotifier, watchdogIntervalMs } from '../shared/notify.js';
+import { systemTimers } from '../shared/timers.js';
 import { listenPolicy, loadTls } from '../shared/tls.js';
 import type { CoordinatorConfig } from './config.js';
 import { SqliteJournal } from './journal/sqlite/journal.js';
 import { Gateways } from './keeper/gateways.js';
 import { packageFile, packageVersion } from '../shared/package-files.js';
 import { ADMISSION, Admission } from './rpc/admission.js';
+import { auditPurge } from './purge/audit.js';
+import { Purger } from './purge/purger.js';
+import { dailyAt } from './purge/schedule.js';
 import { startServer } from './rpc/server.js';
 import { applySeeds } from './seeds.js';
 
@@ -69,8 +73,14 @@ async function start({ config, log, clock, random }: CoordinatorOptions, closers
   const gateways = await Gateways.open({ journal, timing, clock, random, log, onHealth: (serving) => { tellHealth(serving); } });
   closers.push(() => gateways.close());
   await applySeeds(gateways, config.gateways, log);
+  const purger = new Purger({
+    journal, clock, log, timers: systemTimers, schedule: dailyAt(config.purge.at, config.purge.timeZone), ages: config.purge.ages,
+    audit: (actor, before) => auditPurge(gateways, { actor, before }),
+  });
+  closers.push(() => purger.close());
+  purger.start();
   const server = await startServer({
-    gateways, log, timing, clock, tls,
+    gateways, purger, log, timing, clock, tls,
     listen: config.listen,
     admission: new Admission(ADMISSION, random),
     admitsUnknown: config.admit === 'any',

@@ -24,6 +24,7 @@ const AUDITED = {
   allocate: 'AllocatePorts', release: 'ReleasePorts', move: 'MoveEnvironment', createPool: 'CreatePool', updatePool: 'UpdatePool',
   deletePool: 'DeletePool', createHost: 'CreateHost', replaceHost: 'ReplaceHost', reclaimHost: 'ReclaimHost', hello: 'Session',
   cordonHost: 'CordonHost', uncordonHost: 'UncordonHost', drainHost: 'DrainHost', holdHost: 'HoldHost',
+  notePurge: 'Purge',
 } as const;
 
 type HostCommand = Extract<Command, { kind: 'createHost' | 'replaceHost' | 'reclaimHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost' }>;
@@ -165,7 +166,8 @@ function dispatch(state: State, command: Command): Reply {
     case 'createPool': return createPool(state, command.pool, command.seed);
     case 'updatePool': return updatePool(state, command);
     case 'deletePool': return deletePool(state, command.pool);
-    case 'noteRefusal': return { kind: 'done' };
+    case 'noteRefusal':
+    case 'notePurge': return { kind: 'done' };
     case 'tick':
       tick(state);
       return { kind: 'done' };
@@ -213,20 +215,19 @@ function environmentOf(command: Command): string {
 
 function detailOf(command: Command): string {
   switch (command.kind) {
-    case 'allocate': return `{"host":"${command.host}"}`;
+    case 'allocate':
+    case 'createHost':
     case 'move': return `{"host":"${command.host}"}`;
     case 'release': return JSON.stringify(command.selector);
     case 'createPool': return `{"pool":"${command.pool.pool}"}`;
     case 'updatePool': return JSON.stringify({ pool: command.pool, change: command.change, drain: command.drain });
     case 'deletePool': return `{"pool":"${command.pool}"}`;
-    case 'createHost': return `{"host":"${command.host}"}`;
     case 'hello': return JSON.stringify({ host: command.host, bootId: command.bootId, lastSession: command.lastSession });
-    case 'holdHost': return JSON.stringify({ host: command.host, reason: command.reason, forMs: command.forMs });
-    case 'cordonHost':
-    case 'uncordonHost':
-    case 'drainHost':
-    case 'replaceHost':
-    case 'reclaimHost': return JSON.stringify({ host: command.host, reason: command.reason });
-    default: return '{}';
+    case 'notePurge': return command.detail;
+    default: return 'reason' in command && 'host' in command ? detailOfHost(command) : '{}';
   }
+}
+
+function detailOfHost(command: Extract<Command, { host: string; reason: string }>): string {
+  return JSON.stringify({ host: command.host, reason: command.reason, ...('forMs' in command ? { forMs: command.forMs } : {}) });
 }

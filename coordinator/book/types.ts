@@ -266,6 +266,8 @@ export type Command =
   | { kind: 'holdHost'; actor: Actor; host: string; reason: string; forMs: number }
   /** A mutation that was refused before it reached the book: leaves its audit record. */
   | { kind: 'noteRefusal'; actor: Actor; action: string; reason: Reason; environment: string; requestId: string; detail: string }
+  /** Leaves the audit record of a purge of old rows, which the journal does. */
+  | { kind: 'notePurge'; actor: Actor; detail: string }
   /** Lets time pass: expiry, quarantine, purge. Asked at least every H/2. */
   | { kind: 'tick' };
 

@@ -38,8 +38,13 @@ export interface Journal {
   /** The same backwards. */
   listEventsBefore(page: EventsBefore): Promise<EventPage>;
 
-  /** Deletes events, audit records and superseded mappings that nothing needs any more; answers how many rows. */
-  purge(before: PurgeBefore): Promise<number>;
+  /** Deletes old events and audit records, and mappings that were released long ago and that no request names, in small transactions.
+   *  After each `goOn` is awaited; false ends the purge. Answers how many rows went.
+   *  @throws OutcomeUnknown, JournalClosed; what went until then is gone */
+  purge(before: PurgeBefore, goOn: () => Promise<boolean>): Promise<Purged>;
+
+  /** What purge() would delete. */
+  countPurgeable(before: PurgeBefore): Promise<Purged>;
 
   /** 'ok', or the text of the failure that has not been overcome yet. */
   status(): string;
@@ -51,7 +56,11 @@ export interface Journal {
 /** Up to `limit` rows with an id above `afterId` (0: from the first one). */
 export type PageOf = { gateway: string | undefined; afterId: number; limit: number };
 
-export type PurgeBefore = { eventsAtMs: number; auditsAtMs: number };
+/** Rows of before these times go; `nowMs` tells times of a wrong clock. */
+export type PurgeBefore = { eventsAtMs: number; auditsAtMs: number; releasedAtMs: number; nowMs: number };
+
+/** Rows by kind; mappings: released ones. */
+export type Purged = { events: number; audits: number; mappings: number };
 
 /** A place between two events of a gateway: after the first `position` events of the decision `revision`; position 0: after all of
  *  them. Revisions are book sequences. */

@@ -8,7 +8,7 @@ import type { Log } from '../../shared/log.js';
 import { REASONS } from '../../shared/reasons.js';
 import { msToDuration } from '../../shared/wire.js';
 import type { Refusal } from '../book/types.js';
-import { Refused } from '../keeper/refused.js';
+import { journalUnavailable, Refused } from '../keeper/refused.js';
 
 /** All that is wrong with a request. */
 export class InvalidRequest extends Error {
@@ -20,6 +20,9 @@ export class InvalidRequest extends Error {
     this.violations = violations;
   }
 }
+
+/** By name: services do not know the journal. */
+const OF_JOURNAL = new Set(['SqliteError', 'JournalClosed', 'OutcomeUnknown']);
 
 const DOMAIN = 'portlease';
 /** Trailers share 8 KiB in many clients, and details are there in base64. */
@@ -40,6 +43,12 @@ export function describe(error: unknown, log: Log): Description {
 
 export function statusOf(error: unknown, log: Log): ServerErrorResponse {
   return inTrailers(describe(error, log));
+}
+
+/** What the journal throws, as the refusal that callers are told; other errors as they are. */
+export function refusalOfJournal(error: unknown): unknown {
+  if (!(error instanceof Error) || !OF_JOURNAL.has(error.name)) return error;
+  return new Refused(journalUnavailable(`the database cannot be used: ${error.message}`));
 }
 
 export function refusalStatus(refusal: Refusal): ServerErrorResponse {

@@ -13,10 +13,10 @@ import { Follower } from '../feed/follower.js';
 import { FeedRefused } from '../feed/refusals.js';
 import type { EventCursor, StoredEvent } from '../journal/journal.js';
 import type { Gateways } from '../keeper/gateways.js';
-import { journalUnavailable, Refused } from '../keeper/refused.js';
+import { Refused } from '../keeper/refused.js';
 import { reading, type Services } from './calls.js';
 import { readable } from './definitions.js';
-import { statusOf } from './errors.js';
+import { refusalOfJournal, statusOf } from './errors.js';
 import { require } from './identity.js';
 import { pageSize, pageToken, positionOf } from './pages.js';
 import { parseEventList, parseWatch } from './parse-events.js';
@@ -77,12 +77,7 @@ function write(stream: Stream, delivery: Delivery): Promise<void> {
 /** What a watch ended by, as the caller is told. */
 function refusalOf(error: unknown): unknown {
   if (error instanceof FeedRefused) return new Refused(error.refusal);
-  if (error instanceof Error && isOfJournal(error)) return new Refused(journalUnavailable(`events cannot be read: ${error.message}`));
-  return error;
-}
-
-function isOfJournal(error: Error): boolean {
-  return error.name === 'SqliteError' || error.name === 'JournalClosed';
+  return refusalOfJournal(error);
 }
 
 function tooMany(): Refused {

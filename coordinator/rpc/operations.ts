@@ -11,15 +11,16 @@ import { listLeases } from './lists.js';
 import { gatewayToWire, hostToWire, poolsToWire, poolToWire } from './messages.js';
 import { hostChanges } from './host-operations.js';
 import { parseGateway, parsePool, parsePoolUpdate } from './parse-operations.js';
+import { purging, type PurgeOptions } from './purge.js';
 import { statusAnswer, type StatusSource } from './status.js';
 
-export type OperationsOptions = Services & StatusSource & {
+export type OperationsOptions = Services & StatusSource & PurgeOptions & {
   /** Ports that portlease itself listens on: no pool may have them. */
   ownPorts: () => readonly number[];
 };
 
 export function operationsService(options: OperationsOptions): OperationsServiceServer {
-  return { ...queries(options), ...gatewayChanges(options), ...poolChanges(options), ...hostChanges(options) };
+  return { ...queries(options), ...gatewayChanges(options), ...poolChanges(options), ...hostChanges(options), ...purging(options) };
 }
 
 type Part<Names extends keyof OperationsServiceServer> = Pick<OperationsServiceServer, Names>;

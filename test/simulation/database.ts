@@ -1,5 +1,5 @@
 /** The journal on a disk in memory: commits take time, fail, or get lost with the power; constraints as in the real one. */
-import { ConstraintViolated, JournalClosed, OutcomeUnknown, SequenceConflict, type EventPage, type Journal, type StoredAudit } from '../../coordinator/journal/journal.js';
+import { ConstraintViolated, JournalClosed, OutcomeUnknown, SequenceConflict, type EventPage, type Journal, type Purged, type StoredAudit } from '../../coordinator/journal/journal.js';
 import type { AuditRecord, Changes, EnvironmentRecord, EventRecord, GatewayRecord, HostRecord, LeaseRecord, MappingRecord, PoolSpec, RequestRecord, StoredGateway } from '../../coordinator/book/types.js';
 import type { Chance } from './random.js';
 import type { Life, Time } from './time.js';
@@ -189,7 +189,8 @@ export class SimulatedJournal implements Journal {
   listAudits(): Promise<StoredAudit[]> { return Promise.resolve([]); }
   listEvents(): Promise<EventPage> { return Promise.resolve({ events: [], purgedTo: 0 }); }
   listEventsBefore(): Promise<EventPage> { return Promise.resolve({ events: [], purgedTo: 0 }); }
-  purge(): Promise<number> { return Promise.resolve(0); }
+  purge(): Promise<Purged> { return Promise.resolve({ events: 0, audits: 0, mappings: 0 }); }
+  countPurgeable(): Promise<Purged> { return this.purge(); }
   status(): string { return 'ok'; }
 
   close(): Promise<void> {

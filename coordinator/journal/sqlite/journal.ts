@@ -1,13 +1,14 @@
 /** The journal on SQLite: a queue of writes, one transaction at a time, appends of several gateways together. */
 import type { Changes, GatewayRecord, StoredGateway } from '../../book/types.js';
 import { ConstraintViolated, JournalClosed, OutcomeUnknown, SequenceConflict, type EventPage, type EventsAfter, type EventsBefore, type Journal, type PageOf,
-  type PurgeBefore, type StoredAudit } from '../journal.js';
+  type PurgeBefore, type Purged, type StoredAudit } from '../journal.js';
 import { batchOf, charactersOf, comparison, CONFLICT, valuesOf, WRITE_BATCH, type Batch } from './batch.js';
-import type { Connection } from './connection.js';
+import { Connection } from './connection.js';
 import { DatabaseFiles, isCorruption, isRefusal } from './files.js';
-import { auditPage, deletions, eventPage, eventPageBefore } from './history.js';
+import { auditPage, eventPage, eventPageBefore } from './history.js';
 import { gateways, loadGateway } from './load.js';
 import { DatabaseLock } from './lock.js';
+import { countRows, deletions, planPurge } from './purge.js';
 import { MIGRATIONS, type MigrationStep } from './schema.js';
 
 export { DatabaseInUse } from './lock.js';
@@ -71,12 +72,23 @@ export class SqliteJournal implements Journal {
     await this.write(gateway, { kind: 'alone', run: (files) => files.deleteGateway(gateway) });
   }
 
-  async purge(before: PurgeBefore): Promise<number> {
-    let rows = 0;
-    for (const { sql, value } of await deletions(this.readable(), before)) {
-      rows += await this.write('', { kind: 'alone', run: (files) => files.writer.run(sql, value) });
-    }
-    return rows;
+  async purge(before: PurgeBefore, goOn: () => Promise<boolean>): Promise<Purged> {
+    return this.withReader(async (reader) => {
+      const purged: Purged = { events: 0, audits: 0, mappings: 0 };
+      const steps = deletions(reader, await planPurge(reader, before));
+      for (let step = await steps.next(); step.done !== true;) {
+        const { kind, sql, values } = step.value;
+        const rows = await this.write('', { kind: 'alone', run: (files) => files.writer.run(sql, ...values) });
+        purged[kind] += rows;
+        if (rows > 0 && !await goOn()) break;
+        step = await steps.next(rows);
+      }
+      return purged;
+    });
+  }
+
+  async countPurgeable(before: PurgeBefore): Promise<Purged> {
+    return this.withReader(async (reader) => countRows(reader, await planPurge(reader, before)));
   }
 
   async gateways(): Promise<GatewayRecord[]> {
@@ -201,6 +213,17 @@ export class SqliteJournal implements Journal {
     } catch (error) {
       this.failure = error as Error;
       return error as Error;
+    }
+  }
+
+  /** A connection of its own for what reads for long. */
+  private async withReader<T>(read: (reader: Connection) => Promise<T>): Promise<T> {
+    this.readable();
+    const reader = await Connection.open(this.path, 'readOnly');
+    try {
+      return await read(reader);
+    } finally {
+      await reader.close();
     }
   }
 

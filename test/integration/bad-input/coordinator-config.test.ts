@@ -11,7 +11,7 @@ type Tree = Record<string, unknown>;
 
 /** A config that is good, with every key that a row below spoils in its place. */
 const good = () => ({
-  listen: {}, database: {}, timing: {}, log: {},
+  listen: {}, database: {}, timing: {}, purge: {}, log: {},
   gateways: [{ gateway: 'gw', scope: 'shared', publicHost: 'gw.example.com', pools: [{ pool: 'p', ranges: ['30000-30099'], protocol: 'tcp' }] }],
 });
 
@@ -36,6 +36,11 @@ const BAD: Record<string, readonly unknown[]> = {
   'timing.deadline': [...TIMES, '0s', '49ms', '601s'],
   'timing.suspect': [...TIMES, '0s', '49ms', '61m', '10s'],
   'timing.lost': [...TIMES, '0s', '49ms', '25h', '15s'],
+  'purge.at': [...NASTY, ...NO_TEXT, '2:00', '24:00', '02:60', '02:00:00', '2am', '02:00 '],
+  'purge.timeZone': [...NASTY, ...NO_TEXT, 'Nowhere/X', 'Europe/Berlin '],
+  'purge.releasedAfter': [...TIMES, '0s', '59s'],
+  'purge.eventsAfter': [...TIMES, '0s', '59s'],
+  'purge.auditAfter': [...TIMES, '0s', '59s'],
   admit: WORDS,
   'tls.certificate': PATHS,
   'tls.key': PATHS,

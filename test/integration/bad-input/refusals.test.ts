@@ -16,7 +16,7 @@ import { REFUSED, type World } from './refused.js';
 const HOSTILE = ['a\0b', 'a\nb', '-j', '$(id)', '../x', '10.0.0.1;id', 'x'.repeat(10_000_000)];
 const FOR_PEOPLE = /\.description$| reason$/;
 /** Reads, and what agents say. */
-const UNNOTED = /\/(?:Get|List|Heartbeat|Session)/;
+const UNNOTED = /\/(?:Get|List|Watch|Heartbeat|Session)/;
 const TABLES = ['pool', 'host', 'lease', 'environment', 'mapping', 'request'];
 
 type Audit = { action: string; outcome: string };
@@ -65,6 +65,7 @@ describe('what is refused', () => {
   function send(name: string, request: object): Promise<Refused> {
     const method = methodOf(name);
     if (method.requestStream) return greet(method, request);
+    if (method.responseStream) return watch(method, request);
     return within('a refusal', new Promise((resolve, reject) => {
       client.makeUnaryRequest(method.path, method.requestSerialize, method.responseDeserialize, request as never, (error, response) => {
         if (error === null) reject(new Error(`was accepted: ${JSON.stringify(response)}`));
@@ -78,6 +79,13 @@ describe('what is refused', () => {
       const stream = client.makeBidiStreamRequest(method, requestSerialize, responseDeserialize);
       stream.on('error', (error: ServiceError) => { resolve(refusedOf(error)); }).on('data', () => { reject(new Error('was welcomed')); });
       stream.write(request as never);
+    }), { withinMs: 20_000 });
+  }
+
+  function watch({ path: method, requestSerialize, responseDeserialize }: Method, request: object): Promise<Refused> {
+    return within('a refusal', new Promise((resolve, reject) => {
+      const stream = client.makeServerStreamRequest(method, requestSerialize, responseDeserialize, request as never);
+      stream.on('error', (error: ServiceError) => { resolve(refusedOf(error)); }).on('data', () => { reject(new Error('was accepted')); });
     }), { withinMs: 20_000 });
   }
 

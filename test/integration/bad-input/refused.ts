@@ -1,4 +1,5 @@
 /** Requests that are well formed and still not allowed: each with the reason that it gets. */
+import * as events from '../../../shared/gen/portlease/v1/events.js';
 import * as operations from '../../../shared/gen/portlease/v1/operations.js';
 import * as ports from '../../../shared/gen/portlease/v1/ports.js';
 import type { Reason } from '../../../shared/reasons.js';
@@ -56,6 +57,9 @@ export const REFUSED: Record<string, Case> = {
   'a move to an unknown host': { method: 'PortService/MoveEnvironment', request: () => ports.MoveEnvironmentRequest.fromPartial({ environment: 'taken', host: 'absent' }), reason: 'HOST_UNKNOWN' },
   'a move to another gateway': { method: 'PortService/MoveEnvironment', request: () => ports.MoveEnvironmentRequest.fromPartial({ environment: 'taken', host: 'e1' }), reason: 'OTHER_GATEWAY' },
   'a move to a host that serves nothing': { method: 'PortService/MoveEnvironment', request: () => ports.MoveEnvironmentRequest.fromPartial({ environment: 'taken', host: 'g1' }), reason: 'HOST_NOT_SERVING' },
+  'a watch from a revision that is not there yet': { method: 'EventService/WatchEvents', request: () => events.WatchEventsRequest.fromPartial({ gateway: 'gw', afterRevision: 1_000_000 }), reason: 'REVISION_AHEAD', field: 'after_revision' },
+  'a watch of an unknown gateway': { method: 'EventService/WatchEvents', request: () => events.WatchEventsRequest.fromPartial({ gateway: 'absent' }), reason: 'GATEWAY_UNKNOWN', field: 'gateway' },
+  'a list of events of an unknown gateway': { method: 'EventService/ListEvents', request: () => events.ListEventsRequest.fromPartial({ gateway: 'absent' }), reason: 'GATEWAY_UNKNOWN', field: 'gateway' },
   'ports on an unknown host': allocation('HOST_UNKNOWN', { host: 'absent' }),
   'ports on a host that serves nothing': allocation('HOST_NOT_SERVING', { host: 'g1' }),
   'ports of an unknown pool': allocation('POOL_UNKNOWN', {}, [{ ...want, source: { $case: 'pool', value: 'absent' } }]),

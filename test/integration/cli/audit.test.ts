@@ -22,9 +22,10 @@ const STEPS: [argv: string[], action: string, outcome: string][] = [
   [['hosts', 'create', 'h9', '--gateway=gw'], 'CreateHost', 'ok'],
   [['hosts', 'replace', 'h9', '--reason=new board'], 'ReplaceHost', 'ok'],
   [['hosts', 'reclaim', 'h1', '--reason=it is off'], 'ReclaimHost', 'HOST_NOT_LOST'],
+  [['purge'], 'Purge', 'ok'],
 ];
 /** Changes nothing, so it leaves nothing. */
-const SILENT = [['status'], ['list'], ['show', 'env-1'], ['allocate', 'env-3', '--host=h1', '--tenant=acme', WANT, '--dry-run']];
+const SILENT = [['status'], ['list'], ['show', 'env-1'], ['events'], ['purge', '--dry-run'], ['allocate', 'env-3', '--host=h1', '--tenant=acme', WANT, '--dry-run']];
 
 type Row = { action: string; outcome: string };
 

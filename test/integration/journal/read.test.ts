@@ -3,9 +3,7 @@ import { performance } from 'node:perf_hooks';
 import { Connection } from '../../../coordinator/journal/sqlite/connection.js';
 import type { SqliteJournal } from '../../../coordinator/journal/sqlite/journal.js';
 import { Place } from './place.js';
-import { allocation, AT_MS, changes, gatewayRecord, mapping, request } from './records.js';
-
-const NOTHING_BEFORE = { eventsAtMs: 0, auditsAtMs: 0 };
+import { allocation, changes, gatewayRecord, mapping, request } from './records.js';
 
 describe('reading from the journal on SQLite', () => {
   let place: Place;
@@ -57,23 +55,6 @@ describe('reading from the journal on SQLite', () => {
     }));
     const ids = async () => (await journal.load('gw'))?.mappings.map(({ mappingId }) => mappingId);
     assert.deepEqual(await ids(), ['m2', 'm3', 'm5', 'm6', 'm7']);
-    assert.equal(await journal.purge(NOTHING_BEFORE), 2);
-    assert.equal(await place.count('mapping'), 5);
-    assert.deepEqual(await ids(), ['m2', 'm3', 'm5', 'm6', 'm7']);
-    await journal.append('gw', 1, changes(2, { removedRequests: ['r1'] }));
-    assert.equal(await journal.purge(NOTHING_BEFORE), 1);
-    assert.deepEqual(await ids(), ['m2', 'm5', 'm6', 'm7']);
-  });
-
-  it('purges events and audit records of before a time, more than one transaction takes, while appends go on', async () => {
-    await appendMany(30, 100);
-    const appending = appendMany(30, 10, 3_000);
-    assert.equal(await journal.purge({ eventsAtMs: AT_MS + 2_501, auditsAtMs: AT_MS + 11 }), 2_510);
-    await appending;
-    assert.equal((await journal.listEvents({ gateway: 'gw', after: { revision: 0, position: 0 }, upTo: 9_999, limit: 1 })).events[0]?.sequence, 2_501);
-    assert.equal((await journal.listAudits({ gateway: 'gw', afterId: 0, limit: 1 }))[0]?.sequence, 11);
-    assert.equal(await place.count('event'), 800);
-    assert.equal((await journal.load('gw'))?.mappings.length, 3_300);
   });
 
   it('loads 100,000 mappings in pages, and lets other work go on in between', async () => {

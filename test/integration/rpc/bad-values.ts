@@ -126,6 +126,7 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
   ...under('OperationsService/UncordonHost', { host: name('host'), reason: NOTE }),
   ...under('OperationsService/DrainHost', { host: name('host'), reason: NOTE }),
   ...under('OperationsService/HoldHost', { host: name('host'), reason: NOTE, duration: { field: 'duration', bad: [undefined, ...DURATIONS, { seconds: 30 * 86_400 + 1, nanos: 0 }] } }),
+  ...under('OperationsService/Purge', { dry_run: FREE }),
   ...under('OperationsService/ListLeases', { gateway: filter('gateway'), host: filter('host'), pool: filter('pool'), ...page }),
   ...under('EventService/WatchEvents', {
     gateway: name('gateway'), after_revision: number(), after_position: { field: 'after_position', bad: [10_000_001, 4_294_967_295] }, ...eventFilter,

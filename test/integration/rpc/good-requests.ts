@@ -45,6 +45,7 @@ export const GOOD: Record<string, () => object> = {
   'OperationsService/UncordonHost': () => ({ host: 'absent', reason: 'why' }),
   'OperationsService/DrainHost': () => ({ host: 'absent', reason: 'why' }),
   'OperationsService/HoldHost': () => ({ host: 'absent', reason: 'why', duration: { seconds: 7_200, nanos: 0 } }),
+  'OperationsService/Purge': () => ({ dryRun: true }),
   'OperationsService/ListLeases': () => operations.ListLeasesRequest.fromPartial({}),
   'EventService/WatchEvents': () => events.WatchEventsRequest.fromPartial({ gateway: 'gw', afterRevision: 1, filter: {} }),
   'EventService/ListEvents': () => events.ListEventsRequest.fromPartial({ gateway: 'gw', filter: {} }),

@@ -89,6 +89,7 @@ const COMMANDS: Record<string, Row> = {
       '--lifetime': [...TIMES, '0s', '999ms'], '--scope': WORDS,
     },
   },
+  'portlease purge': { base: ['purge', '--dry-run'], flags: {} },
   'portlease completion': { base: ['completion', 'bash'], flags: {}, args: ['', 'sh', 'constructor', ...HOSTILE] },
 };
 

@@ -1,6 +1,6 @@
 /** A journal in memory that fails when it is told to. What was appended is kept as the SQLite journal keeps it. */
 import type { AuditRecord, Changes, GatewayRecord, StoredGateway } from '../../../coordinator/book/types.js';
-import { SequenceConflict, type EventPage, type EventsAfter, type EventsBefore, type Journal, type StoredEvent } from '../../../coordinator/journal/journal.js';
+import { SequenceConflict, type EventPage, type EventsAfter, type EventsBefore, type Journal, type Purged, type StoredEvent } from '../../../coordinator/journal/journal.js';
 
 type Tables = {
   gateway: GatewayRecord;
@@ -102,7 +102,8 @@ export class MemoryJournal implements Journal {
     return Promise.resolve({ events: events.reverse().slice(0, limit), purgedTo: this.purgedTo });
   }
 
-  purge(): Promise<number> { return Promise.resolve(0); }
+  purge(): Promise<Purged> { return Promise.resolve({ events: 0, audits: 0, mappings: 0 }); }
+  countPurgeable(): Promise<Purged> { return this.purge(); }
   status(): string { return 'ok'; }
   close(): Promise<void> { return Promise.resolve(); }
 
