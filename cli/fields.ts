@@ -40,6 +40,14 @@ function portOr(text: string): number | undefined {
   return isPort(value) ? value : undefined;
 }
 
+/** "GATEWAY", or "GATEWAY/HOST" in scope host. */
+export function portSpace(flag: string, text: string): string {
+  const labels = text.split('/');
+  if (labels.length > 2) throw refuse(flag, text, 'is not a port space', 'Write GATEWAY, or GATEWAY/HOST in scope host.');
+  for (const label of labels) dnsLabel(flag, label);
+  return text;
+}
+
 export function wholeNumber(flag: string, text: string, bounds: { min: number; max: number }): number {
   const value = /^(?:0|[1-9][0-9]{0,8})$/.test(text) ? Number(text) : NaN;
   if (value >= bounds.min && value <= bounds.max) return value;

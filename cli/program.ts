@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { addAllocate } from './commands/allocate.js';
 import { addEnvironments } from './commands/environments.js';
 import { addEvents } from './commands/events.js';
+import { addExplain } from './commands/explain.js';
 import { addGateways } from './commands/gateways.js';
 import { addHosts } from './commands/hosts.js';
 import { addLeases } from './commands/leases.js';
@@ -45,6 +46,7 @@ export function buildProgram(io: Io, act: Act): Command {
   addMove(program, act);
   addEnvironments(program, act);
   addMappings(program, act);
+  addExplain(program, act);
   addPlan(program, act);
   addEvents(program, act);
   addPurge(program, act);

@@ -4,6 +4,7 @@
  */
 import { allocate } from './allocate.js';
 import { holdHost, setDuty } from './duty.js';
+import { explainPort } from './explain.js';
 import { createHost, heartbeat, hello, replaceHost, report } from './hosts.js';
 import { move } from './move.js';
 import { takePushes } from './outbox.js';
@@ -13,7 +14,7 @@ import { restore, type BookOptions } from './restore.js';
 import type { State } from './state.js';
 import { tick } from './tick.js';
 import type {
-  Changes, Command, Decision, EnvironmentView, GatewayRecord, HostView, LeaseView, MappingRecord, PoolFigures, PoolSpec, Reply, StoredGateway,
+  Changes, Command, Decision, EnvironmentView, GatewayRecord, HostView, LeaseView, MappingRecord, PoolFigures, PoolSpec, PortExplanation, Reply, StoredGateway,
 } from './types.js';
 import { figuresOf, hostView, leaseView, viewOf } from './views.js';
 
@@ -135,6 +136,11 @@ export class Book {
   leases(): LeaseView[] {
     const views = [...this.state.leases.values()].map((lease) => leaseView(this.state, lease));
     return views.sort((a, b) => (a.record.space === b.record.space ? a.record.first - b.record.first : a.record.space < b.record.space ? -1 : 1));
+  }
+
+  /** undefined: there is no such port space. */
+  explainPort(space: string, port: number): PortExplanation | undefined {
+    return explainPort(this.state, space, port);
   }
 
   /** Host id of the machine with the gateway role. */

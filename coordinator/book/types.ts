@@ -333,6 +333,27 @@ export type HostView = {
 
 export type LeaseView = { record: LeaseRecord; allocated: number; routed: boolean };
 
+/** leased: free in the lease of a host. */
+export type PortCondition = 'free' | 'leased' | 'inUse' | 'held' | 'releasing' | 'resting' | 'reserved' | 'occupied' | 'fencing' | 'withdrawing' | 'notInPool';
+
+export type PortExplanation = {
+  space: string;
+  port: number;
+  condition: PortCondition;
+  /** In this condition; undefined where it is not known. */
+  sinceMs?: number | undefined;
+  /** Others may have it then; undefined where something has to happen first. */
+  freeAtMs?: number | undefined;
+  pool: Pick<PoolSpec, 'pool' | 'protocol' | 'quarantineMs'> | undefined;
+  /** That owns it, resting ones included. */
+  mapping: MappingRecord | undefined;
+  lease: LeaseView | undefined;
+  /** Of the host that the lease, or the space, is of. */
+  holder: HostLiveness | undefined;
+  /** Of a port that rests, or that nobody has had since. */
+  lastOwner: { environment: string; tenant: string; name: string } | undefined;
+};
+
 export type PoolFigures = {
   total: number;
   reserved: number;

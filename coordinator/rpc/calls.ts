@@ -16,11 +16,12 @@ export type Services = { gateways: Gateways; identify: Identify; log: Log };
 export type Call<Request> = ServerUnaryCall<Request, unknown>;
 
 /** A read: no audit record. */
-export function reading<Request, Response>({ identify, log }: Services, right: Right, answer: (request: Request) => Promise<Response>): handleUnaryCall<Request, Response> {
+export function reading<Request, Response>({ identify, log }: Services, right: Right, answer: (request: Request, caller: Caller) => Promise<Response>): handleUnaryCall<Request, Response> {
   return (call, callback) => {
     run(async () => {
-      require(identify(call), right);
-      return answer(readable(call.request));
+      const caller = identify(call);
+      require(caller, right);
+      return answer(readable(call.request), caller);
     }, callback, log);
   };
 }

@@ -75,7 +75,7 @@ function write(stream: Stream, delivery: Delivery): Promise<void> {
 }
 
 /** What a watch ended by, as the caller is told. */
-function refusalOf(error: unknown): unknown {
+export function refusalOf(error: unknown): unknown {
   if (error instanceof FeedRefused) return new Refused(error.refusal);
   return refusalOfJournal(error);
 }
@@ -132,7 +132,8 @@ async function newest(feed: EventFeed, { before, filter, atLeast }: { before: Ev
   }
 }
 
-function cursorOf(text: string): EventCursor | undefined {
+/** "REVISION.POSITION". */
+export function cursorOf(text: string): EventCursor | undefined {
   const [revision, position] = text.split('.').map(Number);
   return revision === undefined || position === undefined ? undefined : { revision, position };
 }
@@ -160,7 +161,7 @@ export const EVENT_SERVICE = {
   },
 };
 
-function eventToWire({ gateway, sequence, position, atMs, kind, host, environment, mappingId, detail }: StoredEvent): Event {
+export function eventToWire({ gateway, sequence, position, atMs, kind, host, environment, mappingId, detail }: StoredEvent): Event {
   return { gateway, revision: sequence, position, at: msToTimestamp(atMs), kind, host, environment, mappingId, detail: fieldsOf(detail) };
 }
 

@@ -44,6 +44,11 @@ const RIGHTS: Record<Caller['role'], readonly Right[]> = {
   host: [],
 };
 
+/** Operators, and who may do all because of where they call from. */
+export function mayOperate({ role }: Caller): boolean {
+  return RIGHTS[role].includes('operate');
+}
+
 /** Throws Refused. */
 export function require(caller: Caller, right: Right): void {
   if (!RIGHTS[caller.role].includes(right)) throw mismatch(`the role ${caller.role} of ${caller.actor} does not include this call`);

@@ -75,7 +75,7 @@ export function environmentToWire({ environment, mappings }: EnvironmentView, na
   };
 }
 
-const HOST_STATES: Record<HostLiveness, WireHostState> = {
+export const HOST_STATES: Record<HostLiveness, WireHostState> = {
   unknown: WireHostState.HOST_STATE_UNKNOWN,
   alive: WireHostState.HOST_STATE_ALIVE,
   suspect: WireHostState.HOST_STATE_SUSPECT,

@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto';
 import { MappingState as WireState, Protocol as WireProtocol, Wait as WireWait, type Target as WireTarget } from '../../shared/gen/portlease/v1/common.js';
 import type {
-  AllocatePortsRequest, ListEnvironmentsRequest, ListMappingsRequest, MoveEnvironmentRequest, ReleasePortsRequest, Want,
+  AllocatePortsRequest, ExplainPortRequest, ListEnvironmentsRequest, ListMappingsRequest, MoveEnvironmentRequest, ReleasePortsRequest, Want,
 } from '../../shared/gen/portlease/v1/ports.js';
 import { objectId, port as checkPort, shown } from '../../shared/fields.js';
 import { isLabelKey, isLabelValue, isRequestId } from '../../shared/names.js';
@@ -170,7 +170,7 @@ function parseSelector({ selector }: ReleasePortsRequest, checks: Checks): Relea
       return { kind: 'mapping', mappingId: objectId(selector.value, 'mapping_id') };
     case 'port': {
       const { space, protocol, port } = selector.value;
-      checkSpace(space, checks);
+      checkSpace(space, 'port.space', checks);
       return {
         kind: 'port', space,
         protocol: checks.take(() => protocolFromWire(protocol, 'port.protocol'), 'tcp'),
@@ -183,11 +183,11 @@ function parseSelector({ selector }: ReleasePortsRequest, checks: Checks): Relea
   }
 }
 
-function checkSpace(space: string, checks: Checks): void {
+function checkSpace(space: string, field: string, checks: Checks): void {
   const [gateway = '', host, ...rest] = space.split('/');
-  if (rest.length > 0) checks.add('port.space', `${shown(space)} is not a port space: GATEWAY or GATEWAY/HOST`);
-  else checks.label(gateway, 'port.space');
-  if (host !== undefined) checks.label(host, 'port.space');
+  if (rest.length > 0) checks.add(field, `${shown(space)} is not a port space: GATEWAY or GATEWAY/HOST`);
+  else checks.label(gateway, field);
+  if (host !== undefined) checks.label(host, field);
 }
 
 export function parseMove(request: MoveEnvironmentRequest, actor: string): { command: Extract<Command, { kind: 'move' }>; wait: Wait } {
@@ -209,6 +209,15 @@ export function parseMove(request: MoveEnvironmentRequest, actor: string): { com
     command: { kind: 'move', actor, environment: request.environment, host: request.host, targets, verify: wait === 'verified' },
     wait,
   };
+}
+
+export function parseExplain({ space, port, tenant }: ExplainPortRequest): { space: string; port: number; tenant: string } {
+  const checks = new Checks();
+  checkSpace(space, 'space', checks);
+  checks.take(() => checkPort(port, 'port'), 1);
+  checks.optionalLabel(tenant, 'tenant');
+  checks.done();
+  return { space, port, tenant };
 }
 
 export function parseEnvironmentName({ environment }: { environment: string }): string {

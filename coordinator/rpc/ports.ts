@@ -15,7 +15,8 @@ import { mutating, noteRefusal, orRefuse, reading, type Call, type Services } fr
 import { waitOf } from './deadline.js';
 import { readable } from './definitions.js';
 import { refusalStatus, statusOf } from './errors.js';
-import { require } from './identity.js';
+import { explainPort } from './explain.js';
+import { mayOperate, require } from './identity.js';
 import { listEnvironments, listMappings } from './lists.js';
 import { environmentToWire, mappingToWire, namingOf, type Naming } from './messages.js';
 import { parseEnvironmentName, parseMove, parseRelease } from './parse-ports.js';
@@ -52,6 +53,7 @@ export function portService(services: Services): PortServiceServer {
     }),
     listEnvironments: reading(services, 'read', (request) => listEnvironments(gateways, request)),
     listMappings: reading(services, 'read', (request) => listMappings(gateways, request)),
+    explainPort: reading(services, 'read', (request, caller) => explainPort(gateways, request, mayOperate(caller))),
   };
 }
 

@@ -100,6 +100,9 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     tenant: filter('tenant'), gateway: filter('gateway'), pool: filter('pool'), host: filter('host'), environment: filter('environment'),
     state: { field: 'state', bad: UNKNOWN_ENUM }, port: { field: 'port', bad: PORTS }, ...page,
   }),
+  ...under('PortService/ExplainPort', {
+    space: { field: 'space', bad: ['', ...NAMES, 'gw/', 'gw/h/x', '/h', 'gw/h1', 'edge'] }, port: { field: 'port', bad: [0, ...PORTS] }, tenant: filter('tenant'), ...page,
+  }),
   ...under('OperationsService/CreateGateway', {
     'gateway.gateway': name('gateway.gateway'),
     'gateway.scope': { field: 'gateway.scope', bad: [0, ...UNKNOWN_ENUM] },

@@ -31,6 +31,7 @@ export const GOOD: Record<string, () => object> = {
   'PortService/GetEnvironment': () => ({ environment: 'e' }),
   'PortService/ListEnvironments': () => ports.ListEnvironmentsRequest.fromPartial({}),
   'PortService/ListMappings': () => ports.ListMappingsRequest.fromPartial({}),
+  'PortService/ExplainPort': () => ports.ExplainPortRequest.fromPartial({ space: 'gw', port: 30_000 }),
   'OperationsService/CreateGateway': () => operations.CreateGatewayRequest.fromPartial({ gateway: { gateway: 'new', scope: 1, publicHost: 'x.example.com' } }),
   'OperationsService/DeleteGateway': () => ({ gateway: 'absent' }),
   'OperationsService/CreatePool': () => operations.CreatePoolRequest.fromPartial({ pool }),

@@ -82,6 +82,7 @@ const COMMANDS: Record<string, Row> = {
       '--after': ['', '-1', '1.0', '0.1', '1.', '.1', '1.1.1', '01', '9'.repeat(16), '1.9999999999', ...HOSTILE], '--kind': ['', 'portAllocated', 'Port_Allocated', 'A', 'A'.repeat(41), ...HOSTILE],
     },
   },
+  'portlease explain': { base: ['explain', '--space=gw-1', '30022'], flags: { '--space': [...NAMES, 'a/b/c', 'gw-1/', '/h'], '--tenant': NAMES, '--limit': COUNTS }, args: PORTS },
   'portlease plan check': {
     base: ['plan', 'check', '--hosts=300', '--envs-per-host=2', '--plan=domain'],
     flags: {
