@@ -1,13 +1,15 @@
 /** The agent's config: /etc/portlease/agent.yaml, overridden by PORTLEASE_AGENT_… variables, overridden by --set. */
 import { z } from 'zod';
 import { usageOf, type Arguments } from '../shared/arguments.js';
-import { cidrText, dnsLabelText, durationMs, endpointText, filePathText, ipAddressText, loadConfig, tlsFiles } from '../shared/config.js';
+import { cidrText, ConfigError, dnsLabelText, durationMs, endpointText, filePathText, ipAddressText, loadConfig, tlsFiles } from '../shared/config.js';
 import { LOG_LEVELS } from '../shared/log.js';
-import { isTargetAddress } from '../shared/names.js';
+import { isLoopback, isTargetAddress } from '../shared/names.js';
 import { listenPolicy } from '../shared/tls.js';
 import { BOOT_ID_PATH } from './drivers/settings/boot.js';
 
 const DEFAULT_CONFIG_PATH = '/etc/portlease/agent.yaml';
+
+const DEFAULT_STATE_PATH = '/var/lib/portlease';
 
 const ENV_PREFIX = 'PORTLEASE_AGENT_';
 
@@ -17,7 +19,9 @@ const MAX_ADDRESSES = 16;
 /** Containers and private networks. What every host refuses (loopback, link-local, …) is refused within them as well. */
 const TARGET_NETWORKS = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7'];
 
-const leaseAddress = ipAddressText.refine(isTargetAddress, { error: 'is loopback, link-local, multicast or unspecified: name the address where public ports arrive' });
+const NO_LEASE_ADDRESS = 'is loopback, link-local, multicast or unspecified: name the address where public ports arrive';
+
+const leaseAddress = ipAddressText.refine(address => isTargetAddress(address) || isLoopback(address), { error: NO_LEASE_ADDRESS });
 
 const targetNetwork = cidrText.refine(cidr => isTargetAddress(cidr.text.split('/')[0] ?? '') || cidr.text.endsWith('/0'),
   { error: 'is loopback, link-local, multicast or unspecified: no mapping leads there' });
@@ -41,8 +45,22 @@ const timing = z.strictObject({
 }).refine(({ reconnectMin, reconnectMax }) => reconnectMin <= reconnectMax,
   { path: ['reconnectMax'], error: 'is shorter than timing.reconnectMin' });
 
+function limit(max: number) {
+  return z.int({ error: 'is not a whole number' }).min(1, { error: 'is less than 1' }).max(max, { error: `is more than ${max}` });
+}
+
+/** Of driver: userspace. */
+const userspace = z.strictObject({
+  /** Client connections at once. */
+  maxConnections: limit(100_000).prefault(4_096),
+  maxConnectionsPerMapping: limit(100_000).prefault(1_024),
+  /** For the connection to a target. */
+  connectTimeout: between(100, 120_000).prefault('5s'),
+});
+
 const paths = z.strictObject({
-  state: filePathText.prefault('/var/lib/portlease'),
+  /** Left out: /var/lib/portlease; with driver: userspace portlease/HOST in XDG_STATE_HOME, else in ~/.local/state. */
+  state: filePathText.optional(),
   run: filePathText.prefault('/run/portlease'),
   /** The writer's lock: the agent is started under flock on it. Left out: agent.lock in paths.run. */
   lock: filePathText.optional(),
@@ -56,6 +74,9 @@ export const agentConfigSchema = z.strictObject({
   gateway: dnsLabelText,
   roles: z.array(z.enum(['host', 'gateway'], { error: 'is not a role: host or gateway' }))
     .min(1, { error: 'is empty: name host, gateway or both' }).refine(unique, { error: 'names a role twice' }).prefault(['host']),
+  /** iptables: rules in the kernel, as root. userspace: a TCP forwarder in the agent, as any user, for gateways with scope host. */
+  driver: z.enum(['iptables', 'userspace'], { error: 'is not a driver: iptables or userspace' }).prefault('iptables'),
+  userspace: userspace.prefault({}),
   /** Where the coordinator listens. */
   coordinator: endpointText.refine(endpoint => endpoint.kind === 'unix' || endpoint.port !== 0, { error: 'has port 0' }),
   /** Lease addresses of this machine: where the public ports arrive. */
@@ -72,10 +93,16 @@ export const agentConfigSchema = z.strictObject({
   insecure: z.boolean({ error: 'is not true or false' }).prefault(false),
   log: z.strictObject({ level: z.enum(LOG_LEVELS, { error: `is not one of ${LOG_LEVELS.join(', ')}` }).prefault('info') }).prefault({}),
 }).refine(({ roles, snat }) => !snat || roles.includes('gateway'), { path: ['snat'], error: 'is for the role gateway' })
+  .refine(({ roles, driver }) => driver === 'iptables' || !roles.includes('gateway'),
+    { path: ['driver'], error: 'has no role gateway: routes need rules in the kernel: set driver: iptables, or roles: [host]' })
+  .refine(({ addresses, driver }) => driver === 'userspace' || addresses.every(isTargetAddress),
+    { path: ['addresses'], error: `: one of them ${NO_LEASE_ADDRESS}; loopback only with driver: userspace` })
   .refine(({ coordinator, tls, insecure }) => listenPolicy({ endpoint: coordinator, tls: tls !== undefined, insecure }).kind !== 'refused',
     { path: ['coordinator'], error: 'is another machine, and tls is not set: set tls.certificate, tls.key and tls.ca, or insecure: true' });
 
-export type AgentConfig = z.output<typeof agentConfigSchema>;
+type Read = z.output<typeof agentConfigSchema>;
+
+export type AgentConfig = Omit<Read, 'paths'> & { paths: Omit<Read['paths'], 'state'> & { state: string } };
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -83,7 +110,22 @@ type Env = Readonly<Record<string, string | undefined>>;
 export function loadAgentConfig({ configPath, set }: Pick<Arguments, 'configPath' | 'set'>, env: Env): AgentConfig {
   const named = configPath ?? env[`${ENV_PREFIX}CONFIG`];
   const file = { path: named ?? DEFAULT_CONFIG_PATH, optional: named === undefined };
-  return loadConfig({ schema: agentConfigSchema, file, env, flags: set, envPrefix: ENV_PREFIX });
+  const config = loadConfig({ schema: agentConfigSchema, file, env, flags: set, envPrefix: ENV_PREFIX });
+  return { ...config, paths: { ...config.paths, state: config.paths.state ?? defaultState(config, env) } };
 }
 
-export const USAGE = usageOf('portlease-agent', { defaultPath: DEFAULT_CONFIG_PATH, envPrefix: ENV_PREFIX, example: 'timing.reconcileInterval=1s' });
+/** A folder that the user can write, one for each host: several trial agents may run on one machine. */
+function defaultState({ driver, host }: Read, env: Env): string {
+  if (driver === 'iptables') return DEFAULT_STATE_PATH;
+  const { XDG_STATE_HOME: state, HOME: home } = env;
+  const folder = state?.startsWith('/') === true ? state : home?.startsWith('/') === true ? `${home}/.local/state` : undefined;
+  if (folder === undefined) throw new ConfigError(['paths.state (default): neither XDG_STATE_HOME nor HOME says where: set it to a folder that this user can write']);
+  return `${folder}/portlease/${host}`;
+}
+
+const DRIVERS = `
+  driver: iptables   (default) rules in the kernel: as root, under flock, as the unit portlease-agent.service starts it
+  driver: userspace  a TCP forwarder in this process, for trials: as any user, on gateways with scope host; README, "Try it without root"
+`;
+
+export const USAGE = usageOf('portlease-agent', { defaultPath: DEFAULT_CONFIG_PATH, envPrefix: ENV_PREFIX, example: 'timing.reconcileInterval=1s' }) + DRIVERS;

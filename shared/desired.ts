@@ -6,6 +6,9 @@ import type { PortRange, Protocol, Transport } from './ports.js';
 
 export type Role = 'host' | 'gateway';
 
+/** What an agent serves mappings with: rules in the kernel, or a forwarder of its own. */
+export type Driver = 'iptables' | 'userspace';
+
 export type Target = { readonly kind: 'address'; readonly address: string };
 
 /** Order of desired states: by epoch, then session, then revision. */
@@ -27,6 +30,8 @@ export type AgentHello = {
   agentVersion: string;
   roles: Role[];
   addresses: string[];
+  /** Left out: iptables. */
+  driver?: Driver;
   lastSession: number;
   accepted: StateVersion | undefined;
   leases: HeldGrant[];

@@ -108,6 +108,13 @@ function requireCidr(text: string): Cidr {
   return cidr;
 }
 
+const LOOPBACK = ['127.0.0.0/8', '::1/128'].map(requireCidr);
+
+/** An address that only this machine itself reaches. */
+export function isLoopback(value: string): boolean {
+  return LOOPBACK.some((cidr) => cidrContains(cidr, value));
+}
+
 /** An address that a mapping may lead to as far as every host agrees; the agent's allow-list is asked besides. */
 export function isTargetAddress(value: string): boolean {
   return isIpAddress(value) && !REFUSED_TARGETS.some((cidr) => cidrContains(cidr, value));

@@ -12,7 +12,7 @@ const DOMAIN = 'portlease';
 
 /** What only people can change; any other refusal passes by itself. */
 const PERMANENT: ReadonlySet<string> = new Set<Reason>([
-  'SECOND_MACHINE', 'NOT_ADMITTED', 'IDENTITY_MISMATCH', 'DATABASE_IS_OLDER', 'GATEWAY_UNKNOWN', 'GATEWAY_HAS_AGENT', 'INVALID_FIELD',
+  'SECOND_MACHINE', 'NOT_ADMITTED', 'IDENTITY_MISMATCH', 'DATABASE_IS_OLDER', 'GATEWAY_UNKNOWN', 'GATEWAY_HAS_AGENT', 'INVALID_FIELD', 'DRIVER_NOT_ADMITTED',
 ]);
 
 /** Of any error: what does not come from the server has no details. */

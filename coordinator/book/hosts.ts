@@ -101,7 +101,7 @@ export function report(state: State, command: ReportCommand): Reply {
 }
 
 function refuseHello(state: State, command: HelloCommand, known: Host | undefined): Refusal | undefined {
-  const refusal = refuseStranger(state, command, known) ?? refuseRoles(state, command.host, command.roles, 'roles');
+  const refusal = refuseStranger(state, command, known) ?? refuseDriver(state, command) ?? refuseRoles(state, command.host, command.roles, 'roles');
   return refusal ?? (known?.record.replaceable === true ? undefined : refuseHistory(state, command, known));
 }
 
@@ -111,6 +111,13 @@ function refuseStranger(state: State, command: HelloCommand, known: Host | undef
   if (known === undefined) return refuse(`host ${command.host} is not known`);
   const roles = known.record.roles.join(', ');
   return roles === command.roles.join(', ') ? undefined : refuse(`host ${command.host} has the roles ${roles}, not ${command.roles.join(', ')}`);
+}
+
+/** In scope shared a port reaches nothing before its host keeps everybody away from it: a forwarder without rules cannot (S1, S7). */
+function refuseDriver(state: State, { host, driver }: HelloCommand): Refusal | undefined {
+  if (driver !== 'userspace' || !state.shared) return undefined;
+  const { gateway } = state.gateway;
+  return { kind: 'refused', reason: 'DRIVER_NOT_ADMITTED', message: `host ${host} has driver: userspace, and gateway ${gateway} has scope shared`, metadata: { host, gateway, driver } };
 }
 
 /** What the machine remembers must be what this database has of it (S3, S4). */

@@ -1,6 +1,6 @@
 /** What an agent says: hello, report and heartbeat, to and from messages of the contract. */
-import { Role as WireRole, type Confirmation as WireConfirmation, type HeartbeatRequest, type HeldGrant as WireGrant, type Hello, type ObjectProblem as WireProblem, type Report } from '../gen/portlease/v1/agents.js';
-import type { AgentHello, AgentReport, Confirmation, HeldGrant, ObjectProblem, Role } from '../desired.js';
+import { Driver as WireDriver, Role as WireRole, type Confirmation as WireConfirmation, type HeartbeatRequest, type HeldGrant as WireGrant, type Hello, type ObjectProblem as WireProblem, type Report } from '../gen/portlease/v1/agents.js';
+import type { AgentHello, AgentReport, Confirmation, Driver, HeldGrant, ObjectProblem, Role } from '../desired.js';
 import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required } from '../fields.js';
 import { InvalidField } from '../invalid.js';
 import type { Transport } from '../ports.js';
@@ -20,11 +20,12 @@ const DIGEST = /^[0-9a-f]{16}$/;
 const OCCUPIED = /^(?:tcp|udp)\/[0-9]{1,5}$/;
 
 export function helloToWire(hello: AgentHello): Hello {
-  const { agentVersion, roles, leases, routes, accepted, ...same } = hello;
+  const { agentVersion, roles, leases, routes, accepted, driver = 'iptables', ...same } = hello;
   return {
     ...same,
     version: agentVersion,
     roles: roles.map(roleToWire),
+    driver: WIRE_DRIVERS[driver],
     accepted: accepted && { ...accepted },
     leases: leases.map(heldToWire),
     routes: routes.map(heldToWire),
@@ -39,11 +40,23 @@ export function helloFromWire(value: Hello, field = 'hello'): AgentHello {
     agentVersion: matching(value.version, VERSION, { field: `${field}.version`, wanted: 'a version: 1-64 characters of A-Z a-z 0-9 . + _ -' }),
     roles: rolesFromWire(value.roles, `${field}.roles`),
     addresses: addressesFromWire(value.addresses, `${field}.addresses`),
+    driver: driverFromWire(value.driver, `${field}.driver`),
     lastSession: count(value.lastSession, `${field}.last_session`),
     accepted: value.accepted && versionFromWire(value.accepted, `${field}.accepted`),
     leases: value.leases.map((grant, i) => ({ ...grantFromWire(grant, `${field}.leases[${i}]`), host: '' })),
     routes: value.routes.map((grant, i) => heldRouteFromWire(grant, `${field}.routes[${i}]`)),
   };
+}
+
+const WIRE_DRIVERS: Record<Driver, WireDriver> = { iptables: WireDriver.DRIVER_IPTABLES, userspace: WireDriver.DRIVER_USERSPACE };
+
+function driverFromWire(value: WireDriver, field: string): Driver {
+  switch (value) {
+    case WireDriver.DRIVER_UNSPECIFIED:
+    case WireDriver.DRIVER_IPTABLES: return 'iptables';
+    case WireDriver.DRIVER_USERSPACE: return 'userspace';
+    default: throw new InvalidField(field, `${String(value)} is not DRIVER_IPTABLES (1) or DRIVER_USERSPACE (2)`);
+  }
 }
 
 function roleToWire(role: Role): WireRole {

@@ -13,11 +13,14 @@ const good = () => ({ host: 'host-a', gateway: 'gw', coordinator: '127.0.0.1:741
 /** What a text is not; the bad texts of each key are in the unit test of the agent's config. */
 const NO_TEXT = [null, [], {}, true, 5, 1.5, ['a', 'b']];
 const NO_LIST = [null, {}, true, 5, '', 'host', [null], [[]], [{}], [5], [true]];
+const NO_NUMBER = [null, [], {}, true, '', '5', 1.5, 0, -1];
 const NO_FLAG = [null, [], {}, 5, 0, 1, 'yes', 'true', ''];
 
 /** By key: values of the wrong kind, as a file may have them. */
 const WRONG: Record<string, readonly unknown[]> = {
   host: NO_TEXT, gateway: NO_TEXT, coordinator: NO_TEXT,
+  driver: NO_TEXT,
+  'userspace.maxConnections': NO_NUMBER, 'userspace.maxConnectionsPerMapping': NO_NUMBER, 'userspace.connectTimeout': NO_TEXT,
   roles: [...NO_LIST, [], ['host', 'host'], ['operator'], ['HOST'], ['host', 'gateway', 'host']],
   addresses: [...NO_LIST, [], ['10.0.0.1', '10.0.0.1'], ['10.0.0.1/24'], Array.from({ length: 17 }, (_, i) => `10.0.0.${i + 1}`)],
   targetNetworks: [...NO_LIST, ['10.0.0.1'], ['10.0.0.0/33'], ['127.0.0.0/8'], ['::1/128']],
@@ -67,7 +70,7 @@ describe('values of the wrong kind in the config of the agent', () => {
     });
   }
 
-  for (const section of ['timing', 'paths', 'tls', 'log']) {
+  for (const section of ['timing', 'paths', 'userspace', 'tls', 'log']) {
     it(`are refused for the whole of ${section}`, () => {
       for (const value of [null, [], 5, 'x', true, { __proto__x: 1 }]) {
         assert.ok(problemsOf({ ...good(), [section]: value }).some((problem) => problem.startsWith(section)), JSON.stringify(value));

@@ -28,6 +28,10 @@ const NASTY = ['', ' ', 'a b', '-j', '$(id)', '../etc', 'a\nb', 'a\0b', 'x'.repe
 const BAD: Record<string, string[]> = {
   host: [...NASTY, 'UPPER', 'a.b', '-a', 'a-'],
   gateway: [...NASTY, 'UPPER', 'a/b'],
+  driver: [...NASTY, 'nft', 'IPTABLES', 'iptables,userspace'],
+  'userspace.maxConnections': [...NASTY, '0', '-1', '1.5', '100001', 'Infinity'],
+  'userspace.maxConnectionsPerMapping': [...NASTY, '0', '-1', '1.5', '100001'],
+  'userspace.connectTimeout': [...NASTY, '0s', '99ms', '121s', '5'],
   roles: [...NASTY, 'host,host', 'operator', 'HOST'],
   coordinator: [...NASTY, 'host', 'host:0', 'host:65536', ':7410', 'unix:relative', 'unix:/a/../b', 'http://host:1', '10.0.0.9:7410'],
   addresses: [...NASTY, '0.0.0.0', '127.0.0.1', '169.254.169.254', '::1', 'fe80::1', '::', '224.0.0.1', '10.0.0.256', '10.0.0.1/24', '10.0.0.1,10.0.0.1', '::ffff:10.0.0.1', 'fe80::1%eth0', 'host.example'],
@@ -51,7 +55,7 @@ const BAD: Record<string, string[]> = {
 describe("the agent's config", () => {
   it('needs host, gateway, coordinator and addresses, and has a default for the rest', () => {
     const config = load({});
-    assert.deepEqual([config.roles, config.snat, config.insecure, config.tls], [['host'], false, false, undefined]);
+    assert.deepEqual([config.driver, config.roles, config.snat, config.insecure, config.tls], ['iptables', ['host'], false, false, undefined]);
     assert.deepEqual(config.paths, { state: '/var/lib/portlease', lock: '/run/portlease/agent.lock', bootId: '/proc/sys/kernel/random/boot_id' });
     assert.deepEqual(config.timing, { reconcileInterval: 2_000, reconnectMin: 1_000, reconnectMax: 30_000, connect: 10_000 });
     const problems = problemsOf(() => loadAgentConfig({ configPath: '/dev/null', set: {} }, {}));
@@ -75,6 +79,17 @@ describe("the agent's config", () => {
   it('takes both roles on one machine, and SNAT only with the role gateway', () => {
     assert.deepEqual(load({ roles: 'gateway,host', snat: 'true' }).roles, ['gateway', 'host']);
     assert.equal(load({ roles: 'gateway', snat: 'true' }).snat, true);
+  });
+
+  it('has a driver for an ordinary user, with a state folder for each host and limits, and nothing for the role gateway', () => {
+    const userspace = { driver: 'userspace', addresses: '127.0.0.1,::1' };
+    const { paths, userspace: limits, addresses } = load(userspace, { HOME: '/home/me' });
+    assert.deepEqual([paths.state, addresses], ['/home/me/.local/state/portlease/host-a', ['127.0.0.1', '::1']]);
+    assert.deepEqual(limits, { maxConnections: 4_096, maxConnectionsPerMapping: 1_024, connectTimeout: 5_000 });
+    assert.equal(load(userspace, { HOME: '/home/me', XDG_STATE_HOME: '/state' }).paths.state, '/state/portlease/host-a');
+    assert.equal(load({ ...userspace, 'paths.state': '/there' }).paths.state, '/there');
+    assert.match(problemsOf(() => load(userspace)).join(), /^paths.state .*XDG_STATE_HOME/);
+    assert.match(problemsOf(() => load({ ...userspace, roles: 'host,gateway' }, { HOME: '/h' })).join(), /^driver .*set driver: iptables/);
   });
 
   it('takes IPv6 addresses in their one text form', () => {

@@ -105,6 +105,7 @@ const ROWS: Partial<Record<Reason, [field: string | undefined, provoke: (world: 
     world.agents.set('c', new FakeAgent('c', ['host'], '10.77.0.13'));
     return hello(world, { host: 'c', lastSession: 0, accepted: undefined, admit: false });
   }],
+  DRIVER_NOT_ADMITTED: [undefined, (world) => hello(world, { driver: 'userspace' })],
   STALE_SESSION: [undefined, (world) => decide(world, { kind: 'report', host: 'a', session: 99, applied: { epoch: 1, session: 99, revision: 1 }, problems: [], confirmations: [], verified: [], driftRepairs: 0, occupied: [] })],
 };
 

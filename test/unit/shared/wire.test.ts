@@ -18,7 +18,7 @@ const OBJECTS: DesiredObject[] = [
 ];
 
 const HELLO: wire.AgentHello = {
-  host: 'host-a', gateway: 'gw', bootId: 'b-1', agentVersion: '0.1.0', roles: ['host', 'gateway'], addresses: ['10.1.0.1'], lastSession: 3,
+  host: 'host-a', gateway: 'gw', bootId: 'b-1', agentVersion: '0.1.0', roles: ['host', 'gateway'], addresses: ['10.1.0.1'], driver: 'userspace', lastSession: 3,
   accepted: { epoch: 1, session: 3, revision: 99 }, leases: [{ ...grant, host: '' }], routes: [{ ...grant, host: 'host-b' }],
 };
 
@@ -62,6 +62,10 @@ describe('wire', () => {
     assert.deepEqual(wire.heartbeatFromWire(wire.heartbeatToWire(heartbeat)), heartbeat);
   });
 
+  it('takes an agent that names no driver for one with rules in the kernel', () => {
+    assert.equal(wire.helloFromWire({ ...wire.helloToWire(HELLO), driver: agents.Driver.DRIVER_UNSPECIFIED }).driver, 'iptables');
+  });
+
   it('keeps an absent accepted state absent', () => {
     assert.equal(wire.helloFromWire(wire.helloToWire({ ...HELLO, accepted: undefined })).accepted, undefined);
   });
@@ -93,6 +97,7 @@ describe('wire', () => {
       ['a missing gateway', 'hello.gateway', () => wire.helloFromWire({ ...hello, gateway: '' })],
       ['a boot id with a newline', 'hello.boot_id', () => wire.helloFromWire({ ...hello, bootId: 'a\n' })],
       ['an unknown role', 'hello.roles[0]', () => wire.helloFromWire({ ...hello, roles: [7 as agents.Role] })],
+      ['an unknown driver', 'hello.driver', () => wire.helloFromWire({ ...hello, driver: 3 as agents.Driver })],
       ['no role', 'hello.roles', () => wire.helloFromWire({ ...hello, roles: [] })],
       ['no address', 'hello.addresses', () => wire.helloFromWire({ ...hello, addresses: [] })],
       ['an address that is none', 'hello.addresses[0]', () => wire.helloFromWire({ ...hello, addresses: ['gw'] })],
