@@ -1,26 +1,18 @@
 /** The agent as a whole: opens what it owns in order, and closes it in reverse. */
-import { networkInterfaces } from 'node:os';
-import { join } from 'node:path';
 import type { Clock } from '../shared/clock.js';
 import { endpointAddress } from '../shared/grpc.js';
 import type { Log } from '../shared/log.js';
-import { canonicalAddress } from '../shared/names.js';
 import { clientCredentials, loadTls } from '../shared/tls.js';
 import type { AgentConfig } from './config.js';
-import type { ChildRunner } from './drivers/child.js';
-import { ConnectionsDriver } from './drivers/connections/connections.js';
-import { readListeners } from './drivers/connections/listeners.js';
-import { RulesDriver } from './drivers/rules/driver.js';
 import { readBootId } from './drivers/settings/boot.js';
-import { ReservedPorts } from './drivers/settings/reserved.js';
-import { openSpawner } from './drivers/spawner/client.js';
-import { OwnWrites } from './drivers/watch/generations.js';
-import { noting, RulesWatch } from './drivers/watch/watch.js';
 import { EXIT, StartRefused } from './exit.js';
-import { requireLock, requireTools } from './preflight.js';
-import { ReconcileLoop, type ReconcileDrivers } from './reconcile/loop.js';
+import { openForwarder } from './forwarder.js';
+import { openKernel } from './kernel.js';
+import { ReconcileLoop } from './reconcile/loop.js';
+import type { Serving } from './serving.js';
 import { SessionLink } from './session/link.js';
 import { grpcTransport } from './session/transport.js';
+import type { Owner } from './state/accepted.js';
 import { StateStore, StateUnusable } from './state/store.js';
 
 export type AgentOptions = {
@@ -34,25 +26,27 @@ export type AgentOptions = {
   command: readonly string[];
 };
 
-/** What a change of the rules waits for. */
-const KEEP_READY = ['iptables-restore', 'ip6tables-restore'].map(file => ({ file, argv: ['--noflush', '--wait'] }));
 /** An unchanged report is sent again after this. */
 const REPEAT_REPORT_MS = 30_000;
 
 export class Agent {
-  readonly #run: ChildRunner;
+  readonly #serving: Serving;
   readonly #store: StateStore;
   readonly #link: SessionLink;
   readonly #loop: ReconcileLoop;
-  readonly #watch: RulesWatch;
+  readonly #watch: { close(): Promise<void> };
+  /** Resolves when the coordinator has said that this config is none for its gateway. */
+  readonly refused: Promise<StartRefused>;
+  #refuse: (refusal: StartRefused) => void = () => undefined;
 
-  private constructor(options: AgentOptions, parts: { run: ChildRunner; store: StateStore; bootId: string; drivers: ReconcileDrivers; own: OwnWrites }) {
+  private constructor(options: AgentOptions, parts: { serving: Serving; store: StateStore; bootId: string }) {
     const { config, version, clock, random, log } = options;
-    const { host, gateway, roles, addresses, targetNetworks, snat, timing } = config;
-    this.#run = parts.run;
+    const { host, gateway, roles, addresses, driver, targetNetworks, snat, timing } = config;
+    this.refused = new Promise(resolve => { this.#refuse = resolve; });
+    this.#serving = parts.serving;
     this.#store = parts.store;
     this.#link = new SessionLink({
-      identity: { host, gateway, bootId: parts.bootId, agentVersion: version, roles, addresses },
+      identity: { host, gateway, bootId: parts.bootId, agentVersion: version, roles, addresses, driver },
       transport: grpcTransport({ address: endpointAddress(config.coordinator), credentials: () => credentialsOf(config) }),
       store: parts.store,
       settings: {
@@ -60,14 +54,15 @@ export class Agent {
         connectMs: timing.connect, repeatReportMs: REPEAT_REPORT_MS,
       },
       clock, random, log, onAccepted: () => this.#serve(),
+      onRefused: ({ reason }) => {
+        if (reason === 'DRIVER_NOT_ADMITTED') this.#refuse(driverNotAdmitted(gateway));
+      },
     });
     this.#loop = new ReconcileLoop({
-      drivers: parts.drivers, facts: { addresses, roles, targetNetworks, snat }, intervalMs: timing.reconcileInterval, clock, random, log,
+      drivers: parts.serving.drivers, facts: { addresses, roles, targetNetworks, snat }, intervalMs: timing.reconcileInterval, clock, random, log,
       onOutcome: outcome => this.#link.roundOutcome(outcome),
     });
-    this.#watch = new RulesWatch({
-      own: parts.own, clock, random, log, onChange: () => this.#loop.poke(), roundTookMs: () => this.#loop.lastFullRoundMs,
-    });
+    this.#watch = parts.serving.watch({ poke: () => this.#loop.poke(), roundTookMs: () => this.#loop.lastFullRoundMs });
   }
 
   /**
@@ -75,27 +70,23 @@ export class Agent {
    * this host changed, when something that it needs is missing.
    */
   static async start(options: AgentOptions): Promise<Agent> {
-    const { config, log, command } = options;
-    const { paths, addresses } = config;
-    const bootId = readable('paths.bootId', () => readBootId(paths.bootId));
+    const { config } = options;
+    const bootId = readable('paths.bootId', () => readBootId(config.paths.bootId));
     readable('tls', () => credentialsOf(config));
-    const run = openSpawner({ lockFd: requireLock(paths.lock, command), keepReady: KEEP_READY });
+    const serving = await openServing(options, bootId);
     try {
-      for (const { name, loses, problem } of await requireTools(run, addresses)) log.warn({ tool: name, problem, loses }, 'a tool is missing');
-      return await Agent.#open(options, run, bootId);
+      return await Agent.#open(options, serving, bootId);
     } catch (error) {
-      await run.close();
+      await serving.close();
       throw error;
     }
   }
 
-  static async #open(options: AgentOptions, run: ChildRunner, bootId: string): Promise<Agent> {
-    const { paths, host, gateway } = options.config;
-    const store = await openState(paths.state, { host, gateway });
+  static async #open(options: AgentOptions, serving: Serving, bootId: string): Promise<Agent> {
+    const { paths, host, gateway, driver } = options.config;
+    const store = await openState(paths.state, { host, gateway, driver });
     try {
-      const own = new OwnWrites();
-      const drivers = await openDrivers(options, { run, bootId, own });
-      const agent = new Agent(options, { run, store, bootId, drivers, own });
+      const agent = new Agent(options, { serving, store, bootId });
       agent.#serve();
       agent.#link.start();
       return agent;
@@ -115,13 +106,13 @@ export class Agent {
     return this.#loop.lastRoundAtMs;
   }
 
-  /** Waits for what runs; the rules stay. */
+  /** Waits for what runs. Rules in the kernel stay; what this process itself forwards ends. */
   async close(): Promise<void> {
     await this.#link.close();
     await this.#watch.close();
     await this.#loop.close();
     await this.#store.close();
-    await this.#run.close();
+    await this.#serving.close();
   }
 
   #serve(): void {
@@ -130,26 +121,25 @@ export class Agent {
   }
 }
 
-type DriverParts = { run: ChildRunner; bootId: string; own: OwnWrites };
-
-async function openDrivers({ config, clock, log }: AgentOptions, { run, bootId, own }: DriverParts): Promise<ReconcileDrivers> {
-  return {
-    rules: new RulesDriver({ run: noting(run, { own, clock }) }),
-    connections: new ConnectionsDriver({ run, addresses: config.addresses, isLocal: isAddressOfThisHost, log }),
-    reservedPorts: await ReservedPorts.open({ statePath: join(config.paths.state, 'reserved-ports.json'), bootId }),
-    listeners: () => readListeners('/proc/self/net'),
-  };
+function openServing(options: AgentOptions, bootId: string): Promise<Serving> {
+  const { driver } = options.config;
+  switch (driver) {
+    case 'iptables': return openKernel(options, bootId);
+    case 'userspace': return openForwarder(options);
+    default: return driver satisfies never;
+  }
 }
 
-function isAddressOfThisHost(address: string): boolean {
-  return Object.values(networkInterfaces()).some(all => all?.some(one => canonicalAddress(one.address) === address));
+function driverNotAdmitted(gateway: string): StartRefused {
+  return new StartRefused(EXIT.config, `driver: userspace is for gateways with scope host, and gateway ${gateway} has scope shared: it leads clients to this machine only ` +
+    'while the kernel keeps them away from ports without a mapping. Set driver: iptables and start the agent as root, or name a gateway with scope host.');
 }
 
 function credentialsOf({ tls }: AgentConfig): ReturnType<typeof clientCredentials> {
   return clientCredentials(tls === undefined ? undefined : loadTls(tls));
 }
 
-async function openState(dir: string, owner: { host: string; gateway: string }): Promise<StateStore> {
+async function openState(dir: string, owner: Owner): Promise<StateStore> {
   try {
     return await StateStore.open(dir, owner);
   } catch (error) {

@@ -70,8 +70,8 @@ async function serve(config: AgentConfig): Promise<number> {
 
 async function runUntil(stopped: Promise<NodeJS.Signals>, { config, log }: { config: AgentConfig; log: Log }): Promise<void> {
   const version = packageVersion();
-  const { host, gateway, roles, addresses } = config;
-  log.info({ version, host, gateway, roles, addresses }, 'starting');
+  const { host, gateway, roles, addresses, driver } = config;
+  log.info({ version, host, gateway, roles, addresses, driver }, 'starting');
   const command = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   const agent = await Agent.start({ config, version, clock: systemClock(), random: Math.random, log, command });
   const notifier = createNotifier({ socket: process.env['NOTIFY_SOCKET'], log });
@@ -79,10 +79,12 @@ async function runUntil(stopped: Promise<NodeJS.Signals>, { config, log }: { con
     notifier, isReady: !agent.hasState, lastRoundAtMs: () => agent.lastRoundAtMs,
     watchdogIntervalMs: watchdogIntervalMs(process.env['WATCHDOG_USEC']),
   });
-  log.info({ signal: await stopped }, 'stopping; the rules of this host stay');
+  const end = await Promise.race([stopped, agent.refused]);
+  if (!(end instanceof StartRefused)) log.info({ signal: end }, config.driver === 'userspace' ? 'stopping; connections end' : 'stopping; the rules of this host stay');
   void notifier.stopping();
   progress.close();
   if (!await endsInTime(agent.close())) log.warn({ afterMs: CLOSE_MS }, 'not everything ended in time');
+  if (end instanceof StartRefused) throw end;
 }
 
 function stopSignal(): Promise<NodeJS.Signals> {

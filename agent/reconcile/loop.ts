@@ -12,7 +12,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { nextDelayMs } from '../../shared/backoff.js';
 import type { Clock } from '../../shared/clock.js';
-import type { AgentReport, DesiredObject, StateVersion } from '../../shared/desired.js';
+import type { AgentReport, DesiredObject, ObjectProblem, StateVersion } from '../../shared/desired.js';
 import type { Log } from '../../shared/log.js';
 import type { ConnectionsDriver } from '../drivers/connections/connections.js';
 import { Cutter } from './cutter.js';
@@ -57,7 +57,7 @@ export class ReconcileLoop {
   private readonly cutter: Cutter;
   private readonly verifier: Verifier;
   private desired: Desired | undefined;
-  private applied: { version: StateVersion; plan: Plan } | undefined;
+  private applied: { version: StateVersion; plan: Plan; unserved: ObjectProblem[] } | undefined;
   /** Newest state of which nothing that is gone is still connected. */
   private settled: StateVersion | undefined;
   /** Losses of the last round that the cutter has not been given yet. */
@@ -205,9 +205,9 @@ export class ReconcileLoop {
     const { version, objects } = this.desired;
     try {
       const round = await this.rounds.run(objects, seen);
-      const { plan } = round;
+      const { plan, unserved } = round;
       this.driftRepairs += round.repaired;
-      this.applied = { version, plan };
+      this.applied = { version, plan, unserved };
       this.forget(plan);
       this.succeeded();
       this.verifier.set(plan.verify);
@@ -258,9 +258,9 @@ export class ReconcileLoop {
   private report(): void {
     if (this.applied === undefined || this.settled === undefined || this.isClosed) return;
     const { problems, occupied, ends } = this.applied.plan;
-    const unended = this.cutter.problems();
+    const later = [...this.applied.unserved, ...this.cutter.problems()];
     const outcome: RoundOutcome = {
-      applied: this.settled, problems: unended.length === 0 ? problems : [...problems, ...unended],
+      applied: this.settled, problems: later.length === 0 ? problems : [...problems, ...later],
       confirmations: [...this.confirmed].flatMap(([key, generation]) => {
         const confirmation = ends.get(key)?.confirmation;
         return confirmation?.generation === generation ? confirmation : [];

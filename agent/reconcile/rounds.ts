@@ -1,5 +1,6 @@
 /** One round: from desired state to the kernel's rules and settings, and what must be cut because of it. */
 import type { Log } from '../../shared/log.js';
+import type { ObjectProblem } from '../../shared/desired.js';
 import type { PortRange } from '../../shared/ports.js';
 import type { Listener } from '../drivers/connections/listeners.js';
 import type { RulesDriver, Sighting } from '../drivers/rules/driver.js';
@@ -19,6 +20,8 @@ type RoundsOptions = { drivers: RoundDrivers; facts: HostFacts; log: Log };
 
 export type RoundResult = {
   plan: Plan;
+  /** Mappings that the plan serves and the driver does not. */
+  unserved: ObjectProblem[];
   /** What may have stood before. */
   before: Serving;
   /** What happened before this round is not known. */
@@ -85,11 +88,11 @@ export class Rounds {
     const isFirst = this.mustSweep;
     this.mustSweep = true;
     if (before !== plan.serving) this.mayStand = merge(before, plan.serving);
-    const { repaired } = await drivers.rules.apply(plan.rules, { observe: seen?.sighting ?? false });
+    const { repaired, unserved = [] } = await drivers.rules.apply(plan.rules, { observe: seen?.sighting ?? false });
     this.mustSweep = false;
     this.mayStand = plan.serving;
     this.guarded = plan.reserved;
-    return { plan, before, isFirst, repaired };
+    return { plan, unserved: unserved.map(({ id, reason, message }) => ({ key: `mapping/${id}`, reason, message })), before, isFirst, repaired };
   }
 
   private grantsChanged(objects: Objects): boolean {

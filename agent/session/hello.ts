@@ -1,5 +1,5 @@
 /** How this machine introduces itself: by what it is, and by what it accepted. */
-import type { HeldGrant, Role } from '../../shared/desired.js';
+import type { Driver, HeldGrant, Role } from '../../shared/desired.js';
 import type { AgentHeartbeat, AgentHello } from '../../shared/wire.js';
 import type { AcceptedState } from '../state/accepted.js';
 
@@ -12,6 +12,8 @@ export type Identity = {
   roles: Role[];
   /** Lease addresses. */
   addresses: string[];
+  /** Left out: iptables. */
+  driver?: Driver;
 };
 
 export function helloOf(identity: Identity, { session, version, objects }: AcceptedState): AgentHello {

@@ -11,7 +11,7 @@ import type { StateStore } from '../state/store.js';
 import { heartbeatOf, helloOf, type Identity } from './hello.js';
 import { nextWakeMs, start, step } from './machine.js';
 import type { StreamPort, Transport } from './transport.js';
-import type { Effect, Event, LinkState, Outcome, Settings } from './words.js';
+import type { Effect, Event, LinkState, Outcome, Refusal, Settings } from './words.js';
 
 export type LinkOptions = {
   identity: Identity;
@@ -24,6 +24,8 @@ export type LinkOptions = {
   log: Log;
   /** Given the state each time more of it is durable. */
   onAccepted: (state: AcceptedState) => void;
+  /** Told of each refusal of a session. */
+  onRefused?: (refusal: Refusal) => void;
   /** Of this process, unless others are given. */
   timers?: Timers;
 };
@@ -120,7 +122,10 @@ export class SessionLink {
     try {
       this.#stream = this.#options.transport.openStream({
         opened: () => this.#dispatch({ kind: 'opened', stream }),
-        ended: end => this.#dispatch({ kind: 'streamEnded', stream, end }),
+        ended: end => {
+          if (end.refusal !== undefined) this.#options.onRefused?.(end.refusal);
+          this.#dispatch({ kind: 'streamEnded', stream, end });
+        },
         message: response => {
           const event = eventOf(stream, response);
           if (event instanceof Error) ended(`the coordinator sent what is not understood: ${event.message}`);

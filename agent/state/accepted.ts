@@ -2,10 +2,15 @@
 import { isDeepStrictEqual } from 'node:util';
 import { PersistentMap, type Change } from '../persistent/map.js';
 import { StateDigest } from '../../shared/digest.js';
-import { compareVersions, type Delta, type DesiredObject, type StateVersion } from '../../shared/desired.js';
+import { compareVersions, type Delta, type DesiredObject, type Driver, type StateVersion } from '../../shared/desired.js';
 
 /** Whose state it is. Versions of different gateways, or sessions of different hosts, cannot be compared. */
-export type Owner = { readonly host: string; readonly gateway: string };
+export type Owner = {
+  readonly host: string;
+  readonly gateway: string;
+  /** What serves it. Left out: iptables. What one has left in the kernel, or has no rules for, the other would not know. */
+  readonly driver?: Driver;
+};
 
 export type AcceptedState = {
   /** Number of the last session that this machine was welcomed with; 0 before the first. */

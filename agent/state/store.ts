@@ -172,7 +172,12 @@ async function readIfThere(path: string): Promise<Buffer | undefined> {
 function understand(path: string, content: Buffer, owner: Owner): Recovered {
   const recovered = recoverOrExplain(path, content, owner);
   const was = recovered.owner;
-  if (was.host === owner.host && was.gateway === owner.gateway) return recovered;
+  const [driver, before] = [owner.driver ?? 'iptables', was.driver ?? 'iptables'];
+  if (was.host === owner.host && was.gateway === owner.gateway) {
+    if (driver === before) return recovered;
+    throw new StateUnusable(`${path} was written with driver: ${before}, and the config says driver: ${driver}. Correct the config, or, to change over: release what this ` +
+      `host serves, stop the agent, move ${path} away, run \`portlease hosts replace ${owner.host} --reason WHY\`${before === 'iptables' ? ', reboot (its rules stay until then)' : ''}, and start it again.`);
+  }
   throw new StateUnusable(`${path} belongs to host ${was.host} of gateway ${was.gateway}, but this agent is configured as host ` +
     `${owner.host} of gateway ${owner.gateway}. Correct the config, or, to give the machine its new name, move ${path} away.`);
 }

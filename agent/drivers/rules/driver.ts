@@ -12,7 +12,12 @@ import { familyOf, FAMILIES, type Family, type RulesSpec } from './spec.js';
 export type ObservedRules = Readonly<Record<Family, ObservedFamily>> & { readonly sets: ObservedSets };
 
 /** Rules, chains, jumps and set members that were added or removed; `repaired` of them because somebody else had changed them. */
-export type Applied = { readonly changed: number; readonly repaired: number };
+export type Applied = {
+  readonly changed: number;
+  readonly repaired: number;
+  /** Forwards, by their id, that are not in force, or not everywhere; left out: all are. */
+  readonly unserved?: readonly { readonly id: string; readonly reason: string; readonly message: string }[];
+};
 
 /** What the kernel held, and how often this driver had written until then. */
 export type Sighting = { readonly state: ObservedRules; readonly writes: number; readonly families: readonly Family[] };

@@ -1,0 +1,50 @@
+/** driver: iptables: rules, sets, connections and settings of the kernel, as the only writer of this machine. */
+import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import { canonicalAddress } from '../shared/names.js';
+import type { AgentOptions } from './agent.js';
+import type { ChildRunner } from './drivers/child.js';
+import { ConnectionsDriver } from './drivers/connections/connections.js';
+import { readListeners } from './drivers/connections/listeners.js';
+import { RulesDriver } from './drivers/rules/driver.js';
+import { ReservedPorts } from './drivers/settings/reserved.js';
+import { openSpawner } from './drivers/spawner/client.js';
+import { OwnWrites } from './drivers/watch/generations.js';
+import { noting, RulesWatch } from './drivers/watch/watch.js';
+import { requireLock, requireTools } from './preflight.js';
+import type { Serving } from './serving.js';
+
+/** What a change of the rules waits for. */
+const KEEP_READY = ['iptables-restore', 'ip6tables-restore'].map(file => ({ file, argv: ['--noflush', '--wait'] }));
+
+/** Throws StartRefused without the writer's lock, or when a program that it needs is missing. */
+export async function openKernel(options: AgentOptions, bootId: string): Promise<Serving> {
+  const { config: { paths, addresses }, log, command } = options;
+  const run = openSpawner({ lockFd: requireLock(paths.lock, command), keepReady: KEEP_READY });
+  try {
+    for (const { name, loses, problem } of await requireTools(run, addresses)) log.warn({ tool: name, problem, loses }, 'a tool is missing');
+    return await servingWith(options, { run, bootId });
+  } catch (error) {
+    await run.close();
+    throw error;
+  }
+}
+
+async function servingWith({ config, clock, random, log }: AgentOptions, { run, bootId }: { run: ChildRunner; bootId: string }): Promise<Serving> {
+  const own = new OwnWrites();
+  const drivers = {
+    rules: new RulesDriver({ run: noting(run, { own, clock }) }),
+    connections: new ConnectionsDriver({ run, addresses: config.addresses, isLocal: isAddressOfThisHost, log }),
+    reservedPorts: await ReservedPorts.open({ statePath: join(config.paths.state, 'reserved-ports.json'), bootId }),
+    listeners: () => readListeners('/proc/self/net'),
+  };
+  return {
+    drivers,
+    watch: ({ poke, roundTookMs }) => new RulesWatch({ own, clock, random, log, onChange: poke, roundTookMs }),
+    close: () => run.close(),
+  };
+}
+
+function isAddressOfThisHost(address: string): boolean {
+  return Object.values(networkInterfaces()).some(all => all?.some(one => canonicalAddress(one.address) === address));
+}
