@@ -143,6 +143,14 @@ describe('the accepted state on disk', () => {
     await assert.rejects(StateStore.open(dir, { host: 'host-a', gateway: 'other' }), StateUnusable);
   });
 
+  it('refuses the state of the other driver: what that one left in the kernel, or has no rules for, this one does not know', async () => {
+    await accept(snapshot(version(1, 1, 10), [lease('l1', 9)]));
+    await store.close();
+    await assert.rejects(StateStore.open(dir, { ...OWNER, driver: 'userspace' }), /written with driver: iptables, and the config says driver: userspace/);
+    store = await StateStore.open(dir, { ...OWNER, driver: 'iptables' });
+    assert.equal(store.current().objects.size, 1);
+  });
+
   it('refuses a file of a later format instead of guessing', async () => {
     await store.welcome(1, 1);
     const { createHash } = await import('node:crypto');

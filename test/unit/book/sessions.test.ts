@@ -89,6 +89,15 @@ describe('a hello', () => {
     assert.equal(world.book.host('stranger'), undefined);
   });
 
+  it('of an agent that has no rules in the kernel is taken in scope host only (S7)', () => {
+    const world = shared();
+    const { session } = agentOf(world, 'a');
+    assert.equal(reasonOf(hello(world, 'a', { driver: 'userspace' })), 'DRIVER_NOT_ADMITTED');
+    assert.equal(world.tables.hosts.get('a')?.session, session);
+    assert.equal(hello(world, 'a', { driver: 'iptables' }).kind, 'welcome');
+    assert.equal(hello(hostScope(), 'a', { driver: 'userspace' }).kind, 'welcome');
+  });
+
   it('of an unknown host is taken where the config admits it, and only with the roles it was created with where not', () => {
     const world = shared();
     world.agents.set('c', new FakeAgent('c', ['host'], '10.77.0.13'));

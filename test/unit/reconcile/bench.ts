@@ -2,7 +2,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Cut, CutResult, Standing } from '../../../agent/drivers/connections/connections.js';
 import type { Listener } from '../../../agent/drivers/connections/listeners.js';
-import type { Sighting } from '../../../agent/drivers/rules/driver.js';
+import type { Applied, Sighting } from '../../../agent/drivers/rules/driver.js';
 import { emptyFamily } from '../../../agent/drivers/rules/parse.js';
 import type { RulesSpec } from '../../../agent/drivers/rules/spec.js';
 import { ReconcileLoop, type RoundOutcome } from '../../../agent/reconcile/loop.js';
@@ -35,6 +35,8 @@ export class LoopBench {
   repaired = 0;
   lookError: Error | undefined;
   holdLooks = false;
+  /** Ids of forwards that the driver does not serve. */
+  unserved: string[] = [];
   readonly heldRules: Held<void>[] = [];
   readonly heldLooks: Held<void>[] = [];
   looks = 0;
@@ -120,7 +122,7 @@ export class LoopBench {
     return { writes, families: ['v4', 'v6'], state: { v4: emptyFamily(), v6: emptyFamily(), sets: new Map() } };
   }
 
-  async #apply(spec: RulesSpec, observe: boolean): Promise<{ changed: number; repaired: number }> {
+  async #apply(spec: RulesSpec, observe: boolean): Promise<Applied> {
     this.overlapping = Math.max(this.overlapping, ++this.#inRound);
     this.order.push('rules');
     this.specs.push({ spec, observe });
@@ -134,7 +136,7 @@ export class LoopBench {
     }
     const repaired = observe ? this.repaired : 0;
     this.repaired = 0;
-    return { changed: 0, repaired };
+    return { changed: 0, repaired, unserved: this.unserved.map(id => ({ id, reason: 'PORT_OCCUPIED', message: 'sshd has it' })) };
   }
 
   async #cut(cuts: readonly Cut[], standing: Standing): Promise<CutResult> {

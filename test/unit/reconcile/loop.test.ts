@@ -74,6 +74,16 @@ describe('the reconcile loop', () => {
     assert.deepEqual(bench.last.confirmations, [{ key: 'release/m30001', generation: 2, ports: { first: 30_001, last: 30_001 }, protocol: 'tcp' }]);
   });
 
+  it('reports what the driver does not serve as a problem of that mapping, until a round serves it', async () => {
+    bench.unserved = ['m30001'];
+    bench.want(RANGE, ONE, TWO);
+    await bench.settle();
+    assert.deepEqual([bench.last.applied.revision, bench.last.problems], [1, [{ key: 'mapping/m30001', reason: 'PORT_OCCUPIED', message: 'sshd has it' }]]);
+    bench.unserved = [];
+    await bench.pass(2_000);
+    assert.deepEqual(bench.last.problems, []);
+  });
+
   it('repeats a confirmation for as long as the object is wanted, and cuts once only', async () => {
     bench.want(RANGE, release(ONE));
     await bench.settle();
