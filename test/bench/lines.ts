@@ -14,6 +14,11 @@ export class LineProcess {
     this.#lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
   }
 
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error(`${this.#child.spawnfile} did not start`);
+    return this.#child.pid;
+  }
+
   ask(line: string): Promise<string> {
     this.#child.stdin?.write(`${line}\n`);
     return this.next();
