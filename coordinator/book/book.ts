@@ -77,6 +77,10 @@ export class Book {
     return this.state.environments.has(name) ? viewOf(this.state, name, []) : undefined;
   }
 
+  hasEnvironment(name: string): boolean {
+    return this.state.environments.has(name);
+  }
+
   /** Environments after `name` in order of name, at most `limit` that pass the filter. */
   environmentsAfter(name: string, limit: number, filter: (view: EnvironmentView) => boolean): EnvironmentView[] {
     const found: EnvironmentView[] = [];

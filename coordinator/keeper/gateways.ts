@@ -66,16 +66,16 @@ export class Gateways {
   }
 
   ofHost(host: string): Keeper | undefined {
-    return this.#find((book) => book.host(host) !== undefined);
+    return this.#find((book) => book.hasHost(host));
   }
 
   /** The gateway that has the host; unlike `ofHost` never a guess. */
   homeOf(host: string): Keeper | undefined {
-    return [...this.#keepers.values()].find((keeper) => keeper.undecided.host(host) !== undefined);
+    return [...this.#keepers.values()].find((keeper) => keeper.undecided.hasHost(host));
   }
 
   ofEnvironment(environment: string): Keeper | undefined {
-    return this.#find((book) => book.environment(environment) !== undefined);
+    return this.#find((book) => book.hasEnvironment(environment));
   }
 
   ofMapping(mappingId: string): Keeper | undefined {
@@ -107,7 +107,7 @@ export class Gateways {
     const claimed = this.#claims.get(environment);
     const other = claimed === undefined ? undefined : this.#keepers.get(claimed.gateway);
     if (other !== undefined && other !== keeper) return { elsewhere: other };
-    const owner = [...this.#keepers.values()].find((one) => one !== keeper && one.undecided.environment(environment) !== undefined);
+    const owner = [...this.#keepers.values()].find((one) => one !== keeper && one.undecided.hasEnvironment(environment));
     if (owner !== undefined) return { elsewhere: owner };
     const claim = claimed ?? { gateway: keeper.gateway, count: 0 };
     claim.count += 1;

@@ -17,7 +17,7 @@ export type AgentsFile = { address: string; sharing: Sharing; agents: PlannedAge
 export type AgentsCommand = 'start' | 'mark' | 'progress' | 'heartbeats' | 'cpu';
 
 /** The first hellos are spread, as when machines are brought up one after another. */
-const STARTS_PER_SECOND = 400;
+const STARTS_PER_SECOND = 150;
 
 class Agents {
   readonly #links: SessionLink[];

@@ -1,12 +1,15 @@
 /** The whole of a fleet bench: coordinator, agents and a scheduler, each in processes of their own. */
 import { mkdirSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
+import { untilCalm } from './calm.js';
 import { CoordinatorProcess } from './coordinator.js';
 import { AgentGroup, type Heartbeats } from './group.js';
-import { cpuSeconds, idleShare } from './machine.js';
+import { cpuSeconds, idleShare, residentMib } from './machine.js';
 import type { Options } from './options.js';
 import { groupsOf, planFleet, type Fleet } from './plan.js';
 import { Scheduler } from './scheduler.js';
+
+const START_WITHIN_MS = 300_000;
 
 export class FleetBench {
   readonly options: Options;
@@ -30,14 +33,28 @@ export class FleetBench {
     return this.fleet.agents.length;
   }
 
-  /** Every agent has a session, and every host its environments, live. */
+  /** Every agent has a session, and every host its environments, live. Prints what each step costs the coordinator. */
   async start(): Promise<void> {
     await this.coordinator.start();
-    const { sharing } = this.options;
+    const step = this.#steps();
+    const { sharing, environments, hosts } = this.options;
     this.groups = groupsOf(this.fleet.agents).map((agents, at) => AgentGroup.launch({ address: this.coordinator.address, sharing, agents }, { directory: this.#directory, name: `agents-${at + 1}` }));
     await Promise.all(this.groups.map((group) => group.start()));
-    await this.untilBack(120_000);
-    await this.scheduler.fill(this.options.environments);
+    await this.untilBack(START_WITHIN_MS);
+    step(`${this.agents} agents of ${this.fleet.gateways.length} gateways have a session`);
+    await this.scheduler.fill(environments);
+    await untilCalm(this.coordinator.api, this.agents, START_WITHIN_MS);
+    step(`${hosts * environments} environments have two live ports each`);
+  }
+
+  #steps(): (what: string) => void {
+    const { pid } = this.coordinator;
+    const startMs = performance.now();
+    const tell = (what: string): void => {
+      process.stdout.write(`${((performance.now() - startMs) / 1_000).toFixed(0).padStart(4)} s  ${what}: ${Math.round(residentMib(pid, 'VmRSS'))} MiB, ${cpuSeconds(pid).toFixed(1)} s of CPU\n`);
+    };
+    tell('the coordinator serves');
+    return tell;
   }
 
   async mark(): Promise<void> {

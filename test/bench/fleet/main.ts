@@ -15,10 +15,8 @@ const EXIT_STOPPED = 130;
 
 const MEASURES: Record<Phase, (bench: FleetBench) => Promise<Row[]>> = { steady: measureSteady, restart: measureRestarts, loss: measureLosses };
 
-async function measure(bench: FleetBench, { hosts, phases, environments }: Options): Promise<Row[]> {
-  const startMs = performance.now();
+async function measure(bench: FleetBench, { hosts, phases }: Options): Promise<Row[]> {
   await bench.start();
-  process.stdout.write(`${bench.agents} agents of ${bench.fleet.gateways.length} gateways have a session, ${hosts * environments} environments two live ports each, after ${((performance.now() - startMs) / 1_000).toFixed(0)} s\n`);
   const rows: Row[] = [];
   for (const phase of phases) {
     for (const row of await MEASURES[phase](bench)) {

@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Wait } from '../../../shared/gen/portlease/v1/common.js';
 import type { AllocatePortsResponse, Mapping } from '../../../shared/gen/portlease/v1/ports.js';
 import { Api, Refused, status } from '../../support/api.js';
+import { eventually } from '../../support/wait.js';
 import { quantile } from '../rows.js';
 
 /** Milliseconds that answers took, by what was asked for; calls that were refused, by reason. */
@@ -11,6 +12,7 @@ export type Samples = { recorded: number[]; live: number[]; refused: Record<stri
 /** Refusals of a fleet that comes and goes: the scheduler takes another host. */
 const EXPECTED: ReadonlySet<string> = new Set(['HOST_NOT_READY', 'HOST_SUSPECT', 'HOST_LOST', 'GATEWAY_NOT_READY', 'NOT_LIVE_IN_TIME', 'UNAVAILABLE', 'DEADLINE_EXCEEDED', 'STOPPING', 'JOURNAL_UNAVAILABLE']);
 const POOLS = ['ssh', 'jupyter'];
+const FILL_WITHIN_MS = 60_000;
 
 export class Scheduler {
   /** What was answered: nothing of it may be missing afterwards. */
@@ -26,13 +28,21 @@ export class Scheduler {
     this.#hosts = hosts;
   }
 
-  /** Gives each host so many environments, each with a port of each pool; waits until all are live. */
-  async fill(environmentsPerHost: number, callers = 64): Promise<void> {
+  /** Gives each host so many environments, each with a port of each pool. */
+  async fill(environmentsPerHost: number, callers = 32): Promise<void> {
     const all = Array.from({ length: environmentsPerHost }, () => this.#hosts).flat();
     const next = all[Symbol.iterator]();
     await Promise.all(Array.from({ length: callers }, async () => {
-      for (const host of next) this.#keep(await this.#allocate(host, Wait.WAIT_LIVE));
+      for (const host of next) await this.#allocateSoon(host);
     }));
+  }
+
+  /** On a machine that is busy with other things, a host may be suspect for a moment. */
+  async #allocateSoon(host: string): Promise<void> {
+    await eventually(`an environment on ${host}`, async () => {
+      this.#keep(await this.#allocate(host, Wait.WAIT_RECORDED));
+      return true;
+    }, { withinMs: FILL_WITHIN_MS, everyMs: 500 });
   }
 
   /** Allocates on hosts taken by chance, every second call waiting until the port is live, until the result is called. */
