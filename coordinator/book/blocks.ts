@@ -8,8 +8,8 @@ import { PortSet } from './portset.js';
 const MAX_ORDER = 16;
 
 export class Blocks {
-  /** First ports of the free blocks, by order. */
-  private readonly free: PortSet[] = Array.from({ length: MAX_ORDER + 1 }, () => new PortSet());
+  /** First ports of the free blocks, by order; none is kept while there is no free port at all. */
+  private free: (PortSet | undefined)[] = [];
   /** Bit k: there is a free block of order k. */
   private orders = 0;
   private ports = 0;
@@ -86,7 +86,7 @@ export class Blocks {
   /** The free blocks, by order. */
   *all(): Generator<PortRange> {
     for (const [order, firsts] of this.free.entries()) {
-      for (const first of firsts.within(0, 65_535)) yield { first, last: first + (1 << order) - 1 };
+      for (const first of firsts?.within(0, 65_535) ?? []) yield { first, last: first + (1 << order) - 1 };
     }
   }
 
@@ -94,7 +94,7 @@ export class Blocks {
     for (let rest = this.orders; rest !== 0; rest &= rest - 1) {
       const order = 31 - Math.clz32(rest & -rest);
       const first = (port >>> order) << order;
-      if ((this.free[order] as PortSet).has(first)) return { first, last: first + (1 << order) - 1 };
+      if (this.free[order]?.has(first) === true) return { first, last: first + (1 << order) - 1 };
     }
     return undefined;
   }
@@ -102,7 +102,7 @@ export class Blocks {
   private insert(first: number, order: number): void {
     let at = first;
     let level = order;
-    while (level < MAX_ORDER && (this.free[level] as PortSet).has(at ^ (1 << level))) {
+    while (level < MAX_ORDER && this.free[level]?.has(at ^ (1 << level)) === true) {
       this.remove(at ^ (1 << level), level);
       at &= ~(1 << level);
       level += 1;
@@ -111,14 +111,16 @@ export class Blocks {
   }
 
   private put(first: number, order: number): void {
-    (this.free[order] as PortSet).add(first);
+    (this.free[order] ??= new PortSet()).add(first);
     this.orders |= 1 << order;
   }
 
   private remove(first: number, order: number): void {
     const firsts = this.free[order] as PortSet;
     firsts.delete(first);
-    if (firsts.size === 0) this.orders &= ~(1 << order);
+    if (firsts.size > 0) return;
+    this.orders &= ~(1 << order);
+    if (this.orders === 0) this.free = [];
   }
 }
 

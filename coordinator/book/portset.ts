@@ -1,35 +1,42 @@
 /**
  * A set of ports, 0-65535, as a three-level bitmap with pages made on demand. Every operation costs a constant number of word
- * operations however full the set is; an empty set costs a few hundred bytes.
+ * operations however full the set is. There are many sets of few ports, some for each host: one costs some 100 bytes, and a page 400.
  */
 const PAGE_BITS = 10; // 1,024 ports a page
 const PAGES = 64;
 const WORDS = 32;
 const SUMMARY = 32; // index of the word that says which of the others are not empty
+const COUNT = 33; // index of the number of ports in the page
+
+const NO_PAGES: (Uint32Array | undefined)[] = [];
 
 export class PortSet {
   /** Number of ports in the set. */
   size = 0;
-  private readonly pages: (Uint32Array | undefined)[] = [];
-  private readonly counts = new Uint16Array(PAGES);
-  private readonly present = new Uint32Array(2);
+  /** That of index `base` and those after it. */
+  private pages = NO_PAGES;
+  private base = 0;
+  /** Bit k: page k, or page 32 + k, is not empty. */
+  private presentLow = 0;
+  private presentHigh = 0;
 
   has(port: number): boolean {
-    const page = this.pages[port >>> PAGE_BITS];
+    const page = this.pages[(port >>> PAGE_BITS) - this.base];
     return page !== undefined && ((page[(port >>> 5) & 31] as number) & (1 << (port & 31))) !== 0;
   }
 
   /** False when it was in the set already. */
   add(port: number): boolean {
     const index = port >>> PAGE_BITS;
-    const page = (this.pages[index] ??= new Uint32Array(WORDS + 1));
+    const page = this.pages[index - this.base] ?? this.makePage(index);
     const word = (port >>> 5) & 31;
     const bit = 1 << (port & 31);
     if (((page[word] as number) & bit) !== 0) return false;
     page[word] = (page[word] as number) | bit;
     page[SUMMARY] = (page[SUMMARY] as number) | (1 << word);
-    this.counts[index] = (this.counts[index] as number) + 1;
-    this.present[index >>> 5] = (this.present[index >>> 5] as number) | (1 << (index & 31));
+    page[COUNT] = (page[COUNT] as number) + 1;
+    if (index < 32) this.presentLow |= 1 << index;
+    else this.presentHigh |= 1 << (index & 31);
     this.size += 1;
     return true;
   }
@@ -37,7 +44,7 @@ export class PortSet {
   /** False when it was not in the set. */
   delete(port: number): boolean {
     const index = port >>> PAGE_BITS;
-    const page = this.pages[index];
+    const page = this.pages[index - this.base];
     const word = (port >>> 5) & 31;
     const bit = 1 << (port & 31);
     if (page === undefined || ((page[word] as number) & bit) === 0) return false;
@@ -45,8 +52,10 @@ export class PortSet {
     page[word] = left;
     if (left === 0) page[SUMMARY] = (page[SUMMARY] as number) & ~(1 << word);
     this.size -= 1;
-    this.counts[index] = (this.counts[index] as number) - 1;
-    if (this.counts[index] === 0) this.present[index >>> 5] = (this.present[index >>> 5] as number) & ~(1 << (index & 31));
+    page[COUNT] = (page[COUNT] as number) - 1;
+    if (page[COUNT] !== 0) return true;
+    if (index < 32) this.presentLow &= ~(1 << index);
+    else this.presentHigh &= ~(1 << (index & 31));
     return true;
   }
 
@@ -62,8 +71,8 @@ export class PortSet {
   atOrAbove(port: number): number | undefined {
     if (port > 65_535) return undefined;
     let index = port >>> PAGE_BITS;
-    const page = this.pages[index];
-    if (page !== undefined && this.counts[index] !== 0) {
+    const page = this.pages[index - this.base];
+    if (page !== undefined && page[COUNT] !== 0) {
       const word = (port >>> 5) & 31;
       const here = ((page[word] as number) & (-1 << (port & 31))) >>> 0;
       if (here !== 0) return (port & ~31) | lowestBit(here);
@@ -72,18 +81,19 @@ export class PortSet {
     }
     index += 1;
     if (index >= PAGES) return undefined;
-    const pageBits = ((this.present[index >>> 5] as number) & (-1 << (index & 31))) >>> 0;
-    const next = pageBits !== 0 ? (index & ~31) | lowestBit(pageBits) : index < 32 && this.present[1] !== 0 ? 32 + lowestBit(this.present[1] as number) : undefined;
+    const { presentHigh } = this;
+    const pageBits = ((index < 32 ? this.presentLow : presentHigh) & (-1 << (index & 31))) >>> 0;
+    const next = pageBits !== 0 ? (index & ~31) | lowestBit(pageBits) : index < 32 && presentHigh !== 0 ? 32 + lowestBit(presentHigh) : undefined;
     if (next === undefined) return undefined;
-    const found = this.pages[next] as Uint32Array;
+    const found = this.pages[next - this.base] as Uint32Array;
     return lowestIn(found, next, lowestBit(found[SUMMARY] as number));
   }
 
   /** Highest port of the set that is <= port, or undefined. */
   atOrBelow(port: number): number | undefined {
     let index = port >>> PAGE_BITS;
-    const page = this.pages[index];
-    if (page !== undefined && this.counts[index] !== 0) {
+    const page = this.pages[index - this.base];
+    if (page !== undefined && page[COUNT] !== 0) {
       const word = (port >>> 5) & 31;
       const here = ((page[word] as number) & upTo(port & 31)) >>> 0;
       if (here !== 0) return (port & ~31) | highestBit(here);
@@ -92,23 +102,24 @@ export class PortSet {
     }
     index -= 1;
     if (index < 0) return undefined;
-    const pageBits = ((this.present[index >>> 5] as number) & upTo(index & 31)) >>> 0;
-    const next = pageBits !== 0 ? (index & ~31) | highestBit(pageBits) : index >= 32 && this.present[0] !== 0 ? highestBit(this.present[0] as number) : undefined;
+    const { presentLow } = this;
+    const pageBits = ((index < 32 ? presentLow : this.presentHigh) & upTo(index & 31)) >>> 0;
+    const next = pageBits !== 0 ? (index & ~31) | highestBit(pageBits) : index >= 32 && presentLow !== 0 ? highestBit(presentLow) : undefined;
     if (next === undefined) return undefined;
-    const found = this.pages[next] as Uint32Array;
+    const found = this.pages[next - this.base] as Uint32Array;
     return highestIn(found, next, highestBit(found[SUMMARY] as number));
   }
 
   /** The port with `rank` lower ones in the set, 0 <= rank < size. */
   nth(rank: number): number {
     let left = rank;
-    for (let index = 0; index < PAGES; index += 1) {
-      const count = this.counts[index] as number;
-      if (left >= count) {
+    for (const [at, page] of this.pages.entries()) {
+      const count = page?.[COUNT] ?? 0;
+      if (page === undefined || left >= count) {
         left -= count;
         continue;
       }
-      const page = this.pages[index] as Uint32Array;
+      const index = this.base + at;
       for (let word = 0; word < WORDS; word += 1) {
         const bits = page[word] as number;
         const ones = popcount(bits);
@@ -123,7 +134,7 @@ export class PortSet {
   countIn(first: number, last: number): number {
     let count = 0;
     for (let base = first & ~31; base <= last; base += 32) {
-      const page = this.pages[base >>> PAGE_BITS];
+      const page = this.pages[(base >>> PAGE_BITS) - this.base];
       if (page === undefined) continue;
       let bits = page[(base >>> 5) & 31] as number;
       if (base < first) bits &= -1 << (first - base);
@@ -148,6 +159,23 @@ export class PortSet {
       start = this.atOrAbove(end + 1);
     }
     return undefined;
+  }
+
+  private makePage(index: number): Uint32Array {
+    const page = new Uint32Array(COUNT + 1);
+    if (this.pages === NO_PAGES) {
+      this.pages = [page];
+      this.base = index;
+      return page;
+    }
+    const missing = this.base - index;
+    if (missing > 0) {
+      this.pages = [...new Array<undefined>(missing).fill(undefined), ...this.pages];
+      this.base = index;
+    }
+    while (this.pages.length <= index - this.base) this.pages.push(undefined);
+    this.pages[index - this.base] = page;
+    return page;
   }
 }
 
