@@ -25,7 +25,7 @@ export class FleetBench {
     this.#directory = directory;
     this.fleet = planFleet(options.hosts);
     if (options.profile !== undefined) mkdirSync(options.profile, { recursive: true });
-    this.coordinator = new CoordinatorProcess({ directory, fleet: this.fleet, profile: options.profile });
+    this.coordinator = new CoordinatorProcess({ directory, fleet: this.fleet, options });
     this.scheduler = new Scheduler(this.coordinator.address, this.fleet.agents.filter(({ role }) => role === 'host').map(({ host }) => host));
   }
 

@@ -7,13 +7,12 @@ import { Api } from '../../support/api.js';
 import { ROOT } from '../../support/root.js';
 import { eventually } from '../../support/wait.js';
 import { UNIT_FLAGS } from '../rpc.js';
+import type { Options } from './options.js';
 import type { Fleet } from './plan.js';
 
-/** As shipped, but for `lost` (120 s there): how long a silent host is waited for costs nobody anything. */
-export const TIMING = { heartbeat: '5s', deadline: '3s', suspect: '15s', lost: '30s' };
 const PORTS = { first: 20_000, count: 4_000 };
 
-export type CoordinatorOptions = { directory: string; fleet: Fleet; /** Folder for a CPU profile of each start. */ profile: string | undefined };
+export type CoordinatorOptions = { directory: string; fleet: Fleet; options: Pick<Options, 'timing' | 'profile'> };
 
 export class CoordinatorProcess {
   readonly port = PORTS.first + (process.pid % PORTS.count);
@@ -23,12 +22,13 @@ export class CoordinatorProcess {
   #child: ChildProcess | undefined;
 
   constructor(options: CoordinatorOptions) {
+    const { directory, fleet, options: { timing } } = options;
     this.#options = options;
-    this.#log = join(options.directory, 'coordinator.log');
+    this.#log = join(directory, 'coordinator.log');
     this.api = new Api(this.address, 60_000);
-    writeFileSync(join(options.directory, 'coordinator.yaml'), JSON.stringify({
-      listen: { grpc: this.address, unix: join(options.directory, 'api.sock') }, database: { path: join(options.directory, 'book.db') },
-      admit: 'any', timing: TIMING, gateways: options.fleet.gateways.map(({ gateway, scope, publicHost, pools }) => ({
+    writeFileSync(join(directory, 'coordinator.yaml'), JSON.stringify({
+      listen: { grpc: this.address, unix: join(directory, 'api.sock') }, database: { path: join(directory, 'book.db') },
+      admit: 'any', timing, gateways: fleet.gateways.map(({ gateway, scope, publicHost, pools }) => ({
         gateway, scope, ...(publicHost === '' ? {} : { publicHost }),
         pools: Object.entries(pools).map(([pool, range]) => ({ pool, ranges: [range], protocol: 'tcp', defaultInternalPort: 22 })),
       })),
@@ -46,7 +46,7 @@ export class CoordinatorProcess {
 
   /** Resolves when it serves. */
   async start(): Promise<void> {
-    const { directory, profile } = this.#options;
+    const { directory, options: { profile } } = this.#options;
     const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
     const argv = ['--pdeathsig', 'KILL', process.execPath, ...UNIT_FLAGS, ...profiling, join(ROOT, 'dist/coordinator/main.js'), '--config', join(directory, 'coordinator.yaml')];
     const log = openSync(this.#log, 'a');
@@ -66,7 +66,7 @@ export class CoordinatorProcess {
 
   async close(): Promise<void> {
     this.api.close();
-    await this.#end(this.#options.profile === undefined ? 'SIGKILL' : 'SIGTERM');
+    await this.#end(this.#options.options.profile === undefined ? 'SIGKILL' : 'SIGTERM');
   }
 
   tail(lines = 20): string {

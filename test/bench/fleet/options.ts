@@ -19,10 +19,17 @@ export type Options = {
   sharing: Sharing;
   json: string | undefined;
   profile: string | undefined;
+  timing: Timing;
 };
 
+export type Timing = Record<'heartbeat' | 'deadline' | 'suspect' | 'lost', string>;
+
+/** As shipped, but for `lost` (120 s there): how long a silent host is waited for costs nobody anything. */
+const TIMING: Timing = { heartbeat: '5s', deadline: '3s', suspect: '15s', lost: '30s' };
+const QUICK_TIMING: Timing = { heartbeat: '500ms', deadline: '300ms', suspect: '1500ms', lost: '3s' };
+
 export const USAGE = `npm run bench:fleet -- [--hosts 10000] [--environments 2] [--only ${PHASES.join(',')}] [--seconds 20] [--restarts 3] [--rate 50]
-  [--heartbeats own|shared] [--json FILE] [--profile FOLDER]`;
+  [--heartbeats own|shared] [--quick] [--json FILE] [--profile FOLDER]`;
 
 /** Agents whose heartbeats share a connection. */
 const SHARED_HEARTBEATS = 250;
@@ -34,7 +41,7 @@ export function optionsOf(argv: readonly string[]): Options {
   const { values } = parseArgs({ args: [...argv], options: {
     hosts: { type: 'string', default: '10000' }, environments: { type: 'string', default: '2' }, only: { type: 'string', default: PHASES.join(',') },
     seconds: { type: 'string', default: '20' }, restarts: { type: 'string', default: '3' }, rate: { type: 'string', default: '50' },
-    heartbeats: { type: 'string', default: 'shared' }, json: { type: 'string' }, profile: { type: 'string' },
+    heartbeats: { type: 'string', default: 'shared' }, quick: { type: 'boolean', default: false }, json: { type: 'string' }, profile: { type: 'string' },
   } });
   const count = (key: 'hosts' | 'environments' | 'restarts' | 'rate' | 'seconds', least: number): number => {
     const value = Number(values[key]);
@@ -49,7 +56,7 @@ export function optionsOf(argv: readonly string[]): Options {
     hosts, environments: count('environments', 0), phases: phasesOf(values.only), steadyMs: 1_000 * seconds, settleMs: Math.min(10_000, 500 * seconds),
     restarts: count('restarts', 1), allocationsPerSecond: count('rate', 1),
     sharing: { heartbeats: isOwn ? 1 : SHARED_HEARTBEATS, streams: isOwn ? 1 : Math.ceil(hosts / MAX_STREAM_CONNECTIONS) },
-    json: values.json, profile: values.profile,
+    json: values.json, profile: values.profile, timing: values.quick ? QUICK_TIMING : TIMING,
   };
 }
 
