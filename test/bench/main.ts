@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { ROOT } from '../support/daemons.js';
 import { benchConnect } from './connect.js';
 import { benchFirstByte } from './firstbyte.js';
+import { benchForward } from './forward.js';
 import { benchHeal } from './heal.js';
 import { benchMove } from './move.js';
 import type { Row, Size } from './rows.js';
@@ -24,6 +25,7 @@ const PARTS: readonly Part[] = [
   { prefix: 'start', samples: 0, take: (size) => benchStart(100_000, size) },
   ...[10, 1_000, 10_000].map((mappings) => ({ prefix: `firstbyte.m${mappings}.`, samples: 100, take: (size: Size) => benchFirstByte(mappings, size) })),
   { prefix: 'connect', samples: 0, take: benchConnect },
+  { prefix: 'forward', samples: 0, take: benchForward },
   { prefix: 'move', samples: 25, take: benchMove },
   { prefix: 'heal', samples: 20, take: benchHeal },
 ];
