@@ -1,7 +1,7 @@
 /** `portlease pools` and what changes them. */
 import type { Command } from 'commander';
 import {
-  CreatePoolResponse, DeletePoolResponse, ListPoolsResponse, OperationsServiceService, Pool, UpdatePoolResponse,
+  CreatePoolResponse, DeletePoolResponse, ListPoolsResponse, OperationsServiceService, Pool, UpdatePoolResponse, type Latency, type PoolRates,
 } from '../../shared/gen/portlease/v1/operations.js';
 import { Protocol } from '../../shared/gen/portlease/v1/common.js';
 import { dnsLabel } from '../fields.js';
@@ -11,7 +11,7 @@ import { jsonOf } from '../json.js';
 import { addPoolOptions, maskPath, poolFromFile, poolFromFlags, scalar } from '../pool-fields.js';
 import { table, type Column } from '../table.js';
 import { quoted, UsageError } from '../usage.js';
-import { protocolWord, rangesText } from '../words.js';
+import { durationText, protocolWord, rangesText } from '../words.js';
 import { readYaml } from '../yaml-file.js';
 
 const COLUMNS: readonly Column<Pool>[] = [
@@ -27,7 +27,14 @@ const COLUMNS: readonly Column<Pool>[] = [
   { header: 'RESTING', align: 'right', cell: (pool) => pool.figures?.quarantined ?? '' },
   { header: 'FREE', align: 'right', cell: (pool) => pool.figures?.free ?? '' },
   { header: 'USAGE', align: 'right', cell: (pool) => (pool.figures === undefined ? '' : `${pool.figures.usagePercent.toFixed(1)}%`) },
+  { header: 'GRANTED', align: 'right', cell: (pool) => percentText(pool.figures?.recent) },
+  { header: 'P99', align: 'right', cell: (pool) => durationText(pool.figures?.recent?.allocation?.p99) },
 ];
+/** Of the last five minutes; '' when nobody asked. */
+function percentText(rates: PoolRates | undefined): string {
+  return rates === undefined || rates.granted + rates.failed === 0 ? '' : `${rates.successPercent.toFixed(1)}%`;
+}
+
 const NEEDS_GATEWAY = 'Name its gateway: --gateway NAME; `portlease gateways` lists them.';
 
 export function addPools(program: Command, act: Act): void {
@@ -35,6 +42,10 @@ export function addPools(program: Command, act: Act): void {
     .description('list pools')
     .option('--gateway <name>', 'only of this gateway')
     .action(act(prepareList));
+  pools.command('show').description('show one pool: its figures, how many requests got their ports, and how long that and releases took')
+    .argument('<name>', 'pool')
+    .option('--gateway <name>', 'gateway that it belongs to')
+    .action(act(prepareShow));
   addPoolOptions(pools.command('create').description('create a pool, from flags or from a file')
     .argument('[name]', 'pool')
     .option('--gateway <name>', 'gateway that it belongs to')
@@ -61,6 +72,39 @@ function prepareList(_args: readonly string[], flags: Flags): Job {
       return { json: jsonOf(ListPoolsResponse, response), text: table(COLUMNS, response.pools), next };
     },
   };
+}
+
+function prepareShow([name = '']: readonly string[], flags: Flags): Job {
+  const pool = dnsLabel('NAME', name);
+  const gateway = optional(flags, 'gateway', dnsLabel) ?? '';
+  return {
+    what: `show pool ${pool}`,
+    run: async (coordinator) => {
+      const response = await coordinator.call(OperationsServiceService.listPools, { gateway });
+      const pools = response.pools.filter((one) => one.pool === pool);
+      if (pools.length === 0) throw new UsageError(`there is no pool ${pool}${gateway === '' ? '' : ` of ${gateway}`}`, 'List them with `portlease pools`.');
+      return { json: jsonOf(ListPoolsResponse, { pools }), text: pools.map((one) => `${table(COLUMNS, [one])}\n${table(RATE_COLUMNS, ratesOf(one))}`).join('\n') };
+    },
+  };
+}
+
+type RateRow = { time: string; what: string; count: number; share: string; latency: Latency | undefined };
+
+const RATE_COLUMNS: readonly Column<RateRow>[] = [
+  { header: '', cell: ({ time }) => time },
+  { header: 'WHAT', cell: ({ what }) => what },
+  { header: 'COUNT', align: 'right', cell: ({ count }) => count },
+  { header: 'GRANTED', align: 'right', cell: ({ share }) => share },
+  { header: 'P50', align: 'right', cell: ({ latency }) => durationText(latency?.p50) },
+  { header: 'P95', align: 'right', cell: ({ latency }) => durationText(latency?.p95) },
+  { header: 'P99', align: 'right', cell: ({ latency }) => durationText(latency?.p99) },
+];
+
+function ratesOf({ figures }: Pool): RateRow[] {
+  return [['last 5 minutes', figures?.recent] as const, ['since start', figures?.sinceStart] as const].flatMap(([time, rates]) => (rates === undefined ? [] : [
+    { time, what: 'allocation', count: rates.granted + rates.failed, share: percentText(rates), latency: rates.allocation },
+    { time, what: 'release', count: rates.release?.count ?? 0, share: '', latency: rates.release },
+  ]));
 }
 
 function prepareCreate([name]: readonly string[], flags: Flags): Job {

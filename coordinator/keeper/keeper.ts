@@ -16,6 +16,7 @@ import { EventFeed } from '../feed/feed.js';
 import { ConstraintViolated, type Journal } from '../journal/journal.js';
 import { Deciding, type Defect } from './deciding.js';
 import { readJob, refuseJob, type CommandJob, type Decided, type Job, type ReadJob } from './job.js';
+import { PoolMeter, type PoolRates } from './meter.js';
 import { Parked } from './parked.js';
 import { loadStored, recover } from './recovery.js';
 import { journalUnavailable, notMade, Refused, STOPPING } from './refused.js';
@@ -46,6 +47,7 @@ const MAX_IN_FLIGHT = 50_000;
 export class Keeper {
   readonly gateway: string;
   readonly sessions = new Sessions();
+  readonly meter = new PoolMeter();
   /** What was committed, for those who follow it. */
   readonly events: EventFeed;
   readonly #options: KeeperOptions;
@@ -97,6 +99,15 @@ export class Keeper {
   /** When the book was last asked to let time pass, or would have been if anything could be committed. */
   get lastTickMs(): number {
     return this.#lastTickMs;
+  }
+
+  get clock(): Clock {
+    return this.#options.clock;
+  }
+
+  /** How the pool has fared until now. */
+  ratesOf(pool: string): PoolRates {
+    return this.meter.of(pool, this.clock.nowMs());
   }
 
   /** State that may not be committed yet: only for decisions that answer nobody before `settled`. */
@@ -211,6 +222,7 @@ export class Keeper {
         await this.#options.journal.append(this.gateway, this.#committed, changes);
         this.#committed = changes.gateway.sequence;
         this.events.committed(changes.events, changes.gateway.sequence);
+        this.meter.committed(changes.events);
       } catch (error) {
         if (error instanceof ConstraintViolated) await this.#rebuild(this.#takeRefused(batch, error));
         else this.#fail(batch, error);

@@ -40,10 +40,12 @@ function ask({ gateways }: Services, { command, wait }: ReturnType<typeof parseA
   const claim = gateways.claim(environment, keeper);
   if (typeof claim === 'object') throw elsewhere(environment, claim.elsewhere);
   const fail = (error: unknown): void => { done({ kind: 'failed', error }); };
+  const askedAtMs = keeper.clock.nowMs();
   keeper.ask({
     command, waitMs: waitOf(call),
     done: (reply) => {
       claim();
+      keeper.meter.answered(command, reply, { askedAtMs, nowMs: keeper.clock.nowMs() });
       if (reply.kind === 'refused') return done({ kind: 'refused', refusal: reply });
       if (reply.kind !== 'allocated') return fail(new Error(`the book answered ${reply.kind}`));
       const isAnswered = wait === 'recorded' || dryRun;

@@ -1,13 +1,15 @@
 /** Records of the book as messages of the contract. */
-import { HostDuty as WireHostDuty, HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type Lease, type Pool } from '../../shared/gen/portlease/v1/operations.js';
+import { HostDuty as WireHostDuty, HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type Latency, type Lease, type Pool, type PoolRates as WireRates } from '../../shared/gen/portlease/v1/operations.js';
 import { MappingState as WireState } from '../../shared/gen/portlease/v1/common.js';
 import { Role as WireRole } from '../../shared/gen/portlease/v1/agents.js';
 import type { Environment, Mapping } from '../../shared/gen/portlease/v1/ports.js';
 import { msToDuration, msToTimestamp, protocolToWire, rangeToWire, targetToWire } from '../../shared/wire.js';
+import type { Histogram } from '../../shared/histogram.js';
 import type { Book } from '../book/book.js';
 import type {
   EnvironmentView, GatewayRecord, HostDuty, HostLiveness, HostRecord, HostView, LeaseState, LeaseView, MappingRecord, MappingState, PoolFigures, PoolSpec,
 } from '../book/types.js';
+import type { PoolRates, Rates } from '../keeper/meter.js';
 
 const STATES: Record<MappingState, WireState> = {
   pending: WireState.MAPPING_STATE_PENDING,
@@ -129,7 +131,7 @@ const STRATEGIES: Record<PoolSpec['strategy'], Strategy> = {
   leastRecentlyUsed: Strategy.STRATEGY_LEAST_RECENTLY_USED,
 };
 
-export function poolToWire(spec: PoolSpec, { gateway, figures }: { gateway: string; figures: PoolFigures | undefined }): Pool {
+export function poolToWire(spec: PoolSpec, { gateway, figures, rates }: { gateway: string; figures: PoolFigures | undefined; rates: PoolRates }): Pool {
   return {
     pool: spec.pool,
     gateway,
@@ -147,13 +149,27 @@ export function poolToWire(spec: PoolSpec, { gateway, figures }: { gateway: stri
     idleAction: spec.idleAction === 'release' ? IdleAction.IDLE_ACTION_RELEASE : IdleAction.IDLE_ACTION_REPORT,
     connectionTimeout: spec.connectionTimeoutMs === 0 ? undefined : msToDuration(spec.connectionTimeoutMs),
     domainTemplate: spec.domainTemplate,
-    figures: figures && { ...figures },
+    figures: figures && { ...figures, recent: ratesToWire(rates.recent), sinceStart: ratesToWire(rates.sinceStart) },
   };
 }
 
-export function poolsToWire(book: Book): Pool[] {
+function ratesToWire({ granted, failed, allocation, release }: Rates): WireRates {
+  const successPercent = granted + failed === 0 ? 100 : (100 * granted) / (granted + failed);
+  return { granted, failed, successPercent, allocation: latencyToWire(allocation), release: latencyToWire(release) };
+}
+
+function latencyToWire(times: Histogram): Latency {
+  const at = (quantile: number) => {
+    const ms = times.quantileMs(quantile);
+    return ms === undefined ? undefined : msToDuration(ms);
+  };
+  return { count: times.count, p50: at(0.5), p95: at(0.95), p99: at(0.99) };
+}
+
+/** `ratesOf`: of a pool, now. */
+export function poolsToWire(book: Book, ratesOf: (pool: string) => PoolRates): Pool[] {
   const { gateway } = book.gateway;
-  return book.poolSpecs().map((spec) => poolToWire(spec, { gateway, figures: book.poolFigures(spec.pool) }));
+  return book.poolSpecs().map((spec) => poolToWire(spec, { gateway, figures: book.poolFigures(spec.pool), rates: ratesOf(spec.pool) }));
 }
 
 const LEASE_STATES: Record<LeaseState, WireLeaseState> = {

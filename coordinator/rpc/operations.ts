@@ -36,7 +36,8 @@ function queries(options: OperationsOptions): Part<'getStatus' | 'listGateways' 
     listGateways: reading(options, 'read', async () => ({ gateways: await collect(gateways.all(), (book) => [gatewayToWire(book)]) })),
     listPools: reading(options, 'read', async (request) => {
       checkFilters({ gateway: request.gateway });
-      return { pools: await collect(chosen(request.gateway), poolsToWire) };
+      const pools = await Promise.all(chosen(request.gateway).map((keeper) => keeper.read((book) => poolsToWire(book, (pool) => keeper.ratesOf(pool)))));
+      return { pools: pools.flat() };
     }),
     listHosts: reading(options, 'read', async (request) => {
       checkFilters({ gateway: request.gateway, host: request.host });
@@ -78,7 +79,7 @@ function poolChanges(options: OperationsOptions): Part<'createPool' | 'updatePoo
   const answer = async (keeper: Keeper, command: Command) => {
     const { pool } = orRefuse(await keeper.submit(command), 'pool');
     const figures = await keeper.read((book) => book.poolFigures(pool.pool));
-    return { pool: poolToWire(pool, { gateway: keeper.gateway, figures }) };
+    return { pool: poolToWire(pool, { gateway: keeper.gateway, figures, rates: keeper.ratesOf(pool.pool) }) };
   };
   return {
     createPool: mutating(options, { right: OPERATE, attempt: attempt('CreatePool') }, async ({ request }, { actor }) => {

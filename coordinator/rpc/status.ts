@@ -4,6 +4,7 @@ import type { GetStatusResponse } from '../../shared/gen/portlease/v1/operations
 import { msToDuration } from '../../shared/wire.js';
 import type { Book } from '../book/book.js';
 import type { Gateways } from '../keeper/gateways.js';
+import type { Keeper } from '../keeper/keeper.js';
 import { gatewayToWire, poolsToWire } from './messages.js';
 
 export type StatusSource = {
@@ -16,7 +17,7 @@ export type StatusSource = {
 };
 
 export async function statusAnswer({ gateways, clock, version, startedAtMs, journalStatus }: StatusSource): Promise<GetStatusResponse> {
-  const parts = await Promise.all(gateways.all().map((keeper) => keeper.read(screenOf)));
+  const parts = await Promise.all(gateways.all().map((keeper) => keeper.read((book) => screenOf(book, keeper))));
   const sum = (count: (part: Screen) => number): number => parts.reduce((total, part) => total + count(part), 0);
   return {
     version,
@@ -35,9 +36,9 @@ export async function statusAnswer({ gateways, clock, version, startedAtMs, jour
 
 type Screen = ReturnType<typeof screenOf>;
 
-function screenOf(book: Book) {
+function screenOf(book: Book, keeper: Keeper) {
   const hosts = { alive: 0, suspect: 0, lost: 0, unknown: 0 };
   for (const { state } of book.hosts()) hosts[state] += 1;
   const { environments, mappings } = book.counts();
-  return { gateway: gatewayToWire(book), pools: poolsToWire(book), hosts, environments, mappings };
+  return { gateway: gatewayToWire(book), pools: poolsToWire(book, (pool) => keeper.ratesOf(pool)), hosts, environments, mappings };
 }

@@ -205,7 +205,7 @@ describe('the command line, asking a coordinator', () => {
     assert.equal((await ok('gateways')).out, 'GATEWAY  SCOPE   PUBLIC       AGENT    STATE  REVISION\ngw-1     shared  203.0.113.1  gw-host  alive      1234\n');
     assert.match((await ok('hosts')).out, /^host-a +gw-1 +host,gateway +alive +2s +10\.77\.0\.11 +- +- +2 +32 +0 +0\.1\.0$/m);
     assert.match((await ok('leases')).out, /^gw-1 +30000-30015 +tcp +ssh +host-a +active +yes +1\/16 +2\.77 +2023-11-14 22:13:20Z +l-1$/m);
-    assert.match((await ok('pools')).out, /^ssh +gw-1 +ssh,shell +tcp +30000-30099,40000 +101 +20 +5 +0 +1 +75 +24\.8%$/m);
+    assert.match((await ok('pools')).out, /^ssh +gw-1 +ssh,shell +tcp +30000-30099,40000 +101 +20 +5 +0 +1 +75 +24\.8% +- +-$/m);
     assert.match((await ok('list')).out, /^env-1 +acme +gw-1 +host-a +1 +live +2023-11-14 22:13:20Z$/m);
     assert.match((await ok('mappings')).out, /^env-1 +ssh +203\.0\.113\.1:30007 +tcp +live /m);
     assert.match((await ok('status')).out, /^coordinator +0\.1\.0, up 2h 5m$/m);

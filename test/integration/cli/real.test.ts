@@ -67,6 +67,24 @@ describe('the command line and a real coordinator, over its unix socket', () => 
     assert.deepEqual([results[0]?.allocated.replayed, results[0]?.allocated.ports.length], [true, 2]);
   });
 
+  it('shows how many requests of a pool got their ports, and how long that and releases took', async () => {
+    await withAgents();
+    const wanting = (name: string, count: number) => ['allocate', name, '--host=h1', '--tenant=acme', `--want=name=a,pool=tiny,target=10.1.0.1,count=${count}`];
+    await json(...wanting('env-1', 2));
+    await refused(...wanting('env-2', 1));
+    await json('release', 'env-1');
+    const { pools: [pool] } = await json<{ pools: { figures: { recent: Rates; sinceStart: Rates } }[] }>('pools', 'show', 'tiny', '--gateway=gw');
+    type Rates = { granted: number; failed: number; successPercent: number; allocation: { count: number; p99: string }; release: { count: number; p99: string } };
+    for (const rates of [pool?.figures.recent, pool?.figures.sinceStart]) {
+      assert.deepEqual([rates?.granted, rates?.failed, rates?.successPercent, rates?.allocation.count, rates?.release.count], [1, 1, 50, 1, 2]);
+      assert.match(`${rates?.allocation.p99} ${rates?.release.p99}`, /^[\d.]+s [\d.]+s$/);
+    }
+    const { out } = await run('pools', 'show', 'tiny');
+    assert.match(out, /^tiny +gw .* 50\.0% +\d+ms$/m);
+    assert.match(out, /^since start +release +2 +- +\d+ms +\d+ms +\d+ms$/m);
+    assert.equal((await run('pools', 'show', 'none')).exitCode, EXIT.usage);
+  });
+
   it('makes up a name when none is given, and says it', async () => {
     await withAgents();
     const { out } = await run('allocate', '--host=h1', '--tenant=acme', WANT);

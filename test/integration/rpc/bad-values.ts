@@ -13,6 +13,8 @@ const DURATIONS = [{ seconds: -1, nanos: 0 }, { seconds: 1, nanos: 1_000_000_000
 const TOO_LARGE = '18446744073709551615';
 const UNKNOWN_ENUM = [99, -1];
 
+const RATES = ['granted', 'failed', 'success_percent', ...['allocation', 'release'].flatMap((what) => ['count', 'p50', 'p95', 'p99'].map((one) => `${what}.${one}`))];
+
 const name = (field: string): Row => ({ field, bad: ['', ...NAMES] });
 const filter = (field: string): Row => ({ field, bad: NAMES });
 const number = (): Row => ({ field: 'request', bad: [TOO_LARGE] });
@@ -170,6 +172,6 @@ function prefixed<Value>(prefix: string, rows: Record<string, Value>): Record<st
 }
 
 function figures(method: string): Record<string, typeof FREE> {
-  const names = ['total', 'reserved', 'leased', 'allocated', 'held', 'quarantined', 'free', 'usage_percent', 'draining'];
+  const names = ['total', 'reserved', 'leased', 'allocated', 'held', 'quarantined', 'free', 'usage_percent', 'draining', ...['recent', 'since_start'].flatMap((time) => RATES.map((rate) => `${time}.${rate}`))];
   return Object.fromEntries(names.map((figure) => [`${method} pool.figures.${figure}`, FREE]));
 }

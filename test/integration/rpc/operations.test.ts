@@ -28,8 +28,10 @@ describe('OperationsService over the wire', () => {
   it('creates, changes, counts and removes a pool while it serves', async () => {
     await coordinator.agent({ host: 'h1' });
     const { pool: made } = await coordinator.api.createPool(POOL);
-    assert.deepEqual(made?.figures, { total: 10, reserved: 2, leased: 0, allocated: 0, held: 0, quarantined: 0, free: 8, usagePercent: 0, draining: 0 });
-    assert.equal(made.quarantine?.seconds, 60);
+    const { recent, sinceStart, ...figures } = made?.figures ?? {};
+    assert.deepEqual([recent?.granted, sinceStart?.allocation?.count, sinceStart?.successPercent], [0, 0, 100]);
+    assert.deepEqual(figures, { total: 10, reserved: 2, leased: 0, allocated: 0, held: 0, quarantined: 0, free: 8, usagePercent: 0, draining: 0 });
+    assert.equal(made?.quarantine?.seconds, 60);
     const { mappings: [first] } = await coordinator.api.allocate(allocation('a'));
     assert.ok(first !== undefined && first.publicPort >= 40002, 'reserved ports are not given');
     assert.equal(first.internalPort, 80);

@@ -48,6 +48,7 @@ const COMMANDS: Record<string, Row> = {
   'portlease': { base: ['status'], flags: { '--server': ADDRESSES, '--tls-cert': PATHS, '--tls-key': PATHS, '--tls-ca': PATHS, '--config': [...PATHS, '/nonexistent/named.yaml'], '--timeout': [...TIMES, '0s'] } },
   'portlease status': { base: ['status'], flags: {} },
   'portlease pools': { base: ['pools'], flags: { '--gateway': NAMES } },
+  'portlease pools show': { base: ['pools', 'show', 'ssh'], flags: { '--gateway': NAMES }, args: NAMES },
   'portlease pools create': {
     base: ['pools', 'create', '--gateway=gw-1', '--range=30000-30099', '--protocol=tcp', 'ssh'], args: NAMES,
     flags: { ...POOL, '--file': ['', '/nonexistent/pool.yaml', '/', 'a\0b', '/dev/null', HUGE] },

@@ -10,7 +10,7 @@ async function candidates(...words: string[]): Promise<string[]> {
 describe('completion', () => {
   it('offers commands, and commands of commands', async () => {
     assert.deepEqual(await candidates('re'), ['release']);
-    assert.deepEqual(await candidates('pools', ''), ['create', 'update', 'delete']);
+    assert.deepEqual(await candidates('pools', ''), ['show', 'create', 'update', 'delete']);
     assert.deepEqual(await candidates('hosts', 're'), ['replace', 'reclaim']);
     assert.deepEqual(await candidates('hosts', 'co'), ['cordon']);
     assert.ok((await candidates('')).includes('status'));
