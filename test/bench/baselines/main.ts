@@ -25,9 +25,10 @@ const SYSTEMS: readonly System[] = [
     for (const clients of CALLERS.skipLocked) report(`skiplocked.c${clients}`, await measureSkipLocked(cluster, clients, seconds));
   }),
   async (_, seconds, report) => {
-    const { one, many } = await measurePortlease(seconds);
+    const { one, many, batches } = await measurePortlease(seconds);
     report('portlease.c1m1', one);
     report('portlease.c4m64', many);
+    report('portlease.batch64', batches);
   },
   async (directory, seconds, report) => {
     const { put, grant } = await measureEtcd(directory, seconds);

@@ -8,8 +8,8 @@ import { allProcesses, argvOf } from '../../support/processes.js';
 import { ROOT } from '../../support/root.js';
 import { eventually } from '../../support/wait.js';
 
-const FIGURES = ['portlease.c1m1', 'portlease.c4m64', 'homemade.c1', 'homemade.c64', 'skiplocked.c4', 'skiplocked.c16', 'skiplocked.c64', 'etcd.put', 'etcd.grant', 'etcd.both',
-  'ratio.homemade', 'ratio.others'];
+const FIGURES = ['portlease.c1m1', 'portlease.c4m64', 'portlease.batch64', 'homemade.c1', 'homemade.c64', 'skiplocked.c4', 'skiplocked.c16', 'skiplocked.c64', 'etcd.put', 'etcd.grant', 'etcd.both',
+  'ratio.homemade', 'ratio.others', 'ratio.homemade.batch64', 'ratio.others.batch64'];
 
 describe('npm run bench:baselines', () => {
   let folder: string;

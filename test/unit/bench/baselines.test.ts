@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { rowsOf, tableOf, type RunResults } from '../../bench/baselines/figures.js';
 
 const RATES = {
-  'portlease.c1m1': 2_000, 'portlease.c4m64': 20_000, 'homemade.c1': 1_500, 'homemade.c64': 1_600,
+  'portlease.c1m1': 2_000, 'portlease.c4m64': 20_000, 'portlease.batch64': 48_000, 'homemade.c1': 1_500, 'homemade.c64': 1_600,
   'skiplocked.c4': 8_000, 'skiplocked.c16': 11_000, 'skiplocked.c64': 6_000, 'etcd.put': 20_000, 'etcd.grant': 5_000,
 };
 
@@ -22,6 +22,8 @@ describe('the figures of the comparison', () => {
   it('divides the best of portlease by the best of the table, and by the best of the others', () => {
     assert.equal(valueOf('ratio.homemade', [runWith()]), 12.5);
     assert.equal(valueOf('ratio.others', [runWith()]), 1.818);
+    assert.equal(valueOf('ratio.homemade.batch64', [runWith()]), 30);
+    assert.equal(valueOf('ratio.others.batch64', [runWith()]), 4.364);
     assert.equal(valueOf('ratio.others', [runWith({ 'etcd.put': 50_000, 'etcd.grant': 50_000 })]), 0.8);
   });
 
