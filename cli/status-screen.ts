@@ -1,5 +1,5 @@
 /** `portlease status`: what is there and what needs somebody's attention, on one screen. */
-import { GatewayScope, HostState, type Gateway, type GetStatusResponse, type Pool } from '../shared/gen/portlease/v1/operations.js';
+import { GatewayScope, HostState, type Gateway, type GetStatusResponse, type Pool, type Restore } from '../shared/gen/portlease/v1/operations.js';
 import { CREATE_GATEWAY, GATEWAY_COLUMNS } from './commands/gateways.js';
 import { properties, table, type Column } from './table.js';
 import { durationText } from './words.js';
@@ -61,12 +61,23 @@ export function statusHints(status: GetStatusResponse): string[] {
 function gatewayHints(gateway: Gateway, status: GetStatusResponse): string[] {
   const hints: string[] = [];
   const name = gateway.gateway;
+  if (gateway.restore !== undefined) hints.push(restoreHint(name, gateway.restore));
   if (gateway.scope === GatewayScope.GATEWAY_SCOPE_SHARED) {
     if (gateway.agentHost === '') hints.push(`gateway ${name} has no agent, so nothing is routed: start one with the role gateway`);
     else if (gateway.agentState !== HostState.HOST_STATE_ALIVE) hints.push(`the agent of gateway ${name} does not answer: look at it on ${gateway.agentHost}`);
   }
   if (!status.pools.some((pool) => pool.gateway === name)) hints.push(`gateway ${name} has no pool: portlease pools create NAME --gateway ${name} --range 30000-30999 --protocol tcp`);
   return hints;
+}
+
+const SHOWN_HOSTS = 5;
+
+function restoreHint(gateway: string, { awaitedHosts, problem, rest }: Restore): string {
+  const what = `gateway ${gateway} runs on an older copy of its database and grants nothing`;
+  if (rest !== undefined) return `${what} for another ${durationText(rest) || 'moment'}, while released ports rest: wait`;
+  if (awaitedHosts.length === 0) return `${what}: ${problem || 'every host has reported, wait'}`;
+  const names = [...awaitedHosts.slice(0, SHOWN_HOSTS), ...(awaitedHosts.length > SHOWN_HOSTS ? [`and ${awaitedHosts.length - SHOWN_HOSTS} more`] : [])].join(', ');
+  return `${what} before these have reported: ${names}. Start their agents, or: portlease hosts waive HOST --reason WHY`;
 }
 
 function poolHints(pool: Pool): string[] {

@@ -36,6 +36,8 @@ export type AgentHello = {
   accepted: StateVersion | undefined;
   leases: HeldGrant[];
   routes: HeldGrant[];
+  /** All that it accepted; undefined unless it was asked for that. */
+  state?: DesiredObject[] | undefined;
 };
 
 export type AgentReport = {
@@ -53,12 +55,14 @@ export type AgentReport = {
 
 /** One thing that an agent has to bring about; `version` is the book sequence at which it last changed. */
 export type DesiredObject =
-  /** `guardOccupied`: guard the ports even where a process of the host listens already. */
-  | { kind: 'lease'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number; guardOccupied?: boolean }
-  | { kind: 'mapping'; key: string; version: number; mappingId: string; environment: string; protocol: Protocol; port: number;
-      target: Target; internalPort: number; generation: number; verify: boolean }
-  | { kind: 'release'; key: string; version: number; mappingId: string; protocol: Protocol; port: number; target: Target;
-      internalPort: number; generation: number; cutMs: number }
+  /** `host`: whose lease it is; '': nobody's any more. Others than that host only guard the ports for a while.
+   *  `guardOccupied`: guard the ports even where a process of the host listens already. */
+  | { kind: 'lease'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number; host: string; guardOccupied?: boolean }
+  /** `tenant`, `name`, `index`: nothing to the agent; a coordinator whose database was lost reads them back. */
+  | { kind: 'mapping'; key: string; version: number; mappingId: string; environment: string; tenant: string; name: string; index: number;
+      protocol: Protocol; port: number; target: Target; internalPort: number; generation: number; verify: boolean }
+  | { kind: 'release'; key: string; version: number; mappingId: string; environment: string; tenant: string; name: string; index: number;
+      protocol: Protocol; port: number; target: Target; internalPort: number; generation: number; cutMs: number }
   | { kind: 'route'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;
       host: string; addresses: string[]; fence: boolean; cutMs: number }
   | { kind: 'withdrawal'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;

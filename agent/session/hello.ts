@@ -16,14 +16,15 @@ export type Identity = {
   driver?: Driver;
 };
 
-export function helloOf(identity: Identity, { session, version, objects }: AcceptedState): AgentHello {
+/** `withState`: with all that was accepted, because the coordinator asked for it. */
+export function helloOf(identity: Identity, { session, version, objects }: AcceptedState, withState: boolean): AgentHello {
   const leases: HeldGrant[] = [];
   const routes: HeldGrant[] = [];
   for (const object of objects.values()) {
     if (object.kind === 'lease') leases.push({ ...grantOf(object), host: identity.host });
     if (object.kind === 'route') routes.push({ ...grantOf(object), host: object.host });
   }
-  return { ...identity, lastSession: session, accepted: version, leases, routes };
+  return { ...identity, lastSession: session, accepted: version, leases, routes, state: withState ? [...objects.values()] : undefined };
 }
 
 function grantOf({ leaseId, ports, protocol, generation }: Omit<HeldGrant, 'host'>): Omit<HeldGrant, 'host'> {

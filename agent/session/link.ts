@@ -99,7 +99,7 @@ export class SessionLink {
     const { store, log, identity, onAccepted } = this.#options;
     switch (effect.kind) {
       case 'openStream': return this.#openStream(effect.stream);
-      case 'sendHello': return this.#stream?.send({ message: { $case: 'hello', value: helloToWire(helloOf(identity, store.current())) } });
+      case 'sendHello': return this.#stream?.send({ message: { $case: 'hello', value: helloToWire(helloOf(identity, store.current(), effect.withState)) } });
       case 'sendReport': return this.#stream?.send({ message: { $case: 'report', value: reportToWire(effect.report) } });
       case 'closeStream': return this.#stream?.close();
       case 'writeWelcome': return this.#run(this.#writeWelcome(effect));

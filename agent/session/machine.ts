@@ -16,7 +16,7 @@ import { onDeltasWritten, onDesiredState, onDiskFailed, onWelcome, onWelcomeWrit
 export function start(settings: Settings): LinkState {
   return {
     settings, streams: 0, attempt: 0, phase: { kind: 'waiting', untilMs: 0 }, heart: undefined, outcome: undefined,
-    sentReport: undefined, refusedFor: undefined,
+    sentReport: undefined, refusedFor: undefined, tellsState: false,
   };
 }
 
@@ -82,5 +82,5 @@ function onPhaseDue(state: LinkState, now: Now): Step {
 function onOpened(state: LinkState, stream: number, { nowMs }: Now): Step {
   if (state.phase.kind !== 'connecting' || state.phase.stream !== stream) return unchanged(state);
   const phase: Phase = { kind: 'greeting', stream, deadlineMs: nowMs + state.settings.connectMs };
-  return { state: { ...state, phase }, effects: [{ kind: 'sendHello', stream }] };
+  return { state: { ...state, phase }, effects: [{ kind: 'sendHello', stream, withState: state.tellsState }] };
 }

@@ -31,6 +31,7 @@ export function openStream(state: LinkState, { nowMs }: Now): Step {
 /** Gives the stream up; another one is opened after a while. */
 export function reopen(state: LinkState, end: StreamEnd, now: Now): Step {
   if (end.refusal?.isPermanent === true) return refused(state, { ...end, refusal: end.refusal }, now);
+  if (end.refusal?.reason === 'STATE_NEEDED' && !state.tellsState) return reopen({ ...state, tellsState: true, attempt: 0 }, { ...end, retryAfterMs: 0 }, now);
   const delayMs = Math.max(backoffMs(state, now), (end.retryAfterMs ?? 0) * (1 + JITTER * now.random()));
   const fields = { why: end.message, reason: end.refusal?.reason, wasEstablished: state.phase.kind === 'established', retryInMs: Math.round(delayMs) };
   return {

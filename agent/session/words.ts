@@ -70,6 +70,8 @@ export type LinkState = {
   sentReport: { stream: number; outcome: Outcome; atMs: number } | undefined;
   /** Reason of the last refusal that was logged, until the next welcome. */
   refusedFor: string | undefined;
+  /** The coordinator's database is an older copy: hellos tell all that was accepted, until the next welcome. */
+  tellsState: boolean;
 };
 
 export type Event =
@@ -90,7 +92,8 @@ export type Event =
 
 export type Effect =
   | { kind: 'openStream'; stream: number }
-  | { kind: 'sendHello'; stream: number }
+  /** `withState`: the coordinator asked for all that was accepted. */
+  | { kind: 'sendHello'; stream: number; withState: boolean }
   | { kind: 'writeWelcome'; stream: number; session: number; epoch: number }
   | { kind: 'writeDeltas'; stream: number; deltas: readonly Delta[] }
   /** Hand the durable state to the reconcile loop. */

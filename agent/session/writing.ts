@@ -16,7 +16,7 @@ export function onWelcome(state: LinkState, { stream, welcome }: Extract<Event, 
   const { phase } = state;
   if (streamOf(phase) !== stream) return unchanged(state);
   if (phase.kind !== 'greeting') return reopen(state, { message: 'a welcome came that was not waited for' }, now);
-  return write({ ...state, refusedFor: undefined }, { kind: 'welcomed', stream, welcome, queue: [], disk: { kind: 'idle' } }, 0);
+  return write({ ...state, refusedFor: undefined, tellsState: false }, { kind: 'welcomed', stream, welcome, queue: [], disk: { kind: 'idle' } }, 0);
 }
 
 export function onWelcomeWritten(state: LinkState, { stream, result }: Extract<Event, { kind: 'welcomeWritten' }>, now: Now): Step {

@@ -1,7 +1,7 @@
 /** `portlease hosts` and what changes them. */
 import type { Command } from 'commander';
 import {
-  CreateHostResponse, Host, ListHostsResponse, OperationsServiceService, ReclaimHostResponse, ReplaceHostResponse,
+  CreateHostResponse, Host, ListHostsResponse, OperationsServiceService, ReclaimHostResponse, ReplaceHostResponse, WaiveHostResponse,
 } from '../../shared/gen/portlease/v1/operations.js';
 import { auditReason, choice, dnsLabel, publicHost } from '../fields.js';
 import { HOST_COLUMNS } from '../host-table.js';
@@ -36,6 +36,10 @@ export function addHosts(program: Command, act: Act): void {
     .option('--reason <text>', 'why, for the audit record')
     .action(act(prepareReclaim));
   addHostUpkeep(hosts, act);
+  hosts.command('waive').description('after the restore of an older database: go on without the report of a host that does not come back')
+    .argument('<host>', 'host')
+    .option('--reason <text>', 'why, for the audit record')
+    .action(act(prepareWaive));
 }
 
 function prepareList(_args: readonly string[], flags: Flags): Job {
@@ -81,6 +85,21 @@ function prepareReplace([name = '']: readonly string[], flags: Flags): Job {
         json: jsonOf(ReplaceHostResponse, response),
         text: table(HOST_COLUMNS, response.host === undefined ? [] : [response.host]),
         next: [`the next machine that says hello as ${request.host} takes its place: start its agent`],
+      };
+    },
+  };
+}
+
+function prepareWaive([name = '']: readonly string[], flags: Flags): Job {
+  const request = { host: dnsLabel('HOST', name), reason: needed(flags, 'reason', auditReason, NEEDS_REASON) };
+  return {
+    what: `waive host ${request.host}`,
+    run: async (coordinator) => {
+      const response = await coordinator.call(OperationsServiceService.waiveHost, request);
+      return {
+        json: jsonOf(WaiveHostResponse, response),
+        text: table(HOST_COLUMNS, response.host === undefined ? [] : [response.host]),
+        next: ['portlease status says for whom the restore still waits'],
       };
     },
   };

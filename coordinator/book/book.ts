@@ -11,10 +11,12 @@ import { takePushes } from './outbox.js';
 import { createPool, deletePool, updatePool } from './pools.js';
 import { release, reclaimHost } from './release.js';
 import { restore, type BookOptions } from './restore.js';
+import { adopted, refuseWhileRestoring, restoreView, waiveHost } from './restoring.js';
+import type { Adopted } from './adopt.js';
 import type { State } from './state.js';
 import { tick } from './tick.js';
 import type {
-  Changes, Command, Decision, EnvironmentView, GatewayRecord, HostView, LeaseView, MappingRecord, PoolFigures, PoolSpec, PortExplanation, Reply, StoredGateway,
+  Changes, Command, Decision, EnvironmentView, GatewayRecord, HostView, LeaseView, MappingRecord, PoolFigures, PoolSpec, PortExplanation, Reply, RestoreView, StoredGateway,
 } from './types.js';
 import { figuresOf, hostView, leaseView, viewOf } from './views.js';
 
@@ -23,7 +25,7 @@ export type { BookOptions } from './restore.js';
 /** Commands that leave an audit record. */
 const AUDITED = {
   allocate: 'AllocatePorts', release: 'ReleasePorts', move: 'MoveEnvironment', createPool: 'CreatePool', updatePool: 'UpdatePool',
-  deletePool: 'DeletePool', createHost: 'CreateHost', replaceHost: 'ReplaceHost', reclaimHost: 'ReclaimHost', hello: 'Session',
+  deletePool: 'DeletePool', createHost: 'CreateHost', replaceHost: 'ReplaceHost', reclaimHost: 'ReclaimHost', waiveHost: 'WaiveHost', hello: 'Session',
   cordonHost: 'CordonHost', uncordonHost: 'UncordonHost', drainHost: 'DrainHost', holdHost: 'HoldHost',
   notePurge: 'Purge',
 } as const;
@@ -31,11 +33,11 @@ const AUDITED = {
 type HostCommand = Extract<Command, { kind: 'createHost' | 'replaceHost' | 'reclaimHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost' }>;
 
 export class Book {
-  private constructor(private readonly state: State) {}
+  private constructor(private state: State, private readonly options: Pick<BookOptions, 'timing' | 'random'>) {}
 
   /** A book as the journal has it; `epoch` is larger than every epoch before. */
   static restore(stored: StoredGateway, options: BookOptions): Book {
-    return new Book(restore(stored, options));
+    return new Book(restore(stored, options), options);
   }
 
   /** Book sequence of the newest decision that changed something. */
@@ -50,10 +52,24 @@ export class Book {
   decide(command: Command, nowMs: number): Decision {
     const { state } = this;
     state.begin(nowMs);
-    const reply = dispatch(state, command);
+    const reply = refuseWhileRestoring(state, command) ?? dispatch(state, command);
     audit(state, command, reply);
+    const records = adopted(state);
+    if (records !== undefined) return this.goOnWith(records, reply);
     if (state.changed) state.gateway.sequence += 1;
     return { reply, sequence: state.gateway.sequence, pushes: takePushes(state), touchedMappings: state.touched, progress: state.progress };
+  }
+
+  /** Every agent says hello again: nothing of their sessions is kept. */
+  private goOnWith(records: Adopted, reply: Reply): Decision {
+    const { timing, random } = this.options;
+    const before = this.state;
+    const stored = { ...records, pools: [...before.pools.values()].map(({ spec }) => spec), requests: Array.from(before.requests.values(), ({ record }) => record) };
+    const state = restore({ ...stored, epochs: [{ epoch: records.gateway.epoch, sequence: records.gateway.sequence + 1 }] }, { timing, random, epoch: records.gateway.epoch, nowMs: before.nowMs });
+    state.takeOver(before);
+    state.gateway.sequence += 1;
+    this.state = state;
+    return { reply, sequence: state.gateway.sequence, pushes: [], touchedMappings: [...state.mappings.keys()], progress: true };
   }
 
   /** All rows that changed since it was last called, or undefined when nothing did. */
@@ -147,6 +163,10 @@ export class Book {
     return explainPort(this.state, space, port);
   }
 
+  restoring(): RestoreView {
+    return restoreView(this.state);
+  }
+
   /** Host id of the machine with the gateway role. */
   gatewayAgent(): string | undefined {
     return this.state.gatewayAgent?.record.host;
@@ -176,6 +196,7 @@ function dispatch(state: State, command: Command): Reply {
     case 'createPool': return createPool(state, command.pool, command.seed);
     case 'updatePool': return updatePool(state, command);
     case 'deletePool': return deletePool(state, command.pool);
+    case 'waiveHost': return waiveHost(state, command.host);
     case 'noteRefusal':
     case 'notePurge': return { kind: 'done' };
     case 'tick':

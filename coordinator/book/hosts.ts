@@ -7,6 +7,7 @@ import { awaitRoutes, refuseRoles, takeRole } from './gateway-role.js';
 import { about, freePort, rest, setState, settle } from './mappings.js';
 import { isInForce } from './states.js';
 import { snapshot } from './outbox.js';
+import { takeReport } from './restoring.js';
 import type { Host, Lease, Mapping, State } from './state.js';
 import type { Command, Confirmation, HeartbeatCommand, HelloCommand, HostRecord, Refusal, ReportCommand, Reply, StateVersion } from './types.js';
 
@@ -19,7 +20,7 @@ export function makeHost(record: HostRecord, nowMs: number): Host {
 }
 
 export function newHostRecord(host: string, roles: HostRecord['roles'], failureDomain: string, publicHost: string): HostRecord {
-  return { host, roles, failureDomain, publicHost, addresses: [], session: 0, confirmedSession: 0, bootId: '', agentVersion: '', replaceable: false, lostAtMs: 0, duty: 'open', keptUntilMs: 0 };
+  return { host, roles, failureDomain, publicHost, addresses: [], session: 0, confirmedSession: 0, bootId: '', agentVersion: '', replaceable: false, lostAtMs: 0, duty: 'open', keptUntilMs: 0, waived: false };
 }
 
 export function createHost(state: State, command: Extract<Command, { kind: 'createHost' }>): Reply {
@@ -40,11 +41,11 @@ export function replaceHost(state: State, name: string): Reply {
 
 export function hello(state: State, command: HelloCommand): Reply {
   const known = state.hosts.get(command.host);
-  const refusal = refuseHello(state, command, known);
+  const isRestoring = isBehind(state, command, known) || state.gateway.restoring === 'reporting';
+  const refusal = refuseHello(state, command, known) ?? (isRestoring ? takeReport(state, command, isBehind(state, command, known)) : undefined);
   if (refusal !== undefined) {
+    if (refusal.reason === 'STATE_NEEDED' || refusal.reason === 'RESTORING') return refusal;
     state.event('HostRefused', { host: command.host, detail: `{"reason":"${refusal.reason}"}` });
-    // It serves what this database does not know: nothing of it is given to others while it says so (S9).
-    if (refusal.reason === 'DATABASE_IS_OLDER' && known?.desired === undefined && known !== undefined) known.heardAtMs = state.nowMs;
     return refusal;
   }
   const host = known ?? addHost(state, newHostRecord(command.host, command.roles, '', ''));
@@ -122,16 +123,30 @@ function refuseDriver(state: State, { host, driver }: HelloCommand): Refusal | u
 
 /** What the machine remembers must be what this database has of it (S3, S4). */
 function refuseHistory(state: State, command: HelloCommand, known: Host | undefined): Refusal | undefined {
-  const { accepted, lastSession, host } = command;
-  const { session, confirmedSession } = known?.record ?? { session: 0, confirmedSession: 0 };
+  const { lastSession, host } = command;
+  const { confirmedSession } = known?.record ?? { confirmedSession: 0 };
   const refuse = (reason: Refusal['reason'], message: string): Refusal => ({ kind: 'refused', reason, message, metadata: { host, gateway: state.gateway.gateway } });
   if (lastSession < confirmedSession) return refuse('SECOND_MACHINE', `this machine knows session ${lastSession} of host ${host}, the newest is ${confirmedSession}`);
-  return lastSession > session || (accepted !== undefined && isAhead(state, accepted)) ? refuse('DATABASE_IS_OLDER', `host ${host} knows session ${lastSession}, epoch ${accepted?.epoch}, revision ${accepted?.revision}: more than this database`) : undefined;
+  return undefined;
 }
 
-/** Not made on this database. A sequence of an earlier epoch is compared with where that one ended: decisions of this run catch up with what was lost. */
-function isAhead({ gateway, earlierSequence }: State, { epoch, revision }: StateVersion): boolean {
-  return epoch > gateway.epoch || revision > (epoch === gateway.epoch ? gateway.sequence : earlierSequence);
+/** The machine knows more than this database, which is then an older copy (S3, S9). One that replaces another has a history of its own. */
+function isBehind(state: State, { lastSession, accepted }: HelloCommand, known: Host | undefined): boolean {
+  if (known?.record.replaceable === true) return false;
+  return lastSession > (known?.record.session ?? 0) || (accepted !== undefined && isAhead(state, accepted));
+}
+
+/**
+ * Not made on this database: of an epoch that it never had, or beyond the end of one that it had. Sequences alone do not tell, for later
+ * decisions catch up with what was lost.
+ */
+function isAhead({ gateway, epochs }: State, { epoch, revision }: StateVersion): boolean {
+  if (epoch >= gateway.epoch) return epoch > gateway.epoch || revision > gateway.sequence;
+  const at = epochs.findIndex((start) => start.epoch >= epoch);
+  // Older than what is remembered of them.
+  if (at <= 0 && epochs[at]?.epoch !== epoch) return false;
+  const next = epochs[at + 1];
+  return epochs[at]?.epoch !== epoch || (next !== undefined && revision >= next.sequence);
 }
 
 function addHost(state: State, record: HostRecord): Host {

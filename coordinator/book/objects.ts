@@ -7,22 +7,23 @@ const portsOf = (lease: Lease) => ({ first: lease.record.first, last: lease.reco
 
 export function leaseObject(state: State, lease: Lease): DesiredObject {
   const { leaseId, protocol, generation } = lease.record;
-  const object = { kind: 'lease' as const, key: `lease/${leaseId}`, version: state.sequence, leaseId, ports: portsOf(lease), protocol, generation };
+  const host = lease.record.state === 'withdrawing' ? '' : lease.record.host;
+  const object = { kind: 'lease' as const, key: `lease/${leaseId}`, version: state.sequence, leaseId, ports: portsOf(lease), protocol, generation, host };
   return lease.record.state === 'fencing' ? { ...object, guardOccupied: true } : object;
 }
 
 export function mappingObject(state: State, mapping: Mapping): DesiredObject {
-  const { mappingId, environment, protocol, port, target, internalPort, generation } = mapping.record;
+  const { mappingId, environment, tenant, name, index, protocol, port, target, internalPort, generation } = mapping.record;
   return {
-    kind: 'mapping', key: `mapping/${mappingId}`, version: state.sequence, mappingId, environment, protocol, port, target,
+    kind: 'mapping', key: `mapping/${mappingId}`, version: state.sequence, mappingId, environment, tenant, name, index, protocol, port, target,
     internalPort, generation, verify: mapping.verify,
   };
 }
 
 export function releaseObject(state: State, mapping: Mapping): DesiredObject {
-  const { mappingId, protocol, port, target, internalPort, generation } = mapping.record;
+  const { mappingId, environment, tenant, name, index, protocol, port, target, internalPort, generation } = mapping.record;
   return {
-    kind: 'release', key: `release/${mappingId}`, version: state.sequence, mappingId, protocol, port, target, internalPort,
+    kind: 'release', key: `release/${mappingId}`, version: state.sequence, mappingId, environment, tenant, name, index, protocol, port, target, internalPort,
     generation, cutMs: cutMs(state, mapping.record.pool),
   };
 }

@@ -5,21 +5,20 @@ import { addFree, holderOf, register, sizeOf } from './leases.js';
 import { index, startRest } from './mappings.js';
 import { isUsable, makePool, makePoolSpace } from './poolspace.js';
 import { State, type Environment, type Mapping } from './state.js';
+import { restMs } from './restoring.js';
 import { remember } from './tick.js';
 import type { MappingRecord, StoredGateway, Timing } from './types.js';
 
 export type BookOptions = {
   timing: Timing;
   epoch: number;
-  /** Newest sequence of the epochs before; that of what is stored when it is not given. */
-  earlierSequence?: number;
   nowMs: number;
   random: () => number;
 };
 
 export function restore(stored: StoredGateway, options: BookOptions): State {
-  const { timing, epoch, nowMs, random, earlierSequence = stored.gateway.sequence } = options;
-  const state = new State({ gateway: { ...stored.gateway, epoch }, earlierSequence, timing, nowMs, random });
+  const { timing, epoch, nowMs, random } = options;
+  const state = new State({ gateway: { ...stored.gateway, epoch }, epochs: stored.epochs, timing, nowMs, random });
   for (const spec of stored.pools) state.pools.set(spec.pool, makePool({ ...spec }));
   for (const record of stored.hosts) state.hosts.set(record.host, makeHost({ ...record }, nowMs));
   for (const host of state.hosts.values()) if (state.shared && host.record.roles.includes('gateway')) state.gatewayAgent = host;
@@ -33,6 +32,7 @@ export function restore(stored: StoredGateway, options: BookOptions): State {
     remember(state, request);
   }
   for (const mapping of state.mappings.values()) restartTimers(state, mapping);
+  state.restUntilMs = nowMs + restMs(state);
   state.takeDirty();
   state.changed = false;
   return state;

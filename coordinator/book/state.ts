@@ -3,6 +3,7 @@
  * Only the functions of this folder change it; each change goes through the methods here, so that index, count and dirty mark
  * never part. Rules of who may own a port: docs/architecture.md, "Blocks, leases, ports".
  */
+import type { Report } from './adopt.js';
 import type { Blocks } from './blocks.js';
 import type { Desired } from './desired.js';
 import type { Former, Formers } from './former.js';
@@ -12,7 +13,7 @@ import { PortMap } from './portmap.js';
 import { PortSet } from './portset.js';
 import { Queue } from './queue.js';
 import type {
-  AuditRecord, EnvironmentRecord, EventRecord, GatewayRecord, HostLiveness, HostRecord, LeaseRecord, MappingRecord,
+  AuditRecord, EnvironmentRecord, EpochStart, EventRecord, GatewayRecord, HostLiveness, HostRecord, LeaseRecord, MappingRecord,
   PoolSpec, RequestRecord, Timing,
 } from './types.js';
 
@@ -130,12 +131,11 @@ type Dirty = {
   events: EventRecord[]; audits: AuditRecord[];
 };
 
-export type StateOptions = { gateway: GatewayRecord; earlierSequence: number; timing: Timing; nowMs: number; random: () => number };
+export type StateOptions = { gateway: GatewayRecord; epochs: readonly EpochStart[]; timing: Timing; nowMs: number; random: () => number };
 
 export class State {
   readonly gateway: GatewayRecord;
-  /** Newest sequence of the epochs before this one. */
-  readonly earlierSequence: number;
+  readonly epochs: readonly EpochStart[];
   readonly timing: Timing;
   readonly random: () => number;
   readonly pools = new Map<string, Pool>();
@@ -160,6 +160,10 @@ export class State {
   lastTickMs: number;
   /** Time of the decision under way. */
   nowMs: number;
+  /** Restore mode: what agents said that they accepted. */
+  readonly reports = new Map<string, Report>();
+  /** After a restore nothing is granted before then. */
+  restUntilMs = 0;
   dirty: Dirty = newDirty();
 
   // Of the decision under way:
@@ -172,7 +176,7 @@ export class State {
 
   constructor(options: StateOptions) {
     this.gateway = { ...options.gateway };
-    this.earlierSequence = options.earlierSequence;
+    this.epochs = options.epochs;
     this.timing = options.timing;
     this.random = options.random;
     this.startedAtMs = options.nowMs;
@@ -263,6 +267,27 @@ export class State {
   audit(record: Omit<AuditRecord, 'sequence' | 'atMs'>): void {
     this.changed = true;
     this.dirty.audits.push({ sequence: this.sequence, atMs: this.nowMs, ...record });
+  }
+
+  /** Everything is to be written that this state and the one before it differ in, and what that one had not written yet. */
+  takeOver(before: State): void {
+    const { dirty } = this;
+    const old = before.takeDirty();
+    for (const host of this.hosts.values()) dirty.hosts.add(host);
+    for (const lease of this.leases.values()) dirty.leases.add(lease);
+    for (const environment of this.environments.values()) dirty.environments.add(environment);
+    for (const mapping of this.mappings.values()) dirty.mappings.add(mapping);
+    for (const { mappings } of this.requests.values()) for (const mapping of mappings) dirty.mappings.add(mapping);
+    for (const { spec } of old.pools) dirty.pools.add(this.pools.get(spec.pool) as Pool);
+    for (const { record } of old.requests) dirty.requests.add(this.requests.get(record.requestId) as Request);
+    dirty.removedPools.push(...old.removedPools);
+    dirty.removedHosts.push(...old.removedHosts);
+    dirty.removedRequests.push(...old.removedRequests);
+    dirty.removedLeases.push(...old.removedLeases, ...[...before.leases.keys()].filter((id) => !this.leases.has(id)));
+    dirty.removedEnvironments.push(...old.removedEnvironments, ...[...before.environments.keys()].filter((name) => !this.environments.has(name)));
+    dirty.events.push(...old.events);
+    dirty.audits.push(...old.audits);
+    this.changed = true;
   }
 
   takeDirty(): Dirty {

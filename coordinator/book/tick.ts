@@ -2,6 +2,7 @@
 import { passDuty } from './duty.js';
 import { expireLeases, withdraw } from './leases.js';
 import { freePort, vacate } from './mappings.js';
+import { endRest } from './restoring.js';
 import { fenceReleasing } from './release.js';
 import { gatewayReady, isIdle, keepReserve } from './shortage.js';
 import type { Deadline, Host, Request, State } from './state.js';
@@ -16,6 +17,9 @@ export function tick(state: State): void {
     for (const host of state.hosts.values()) host.heardAtMs = state.nowMs;
     return;
   }
+  // Nothing expires, and nothing is taken, while it is not known what there is (S9).
+  if (state.gateway.restoring === 'reporting') return;
+  endRest(state);
   for (const host of state.hosts.values()) {
     watch(state, host);
     passDuty(state, host);

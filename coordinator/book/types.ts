@@ -22,7 +22,14 @@ export type GatewayRecord = {
   publicHost: string;
   epoch: number;
   sequence: number;
+  /** The database turned out to be an older copy: agents report what they accepted, and then ports rest. */
+  restoring: Restoring;
 };
+
+export type Restoring = 'no' | 'reporting' | 'resting';
+
+/** When an epoch began: its first book sequence. */
+export type EpochStart = { epoch: number; sequence: number };
 
 export type PoolSpec = {
   pool: string;
@@ -67,6 +74,8 @@ export type HostRecord = {
   duty: HostDuty;
   /** Nothing is reclaimed from it before then while it is lost; 0: it is not kept. */
   keptUntilMs: number;
+  /** Restore mode goes on without its report. */
+  waived: boolean;
 };
 
 export type LeaseState = 'fencing' | 'active' | 'expired' | 'withdrawing';
@@ -145,6 +154,7 @@ export const EVENT_KINDS = [
   'LeaseGranted', 'LeaseExpired', 'LeaseRenewed', 'LeaseReclaimed',
   'HostAlive', 'HostSuspect', 'HostLost', 'HostRefused',
   'HostCordoned', 'HostUncordoned', 'HostDraining', 'HostDrained', 'HostKept', 'HostKeptOver',
+  'RestoreBegan', 'RestoreEnded',
   'PoolCreated', 'PoolUpdated', 'PoolDeleted', 'GatewayCreated', 'GatewayDeleted',
 ] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
@@ -197,6 +207,8 @@ export type Changes = {
  *  ones that a request names or that are the newest of their port. */
 export type StoredGateway = {
   gateway: GatewayRecord;
+  /** The newest ones, oldest first. */
+  epochs: EpochStart[];
   pools: PoolSpec[];
   hosts: HostRecord[];
   leases: LeaseRecord[];
@@ -264,6 +276,8 @@ export type Command =
   | { kind: 'reclaimHost'; actor: Actor; host: string; reason: string }
   | { kind: 'cordonHost' | 'uncordonHost' | 'drainHost'; actor: Actor; host: string; reason: string }
   | { kind: 'holdHost'; actor: Actor; host: string; reason: string; forMs: number }
+  /** Restore mode is to go on without the host's report. */
+  | { kind: 'waiveHost'; actor: Actor; host: string; reason: string }
   /** A mutation that was refused before it reached the book: leaves its audit record. */
   | { kind: 'noteRefusal'; actor: Actor; action: string; reason: Reason; environment: string; requestId: string; detail: string }
   /** Leaves the audit record of a purge of old rows, which the journal does. */
@@ -330,6 +344,12 @@ export type HostView = {
   leasedPorts: number;
   driftRepairs: number;
 };
+
+/** `awaited`: hosts that have neither reported nor been waived. */
+export type RestoreView =
+  | { phase: 'no' }
+  | { phase: 'reporting'; awaited: string[]; problem: string | undefined }
+  | { phase: 'resting'; endsInMs: number };
 
 export type LeaseView = { record: LeaseRecord; allocated: number; routed: boolean };
 

@@ -125,7 +125,7 @@ export class Gateways {
         throw new Refused({ kind: 'refused', reason: 'GATEWAY_EXISTS', message: `there is a gateway ${gateway}`, field: 'gateway.gateway', metadata: { gateway } });
       }
       const { journal, clock } = this.#options;
-      const record: GatewayRecord = { gateway, ordinal: this.#nextOrdinal, scope, publicHost, epoch: 0, sequence: 0 };
+      const record: GatewayRecord = { gateway, ordinal: this.#nextOrdinal, scope, publicHost, epoch: 0, sequence: 0, restoring: 'no' };
       await orUnavailable(async () => {
         await journal.createGateway(record);
         this.#nextOrdinal += 1;
@@ -180,8 +180,8 @@ export class Gateways {
     const { journal, timing, clock, random, onHealth } = this.#options;
     const found = await loadStored(journal, gateway);
     const restore = (stored: StoredGateway): Book =>
-      Book.restore(stored, { timing, epoch: stored.gateway.epoch, earlierSequence: found.gateway.sequence, nowMs: clock.nowMs(), random });
-    const book = restore(await commitBarrier(journal, found, { newEpoch: true }));
+      Book.restore(stored, { timing, epoch: stored.gateway.epoch, nowMs: clock.nowMs(), random });
+    const book = restore(await commitBarrier(journal, found, { startMs: clock.nowMs() }));
     const keeper = new Keeper(book, { ...this.#options, restore, onHealth: () => { onHealth(this.serving); } });
     this.#keepers.set(gateway, keeper);
     return keeper;

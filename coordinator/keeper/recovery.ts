@@ -8,13 +8,15 @@ import { SequenceConflict, type Journal } from '../journal/journal.js';
 
 /**
  * Commits a barrier on top of `stored`, so that no commit of unknown outcome can land later, and returns what the book starts from.
- * `newEpoch` at a start only: epochs order the starts of the coordinator (S3). Throws what the journal throws.
+ * `startMs` at a start only: epochs order the starts of the coordinator (S3). They are made of the time, so that a start on an older copy of
+ * the database does not use the number of one that the copy does not know. Throws what the journal throws.
  */
-export async function commitBarrier(journal: Journal, stored: StoredGateway, { newEpoch }: { newEpoch: boolean }): Promise<StoredGateway> {
+export async function commitBarrier(journal: Journal, stored: StoredGateway, { startMs }: { startMs: number | undefined }): Promise<StoredGateway> {
   const { sequence, epoch } = stored.gateway;
-  const gateway = { ...stored.gateway, sequence: sequence + 1, epoch: newEpoch ? epoch + 1 : epoch };
+  const gateway = { ...stored.gateway, sequence: sequence + 1, epoch: startMs === undefined ? epoch : Math.max(epoch + 1, Math.floor(startMs / 1_000)) };
   await journal.barrier(gateway.gateway, sequence, gateway);
-  return { ...stored, gateway };
+  const epochs = startMs !== undefined ? [...stored.epochs, { epoch: gateway.epoch, sequence: gateway.sequence }] : stored.epochs;
+  return { ...stored, gateway, epochs };
 }
 
 /** What is stored of a gateway that has to be there. Throws what the journal throws. */
@@ -43,7 +45,7 @@ export async function recover({ journal, gateway, restore, random, after, log, s
   for (let attempt = 0; !signal.aborted; attempt++) {
     try {
       stored ??= await readAgain({ journal, gateway, restore, onView });
-      const book = restore(await commitBarrier(journal, stored, { newEpoch: false }));
+      const book = restore(await commitBarrier(journal, stored, { startMs: undefined }));
       log.info({ attempt }, 'commits work again');
       return book;
     } catch (error) {

@@ -8,7 +8,7 @@ import { hostToWire } from './messages.js';
 import { parseHold, parseHost, parseHostAndReason, parseHostNote } from './parse-hosts.js';
 import { unknownHost } from './unknown.js';
 
-type Part = Pick<OperationsServiceServer, 'createHost' | 'replaceHost' | 'reclaimHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost'>;
+type Part = Pick<OperationsServiceServer, 'createHost' | 'replaceHost' | 'reclaimHost' | 'waiveHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost'>;
 type WithoutActor<C> = C extends { actor: string } ? Omit<C, 'actor'> : never;
 type AboutHost = WithoutActor<Extract<Command, { kind: 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost' }>>;
 
@@ -49,6 +49,11 @@ export function hostChanges(options: Services): Part {
       const about = parseHostAndReason(request);
       const keeper = await keeperOf(about.host);
       return hostNow(keeper, await keeper.submit({ kind: 'replaceHost', actor, ...about }));
+    }),
+    waiveHost: mutating(options, { right: OPERATE, attempt: attempt('WaiveHost') }, async ({ request }, { actor }) => {
+      const about = parseHostAndReason(request);
+      const keeper = await keeperOf(about.host);
+      return hostNow(keeper, await keeper.submit({ kind: 'waiveHost', actor, ...about }));
     }),
     reclaimHost: mutating(options, { right: OPERATE, attempt: attempt('ReclaimHost') }, async ({ request }, { actor }) => {
       const about = parseHostAndReason(request);

@@ -1,5 +1,5 @@
 /** Records of the book as messages of the contract. */
-import { HostDuty as WireHostDuty, HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type Latency, type Lease, type Pool, type PoolRates as WireRates } from '../../shared/gen/portlease/v1/operations.js';
+import { HostDuty as WireHostDuty, HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type Latency, type Lease, type Pool, type PoolRates as WireRates, type Restore } from '../../shared/gen/portlease/v1/operations.js';
 import { MappingState as WireState } from '../../shared/gen/portlease/v1/common.js';
 import { Role as WireRole } from '../../shared/gen/portlease/v1/agents.js';
 import type { Environment, Mapping } from '../../shared/gen/portlease/v1/ports.js';
@@ -7,7 +7,7 @@ import { msToDuration, msToTimestamp, protocolToWire, rangeToWire, targetToWire 
 import type { Histogram } from '../../shared/histogram.js';
 import type { Book } from '../book/book.js';
 import type {
-  EnvironmentView, GatewayRecord, HostDuty, HostLiveness, HostRecord, HostView, LeaseState, LeaseView, MappingRecord, MappingState, PoolFigures, PoolSpec,
+  EnvironmentView, GatewayRecord, HostDuty, HostLiveness, HostRecord, HostView, LeaseState, LeaseView, MappingRecord, MappingState, PoolFigures, PoolSpec, RestoreView,
 } from '../book/types.js';
 import type { PoolRates, Rates } from '../keeper/meter.js';
 
@@ -122,7 +122,17 @@ export function gatewayToWire(book: Book): Gateway {
     revision: book.sequence,
     agentHost: agent?.record.host ?? '',
     agentState: agent === undefined ? WireHostState.HOST_STATE_UNSPECIFIED : HOST_STATES[agent.state],
+    restore: restoreToWire(book.restoring()),
   };
+}
+
+function restoreToWire(view: RestoreView): Restore | undefined {
+  switch (view.phase) {
+    case 'no': return undefined;
+    case 'reporting': return { awaitedHosts: view.awaited, problem: view.problem ?? '', rest: undefined };
+    case 'resting': return { awaitedHosts: [], problem: '', rest: msToDuration(view.endsInMs) };
+    default: return view satisfies never;
+  }
 }
 
 const STRATEGIES: Record<PoolSpec['strategy'], Strategy> = {

@@ -5,7 +5,7 @@ import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required 
 import { InvalidField } from '../invalid.js';
 import type { Transport } from '../ports.js';
 import { protocolFromWire, protocolToWire, rangeFromWire, rangeToWire } from './basics.js';
-import { grantFromWire, grantToWire, objectKey, versionFromWire } from './state.js';
+import { grantFromWire, grantToWire, objectFromWire, objectKey, objectToWire, versionFromWire } from './state.js';
 
 export type { AgentHello } from '../desired.js';
 
@@ -20,7 +20,7 @@ const DIGEST = /^[0-9a-f]{16}$/;
 const OCCUPIED = /^(?:tcp|udp)\/[0-9]{1,5}$/;
 
 export function helloToWire(hello: AgentHello): Hello {
-  const { agentVersion, roles, leases, routes, accepted, driver = 'iptables', ...same } = hello;
+  const { agentVersion, roles, leases, routes, accepted, state, driver = 'iptables', ...same } = hello;
   return {
     ...same,
     version: agentVersion,
@@ -29,6 +29,7 @@ export function helloToWire(hello: AgentHello): Hello {
     accepted: accepted && { ...accepted },
     leases: leases.map(heldToWire),
     routes: routes.map(heldToWire),
+    state: state && { objects: state.map(objectToWire) },
   };
 }
 
@@ -45,6 +46,7 @@ export function helloFromWire(value: Hello, field = 'hello'): AgentHello {
     accepted: value.accepted && versionFromWire(value.accepted, `${field}.accepted`),
     leases: value.leases.map((grant, i) => ({ ...grantFromWire(grant, `${field}.leases[${i}]`), host: '' })),
     routes: value.routes.map((grant, i) => heldRouteFromWire(grant, `${field}.routes[${i}]`)),
+    state: value.state?.objects.map((object, i) => objectFromWire(object, `${field}.state.objects[${i}]`)),
   };
 }
 

@@ -53,9 +53,9 @@ export function objectToWire(object: DesiredObject): wire.DesiredObject {
 function bodyToWire(object: DesiredObject): wire.DesiredObject['object'] {
   switch (object.kind) {
     case 'lease':
-      return { $case: 'lease', value: { ...grantToWire(object), guardOccupied: object.guardOccupied ?? false } };
+      return { $case: 'lease', value: { ...grantToWire(object), host: object.host, guardOccupied: object.guardOccupied ?? false } };
     case 'mapping':
-      return { $case: 'mapping', value: { ...portToWire(object), environment: object.environment, verify: object.verify } };
+      return { $case: 'mapping', value: { ...portToWire(object), verify: object.verify } };
     case 'release':
       return { $case: 'release', value: { ...portToWire(object), cut: msToDuration(object.cutMs) } };
     case 'route':
@@ -80,12 +80,12 @@ function bodyFromWire(body: Body, { version, field }: { version: number; field: 
   switch (body.$case) {
     case 'lease': {
       const grant = grantFromWire(body.value, field);
-      return { kind: 'lease', key: `lease/${grant.leaseId}`, version, ...grant, ...(body.value.guardOccupied ? { guardOccupied: true } : {}) };
+      const host = body.value.host === '' ? '' : dnsLabel(body.value.host, `${field}.host`);
+      return { kind: 'lease', key: `lease/${grant.leaseId}`, version, ...grant, host, ...(body.value.guardOccupied ? { guardOccupied: true } : {}) };
     }
     case 'mapping': {
       const mapping = portFromWire(body.value, field);
-      const environment = dnsLabel(body.value.environment, `${field}.environment`);
-      return { kind: 'mapping', key: `mapping/${mapping.mappingId}`, version, ...mapping, environment, verify: body.value.verify };
+      return { kind: 'mapping', key: `mapping/${mapping.mappingId}`, version, ...mapping, verify: body.value.verify };
     }
     case 'release': {
       const release = portFromWire(body.value, field);
@@ -116,7 +116,7 @@ function routeFromWire(value: wire.RouteObject, { version, field }: { version: n
 
 type Grant = Pick<Extract<DesiredObject, { kind: 'lease' }>, 'leaseId' | 'ports' | 'protocol' | 'generation'>;
 
-type WireGrant = Omit<wire.LeaseObject, 'guardOccupied'>;
+type WireGrant = Omit<wire.LeaseObject, 'guardOccupied' | 'host'>;
 
 export function grantToWire({ leaseId, ports, protocol, generation }: Grant): WireGrant {
   return { leaseId, ports: rangeToWire(ports), protocol: protocolToWire(protocol), generation };
@@ -131,17 +131,21 @@ export function grantFromWire(value: WireGrant, field: string): Grant {
   };
 }
 
-type MappedPort = Pick<Extract<DesiredObject, { kind: 'release' }>, 'mappingId' | 'protocol' | 'port' | 'target' | 'internalPort' | 'generation'>;
+type MappedPort = Pick<Extract<DesiredObject, { kind: 'release' }>, 'mappingId' | 'environment' | 'tenant' | 'name' | 'index' | 'protocol' | 'port' | 'target' | 'internalPort' | 'generation'>;
 type WireMappedPort = Pick<wire.ReleaseObject, keyof MappedPort>;
 
 function portToWire(object: MappedPort): WireMappedPort {
-  const { mappingId, port: number, internalPort, generation } = object;
-  return { mappingId, protocol: protocolToWire(object.protocol), port: number, target: targetToWire(object.target), internalPort, generation };
+  const { mappingId, environment, tenant, name, index, port: number, internalPort, generation } = object;
+  return { mappingId, environment, tenant, name, index, protocol: protocolToWire(object.protocol), port: number, target: targetToWire(object.target), internalPort, generation };
 }
 
 function portFromWire(value: WireMappedPort, field: string): MappedPort {
   return {
     mappingId: objectId(value.mappingId, `${field}.mapping_id`),
+    environment: dnsLabel(value.environment, `${field}.environment`),
+    tenant: dnsLabel(value.tenant, `${field}.tenant`),
+    name: dnsLabel(value.name, `${field}.name`),
+    index: count(value.index, `${field}.index`),
     protocol: protocolFromWire(value.protocol, `${field}.protocol`),
     port: port(value.port, `${field}.port`),
     target: targetFromWire(value.target, `${field}.target`),

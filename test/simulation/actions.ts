@@ -6,9 +6,10 @@ import type { Operators } from './operators.js';
 import { USUAL } from './kernel.js';
 import type { Chance } from './random.js';
 import { Life, type Time } from './time.js';
-import type { World } from './truth.js';
+import type { Stored } from './database.js';
+import type { Truth, World } from './truth.js';
 
-export type Stage = { world: World; time: Time; coordinator: CoordinatorMachine; machines: Machine[]; clone: (original: Machine) => Machine; callers: Callers; operators: Operators; clients: Clients };
+export type Stage = { world: World; time: Time; coordinator: CoordinatorMachine; machines: Machine[]; clone: (original: Machine) => Machine; callers: Callers; operators: Operators; clients: Clients; truth: Truth; backup: Stored | undefined };
 
 /** Does something, and says what. */
 type Act = (stage: Stage, chance: Chance) => string;
@@ -40,6 +41,9 @@ const ACTIONS: readonly (readonly [number, Act])[] = [
   [12, killCoordinator],
   [6, pauseCoordinator],
   [8, spoilDatabase],
+  [10, backUp],
+  [5, restoreBackup],
+  [5, ({ callers }, chance) => callers.waive(chance)],
   [10, cloneMachine],
   [10, () => 'nothing'],
 ];
@@ -127,6 +131,28 @@ function pauseMachine(stage: Stage, chance: Chance): string {
   const keepsTime = chance.oneIn(2);
   later(stage, forMs, () => { if (machine.isPaused) machine.resume(keepsTime); });
   return `pause ${machine.host} for ${forMs} ms, its clock ${keepsTime ? 'goes on' : 'stands still'}`;
+}
+
+function backUp(stage: Stage): string {
+  if (stage.truth.isUnknown) return 'nothing';
+  stage.backup = stage.coordinator.database.copy();
+  return `back the database up at ${stage.backup.gateway.epoch}.${stage.backup.gateway.sequence}`;
+}
+
+/** The coordinator's disk is lost; the newest backup takes its place. */
+function restoreBackup(stage: Stage, chance: Chance): string {
+  const { backup, coordinator, machines, truth, callers } = stage;
+  if (backup === undefined) return 'nothing';
+  const { epoch, sequence } = backup.gateway;
+  coordinator.kill();
+  coordinator.database.restore(backup);
+  stage.backup = undefined;
+  truth.restored(machines.some(({ disk: { version, session }, host }) => session > (backup.hosts.get(host)?.session ?? 0)
+    || (version !== undefined && (version.epoch > epoch || version.revision > sequence))));
+  callers.forgetAnswers();
+  const downMs = chance.between(0, 3_000);
+  later(stage, downMs, () => { coordinator.start(); });
+  return `restore the backup of ${epoch}.${sequence}, back after ${downMs} ms`;
 }
 
 /** A copy of a whole disk is started elsewhere; after a while one of the two is switched off. */

@@ -89,6 +89,20 @@ export class Callers {
     return 'read';
   }
 
+  /** The database does not know any more what was answered lately. */
+  forgetAnswers(): void {
+    this.#asked.length = 0;
+  }
+
+  waive(chance: Chance): string {
+    // There is no fence that would cut the host off.
+    if (this.of.world.scope === 'host') return 'nothing';
+    // Of the gateway's agent it would say that the gateway routes nothing any more.
+    const host = chance.pick(this.of.hosts);
+    this.ask({ kind: 'waiveHost', actor: 'operator', host, reason: 'simulated' });
+    return `waive ${host}`;
+  }
+
   releaseAll(): void {
     for (let n = 1; n <= ENVIRONMENTS; n += 1) this.ask({ kind: 'release', actor: 'scheduler', selector: { kind: 'environment', environment: `env-${n}` } });
   }

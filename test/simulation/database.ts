@@ -7,6 +7,7 @@ import type { Life, Time } from './time.js';
 /** What is on the disk of a coordinator, of its one gateway. Records are never changed in place. */
 export type Stored = {
   gateway: GatewayRecord;
+  epochs: StoredGateway['epochs'];
   pools: Map<string, PoolSpec>;
   hosts: Map<string, HostRecord>;
   leases: Map<string, LeaseRecord>;
@@ -30,7 +31,7 @@ export class Database {
   private readonly owners = new Map<string, string>();
 
   constructor(gateway: GatewayRecord, private readonly onCommit: OnCommit) {
-    this.stored = { gateway, pools: new Map(), hosts: new Map(), leases: new Map(), environments: new Map(), mappings: new Map(), requests: new Map() };
+    this.stored = { gateway, epochs: [], pools: new Map(), hosts: new Map(), leases: new Map(), environments: new Map(), mappings: new Map(), requests: new Map() };
   }
 
   /** What a process finds that opens it after another one was killed. */
@@ -46,9 +47,9 @@ export class Database {
   }
 
   copy(): Stored {
-    const { gateway, ...maps } = this.stored;
+    const { gateway, epochs, ...maps } = this.stored;
     const copies = Object.fromEntries(Object.entries(maps).map(([name, map]) => [name, new Map(map as Map<string, unknown>)]));
-    return { gateway: { ...gateway }, ...copies } as Stored;
+    return { gateway: { ...gateway }, epochs: [...epochs], ...copies } as Stored;
   }
 
   apply(changes: Changes): void {
@@ -64,6 +65,8 @@ export class Database {
     for (const environment of changes.environments) stored.environments.set(environment.environment, environment);
     for (const mapping of changes.mappings) stored.mappings.set(mapping.mappingId, mapping);
     for (const request of changes.requests) stored.requests.set(request.requestId, request);
+    if (changes.gateway.epoch > stored.gateway.epoch) stored.epochs.push({ epoch: changes.gateway.epoch, sequence: changes.gateway.sequence });
+    if (stored.gateway.restoring === 'reporting' && changes.gateway.restoring === 'resting') stored.epochs.splice(0, stored.epochs.length - 1);
     stored.gateway = changes.gateway;
     for (const mapping of changes.mappings) this.noteOwner(mapping);
     this.onCommit(changes);
@@ -120,7 +123,7 @@ export function storedGateway(stored: Stored): StoredGateway {
   }
   const kept = [...stored.mappings.values()].filter((mapping) => mapping.state !== 'released' || named.has(mapping.mappingId) || newest.get(`${mapping.space}:${mapping.port}`) === mapping);
   return {
-    gateway: { ...stored.gateway }, pools: [...stored.pools.values()], hosts: [...stored.hosts.values()], leases: [...stored.leases.values()],
+    gateway: { ...stored.gateway }, epochs: [...stored.epochs], pools: [...stored.pools.values()], hosts: [...stored.hosts.values()], leases: [...stored.leases.values()],
     environments: [...stored.environments.values()], mappings: kept, requests: [...stored.requests.values()],
   };
 }

@@ -62,7 +62,7 @@ class Simulation {
     const lossOneIn = Chance.of(seed, 4).pick([Infinity, 400, 25]);
     const chance = (number: number): Chance => Chance.of(seed, 1, number);
     const coordinator: CoordinatorMachine = new CoordinatorMachine({
-      gateway: { gateway: 'gw', ordinal: 1, scope, publicHost: '203.0.113.1', epoch: 0, sequence: 0 }, timing: TIMING, time, chance: chance(0), log,
+      gateway: { gateway: 'gw', ordinal: 1, scope, publicHost: '203.0.113.1', epoch: 0, sequence: 0, restoring: 'no' }, timing: TIMING, time, chance: chance(0), log,
       onCommit: (changes) => {
         this.#truth.committed(changes, { nowMs: coordinator.clock.nowMs(), upMs: coordinator.upMs });
         this.#tell(() => tellCommit(changes));
@@ -91,7 +91,7 @@ class Simulation {
       return machine;
     };
     const operators = new Operators({ callers, hosts: names, pool: 'ssh', ports: PORTS });
-    this.#stage = { world, time, coordinator, machines, clone, callers, operators, clients: new Clients(world, this.#truth) };
+    this.#stage = { world, time, coordinator, machines, clone, callers, operators, clients: new Clients(world, this.#truth), truth: this.#truth, backup: undefined };
   }
 
   get breach(): string | undefined {
@@ -119,10 +119,14 @@ class Simulation {
     const { callers, coordinator, operators } = this.#stage;
     heal(this.#stage);
     this.#trace.push(`${this.#at()} everything heals`);
-    await this.#pass(10_000);
-    // After a clone the machine that is left may be the one that is refused.
-    for (const { host } of this.#stage.machines) callers.ask({ kind: 'replaceHost', actor: 'operator', host, reason: 'simulated' });
     await this.#pass(30_000);
+    // After a clone the machine that is left may be the one that is refused.
+    const { machines, world: { everyMachine } } = this.#stage;
+    const cloned = machines.filter((machine) => everyMachine.some((other) => other !== machine && other.host === machine.host));
+    for (const { host } of cloned) callers.ask({ kind: 'replaceHost', actor: 'operator', host, reason: 'simulated' });
+    await this.#pass(30_000);
+    this.#truth.endRestore();
+    this.#truth.isDirty = true;
     operators.reopen();
     callers.releaseAll();
     await this.#pass(20_000);

@@ -7,7 +7,7 @@ export function describe({ coordinator, machines, world, time }: Stage): string[
   const { stored, weather } = coordinator.database;
   const { epoch, sequence } = stored.gateway;
   return [
-    `at ${(time.nowMs / 1_000).toFixed(3)} s: coordinator ${coordinator.isRunning ? 'runs' : 'is down'}${coordinator.isPaused ? ', paused' : ''}, disk ${weather}, epoch ${epoch}, sequence ${sequence}`,
+    `at ${(time.nowMs / 1_000).toFixed(3)} s: restore ${stored.gateway.restoring}, coordinator ${coordinator.isRunning ? 'runs' : 'is down'}${coordinator.isPaused ? ', paused' : ''}, disk ${weather}, epoch ${epoch}, sequence ${sequence}`,
     ...[...stored.hosts.values()].map((host) => `  host ${host.host}: session ${host.session} (confirmed ${host.confirmedSession}), lost at ${host.lostAtMs}`),
     ...[...stored.leases.values()].sort((a, b) => a.first - b.first).map((lease) =>
       `  lease ${lease.leaseId} ${lease.space} ${rangeText(lease)} ${lease.state} on ${lease.host} g${lease.generation}${lease.guarded ? '' : ', not guarded'}${lease.guards.length > 0 ? `, guards ${lease.guards.join(' ')}` : ''}`),

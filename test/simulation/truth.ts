@@ -2,7 +2,7 @@
  * What must hold, checked from outside: on what the database holds, on the kernels, and on what callers were told. Each message begins with
  * the safety rule that is broken.
  */
-import type { Changes, HostRecord, MappingRecord } from '../../coordinator/book/types.js';
+import type { Changes, HostRecord, MappingRecord, Restoring } from '../../coordinator/book/types.js';
 import { compareVersions } from '../../shared/desired.js';
 import type { AcceptedState } from '../../agent/state/accepted.js';
 import type { Database } from './database.js';
@@ -34,7 +34,7 @@ export class Truth {
   readonly #owners = new Map<string, Owner>();
   /** When the release of a port's last mapping was durable, and whose it was. */
   readonly #restedSince = new Map<string, { environment: string; tenant: string; atMs: number }>();
-  readonly #generations = new Map<string, string>();
+  readonly #generations = new Map<string, number>();
   #newestGrant = { epoch: 0, generation: 0 };
   /** By "host number": the session that a machine had to know to be given it, and the machine that accepted it. */
   readonly #sessions = new Map<string, { mustKnow: number; machine: Machine | undefined }>();
@@ -42,10 +42,39 @@ export class Truth {
   readonly #replaceable = new Set<string>();
   /** Rules or connections have changed since check() looked. */
   isDirty = false;
+  /** An older copy of the database is in use, and agents have not told it yet what happened since: nobody knows who owns what. */
+  #isUnknown = false;
+  #hasBegun = false;
   /** The first rule that was broken. */
   breach: string | undefined;
 
   constructor(private readonly world: World) {}
+
+  /** The database is an older copy from now on. `isBehind`: some machine knows more. */
+  restored(isBehind: boolean): void {
+    this.#isUnknown = isBehind;
+    this.#hasBegun = false;
+    this.#owners.clear();
+    this.#restedSince.clear();
+    this.#sessions.clear();
+    this.#replaceable.clear();
+    for (const { host, replaceable } of this.world.database.stored.hosts.values()) if (replaceable) this.#replaceable.add(host);
+    for (const mapping of this.world.database.stored.mappings.values()) if (mapping.state !== 'released') this.#owners.set(`${mapping.space}:${mapping.port}`, { ...mapping });
+  }
+
+  get isUnknown(): boolean {
+    return this.#isUnknown;
+  }
+
+  /** Every machine that is left has reported. */
+  endRestore(): void {
+    this.#isUnknown = false;
+  }
+
+  #followRestore(restoring: Restoring): void {
+    if (restoring !== 'no') this.#hasBegun = this.#isUnknown = true;
+    else if (this.#hasBegun) this.#hasBegun = this.#isUnknown = false;
+  }
 
   note(breach: string): void {
     this.breach ??= breach;
@@ -54,6 +83,7 @@ export class Truth {
   /** A commit is on the disk. By the coordinator's clock: `nowMs`, and for how long its process has served. */
   committed(changes: Changes, { nowMs, upMs }: { nowMs: number; upMs: number }): void {
     this.isDirty = true;
+    this.#followRestore(changes.gateway.restoring);
     for (const { leaseId, epoch, generation } of changes.leases) this.#checkGrant(leaseId, epoch, generation);
     for (const host of changes.hosts) this.#noteSession(host);
     for (const mapping of changes.mappings) this.#noteMapping(mapping, nowMs);
@@ -63,13 +93,13 @@ export class Truth {
   }
 
   #checkGrant(leaseId: string, epoch: number, generation: number): void {
-    const grant = `${epoch}.${generation}`;
     const known = this.#generations.get(leaseId);
-    if (known === grant) return;
-    if (known !== undefined) this.note(`S3: lease ${leaseId} was granted at ${known} and says ${grant} now`);
-    this.#generations.set(leaseId, grant);
+    // What agents held is read back under the epoch in which they heard of it.
+    if (known === generation) return;
+    if (known !== undefined) this.note(`S3: lease ${leaseId} was granted at ${known} and says ${generation} now`);
+    this.#generations.set(leaseId, generation);
     const newest = this.#newestGrant;
-    if (epoch < newest.epoch || (epoch === newest.epoch && generation < newest.generation)) this.note(`S3: lease ${leaseId} is granted at ${grant}, after ${newest.epoch}.${newest.generation}`);
+    if (epoch < newest.epoch || (epoch === newest.epoch && generation < newest.generation)) this.note(`S3: lease ${leaseId} is granted at ${epoch}.${generation}, after ${newest.epoch}.${newest.generation}`);
     this.#newestGrant = { epoch, generation };
   }
 
@@ -80,9 +110,9 @@ export class Truth {
       if (owner?.mappingId === mapping.mappingId) this.#owners.delete(key);
       return;
     }
-    if (owner?.mappingId !== mapping.mappingId) this.#checkRest(key, mapping, nowMs);
+    if (owner?.mappingId !== mapping.mappingId && !this.#isUnknown) this.#checkRest(key, mapping, nowMs);
     if (mapping.state === 'quarantined' && owner?.state !== 'quarantined') this.#restedSince.set(key, { environment: mapping.environment, tenant: mapping.tenant, atMs: nowMs });
-    if (mapping.state === 'live' && owner?.state !== 'live') this.#checkLive(mapping);
+    if (mapping.state === 'live' && owner?.state !== 'live' && !this.#isUnknown) this.#checkLive(mapping);
     this.#owners.set(key, { ...mapping });
   }
 
@@ -142,7 +172,7 @@ export class Truth {
     if (given === undefined) {
       // Two hellos of one transaction: only the newer session has left a row.
       const newest = this.world.database.stored.hosts.get(machine.host)?.session ?? 0;
-      if (newest < session) this.note(`S5: ${machine.host} was given session ${session}, and ${newest} is on the disk`);
+      if (newest < session && !this.#isUnknown) this.note(`S5: ${machine.host} was given session ${session}, and ${newest} is on the disk`);
       return;
     }
     if (given.machine !== undefined && given.machine !== machine) this.note(`S4: two machines of ${machine.host} accepted session ${session}`);
@@ -197,6 +227,7 @@ export class Truth {
     const other = reached.get(key) ?? machine;
     reached.set(key, machine);
     if (other !== machine) return this.note(`S1: ${what}, and others reach ${other.host} (${other.address})`);
+    if (this.#isUnknown) return;
     if (owner === undefined) return this.note(`S8: ${what}, and nobody has the port`);
     if (owner.state === 'quarantined') return this.note(`S12: ${what}, and the port was released by ${owner.environment} already`);
     if (owner.target.address === address) return;

@@ -26,7 +26,7 @@ export const WRITE_BATCH = `INSERT INTO batch VALUES (${SLOTS.map(() => '?').joi
 export const PREPARE_BATCH = `
 CREATE TEMP VIEW batch (${SLOTS.join(', ')}) AS SELECT ${SLOTS.map(() => 'NULL').join(', ')};
 CREATE TEMP TRIGGER write_batch INSTEAD OF INSERT ON batch BEGIN
-  UPDATE gateway SET scope = v.value ->> 2, public_host = v.value ->> 3, epoch = v.value ->> 4, sequence = v.value ->> 5
+  UPDATE gateway SET scope = v.value ->> 2, public_host = v.value ->> 3, epoch = v.value ->> 4, sequence = v.value ->> 5, restoring = v.value ->> 6
     FROM jsonb_each(NEW.compare) v WHERE gateway.gateway = v.value ->> 1 AND gateway.sequence = v.value ->> 0;
   SELECT RAISE(ABORT, '${CONFLICT}') WHERE changes() <> json_array_length(NEW.compare);
   ${remove('pool', '(gateway, pool)', 'value ->> 0, value ->> 1')}
@@ -70,7 +70,7 @@ export function batchOf(gateway: string, expectedSequence: number, changes: Chan
 /** A batch that compares the sequence and writes the gateway's row, nothing else. */
 export function comparison(gateway: string, expectedSequence: number, record: GatewayRecord): Batch {
   const empty = Object.fromEntries(SLOTS.map((slot) => [slot, ''])) as Batch;
-  return { ...empty, compare: JSON.stringify([[expectedSequence, gateway, record.scope, record.publicHost, record.epoch, record.sequence]]) };
+  return { ...empty, compare: JSON.stringify([[expectedSequence, gateway, record.scope, record.publicHost, record.epoch, record.sequence, record.restoring]]) };
 }
 
 /** The values of WRITE_BATCH for batches of different gateways. */

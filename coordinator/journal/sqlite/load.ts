@@ -1,5 +1,5 @@
 /** Reads what a book starts from: one snapshot, in pages, so that neither SQLite's thread nor the event loop is held for long. */
-import type { GatewayRecord, StoredGateway } from '../../book/types.js';
+import type { EpochStart, GatewayRecord, StoredGateway } from '../../book/types.js';
 import { Connection } from './connection.js';
 import { ENVIRONMENT, GATEWAY, HOST, LEASE, MAPPING, POOL, REQUEST, type LoadedTable, type Row } from './rows.js';
 
@@ -8,6 +8,8 @@ const PAGE_ROWS = 2_000;
 /** Of the released mappings those that a request names (its replay answers with them), and the newest of each port (the order of reuse). */
 const RELEASED = `
 CREATE TEMP TABLE released AS SELECT mapping_id, space, protocol, port, released_sequence FROM mapping WHERE gateway = ?1 AND state = 'released'`;
+/** More than an agent that comes back has missed. */
+const NEWEST_EPOCHS = 'SELECT epoch, sequence FROM epoch WHERE gateway = ?1 ORDER BY epoch DESC LIMIT 1000';
 const REMEMBERED = 'CREATE TEMP TABLE remembered (mapping_id TEXT PRIMARY KEY) WITHOUT ROWID';
 const REMEMBER = `
 INSERT INTO remembered SELECT mapping_id FROM released WHERE
@@ -31,6 +33,7 @@ export async function loadGateway(path: string, gateway: string): Promise<Stored
     await reader.run(REMEMBER, gateway);
     return {
       gateway: record,
+      epochs: (await reader.all<EpochStart>(NEWEST_EPOCHS, gateway)).reverse(),
       pools: await readAll(reader, gateway, POOL),
       hosts: await readAll(reader, gateway, HOST),
       leases: await readAll(reader, gateway, LEASE),

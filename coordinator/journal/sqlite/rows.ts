@@ -17,11 +17,11 @@ export type LoadedTable<Record> = Table<Record> & { key: string; decode(row: Row
 export const GATEWAY: LoadedTable<GatewayRecord> = {
   name: 'gateway',
   key: 'gateway',
-  columns: ['gateway', 'ordinal', 'scope', 'public_host', 'epoch', 'sequence'],
-  encode: (_, r) => [r.gateway, r.ordinal, r.scope, r.publicHost, r.epoch, r.sequence],
+  columns: ['gateway', 'ordinal', 'scope', 'public_host', 'epoch', 'sequence', 'restoring'],
+  encode: (_, r) => [r.gateway, r.ordinal, r.scope, r.publicHost, r.epoch, r.sequence, r.restoring],
   decode: (row) => {
-    const [gateway, ordinal, scope, publicHost, epoch, sequence] = row as [string, number, GatewayRecord['scope'], string, number, number];
-    return { gateway, ordinal, scope, publicHost, epoch, sequence };
+    const [gateway, ordinal, scope, publicHost, epoch, sequence, restoring] = row as [string, number, GatewayRecord['scope'], string, number, number, GatewayRecord['restoring']];
+    return { gateway, ordinal, scope, publicHost, epoch, sequence, restoring };
   },
 };
 
@@ -45,14 +45,14 @@ export const HOST: LoadedTable<HostRecord> = {
   name: 'host',
   key: 'host',
   columns: ['gateway', 'host', 'roles', 'failure_domain', 'public_host', 'addresses', 'session', 'confirmed_session', 'boot_id', 'agent_version', 'replaceable',
-    'lost_at_ms', 'duty', 'kept_until_ms'],
+    'lost_at_ms', 'duty', 'kept_until_ms', 'waived'],
   encode: (gateway, r) => [gateway, r.host, json(r.roles), r.failureDomain, r.publicHost, json(r.addresses), r.session, r.confirmedSession,
-    r.bootId, r.agentVersion, r.replaceable ? 1 : 0, r.lostAtMs, r.duty, r.keptUntilMs],
+    r.bootId, r.agentVersion, r.replaceable ? 1 : 0, r.lostAtMs, r.duty, r.keptUntilMs, r.waived ? 1 : 0],
   decode: (row) => {
-    const [, host, roles, failureDomain, publicHost, addresses, session, confirmedSession, bootId, agentVersion, replaceable, lostAtMs, duty, keptUntilMs] = row as
-      [string, string, string, string, string, string, number, number, string, string, number, number, HostRecord['duty'], number];
+    const [, host, roles, failureDomain, publicHost, addresses, session, confirmedSession, bootId, agentVersion, replaceable, lostAtMs, duty, keptUntilMs, waived] = row as
+      [string, string, string, string, string, string, number, number, string, string, number, number, HostRecord['duty'], number, number];
     return { host, roles: JSON.parse(roles) as Role[], failureDomain, publicHost, addresses: JSON.parse(addresses) as string[], session, confirmedSession, bootId, agentVersion,
-      replaceable: replaceable === 1, lostAtMs, duty, keptUntilMs };
+      replaceable: replaceable === 1, lostAtMs, duty, keptUntilMs, waived: waived === 1 };
   },
 };
 

@@ -187,7 +187,28 @@ ALTER TABLE host ADD COLUMN duty TEXT NOT NULL DEFAULT 'open' CHECK (duty IN ('o
 ALTER TABLE host ADD COLUMN kept_until_ms INTEGER NOT NULL DEFAULT 0; -- nothing is reclaimed from it before while it is lost
 `;
 
+const RESTORE = `
+ALTER TABLE gateway ADD COLUMN restoring TEXT NOT NULL DEFAULT 'no' CHECK (restoring IN ('no','reporting','resting'));
+ALTER TABLE host ADD COLUMN waived INTEGER NOT NULL DEFAULT 0 CHECK (waived IN (0, 1)); -- a restore goes on without its report
+
+-- When each epoch began: tells whether what an agent knows was decided on this database, or on a newer one that it is a copy of.
+CREATE TABLE epoch (
+  gateway  TEXT NOT NULL REFERENCES gateway ON DELETE CASCADE,
+  epoch    INTEGER NOT NULL,
+  sequence INTEGER NOT NULL,                                 -- first book sequence in it
+  PRIMARY KEY (gateway, epoch)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER epoch_begins AFTER UPDATE OF epoch ON gateway WHEN NEW.epoch > OLD.epoch BEGIN
+  INSERT INTO epoch VALUES (NEW.gateway, NEW.epoch, NEW.sequence);
+END;
+-- What agents knew beyond the copy has been read back: earlier epochs count as ended where this one begins.
+CREATE TRIGGER restore_is_over AFTER UPDATE OF restoring ON gateway WHEN NEW.restoring = 'resting' AND OLD.restoring = 'reporting' BEGIN
+  DELETE FROM epoch WHERE gateway = NEW.gateway AND epoch < NEW.epoch;
+END;
+`;
+
 export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 1, description: 'first tables', sql: FIRST },
   { version: 2, description: 'hosts that are cordoned, drained or kept', sql: DUTY },
+  { version: 3, description: 'restore mode, and when epochs began', sql: RESTORE },
 ];

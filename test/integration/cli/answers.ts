@@ -8,7 +8,7 @@ import { GatewayScope, Host, HostState, IdleAction, Lease, LeaseState, Pool, Str
 import type { Environment, Mapping } from '../../../shared/gen/portlease/v1/ports.js';
 
 export const GATEWAY: Gateway = {
-  gateway: 'gw-1', scope: GatewayScope.GATEWAY_SCOPE_SHARED, publicHost: '203.0.113.1', revision: 1_234, agentHost: 'gw-host', agentState: HostState.HOST_STATE_ALIVE,
+  gateway: 'gw-1', scope: GatewayScope.GATEWAY_SCOPE_SHARED, publicHost: '203.0.113.1', revision: 1_234, agentHost: 'gw-host', agentState: HostState.HOST_STATE_ALIVE, restore: undefined,
 };
 
 export const POOL: Pool = Pool.fromPartial({

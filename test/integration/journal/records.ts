@@ -5,7 +5,7 @@ import type { Changes, EnvironmentRecord, GatewayRecord, HostRecord, LeaseRecord
 export const AT_MS = 1_790_000_000_000;
 
 export function gatewayRecord(of: Partial<GatewayRecord> = {}): GatewayRecord {
-  return { gateway: 'gw', ordinal: 1, scope: 'shared', publicHost: 'gw.example.com', epoch: 1, sequence: 0, ...of };
+  return { gateway: 'gw', ordinal: 1, scope: 'shared', publicHost: 'gw.example.com', epoch: 1, sequence: 0, restoring: 'no', ...of };
 }
 
 /** Changes that bring `gateway` to `sequence`. */
@@ -41,7 +41,7 @@ export function pool(of: Partial<PoolSpec> = {}): PoolSpec {
 
 export function host(of: Partial<HostRecord> = {}): HostRecord {
   return { host: 'host-a', roles: ['host'], failureDomain: 'rack-1', publicHost: '', addresses: ['192.0.2.1', '2001:db8::1'], session: 3,
-    confirmedSession: 2, bootId: 'b00t', agentVersion: '0.1.0', replaceable: false, lostAtMs: 0, duty: 'open', keptUntilMs: 0, ...of };
+    confirmedSession: 2, bootId: 'b00t', agentVersion: '0.1.0', replaceable: false, lostAtMs: 0, duty: 'open', keptUntilMs: 0, waived: false, ...of };
 }
 
 /** What an allocation of one port writes: the n-th one of `gateway`. */

@@ -40,7 +40,8 @@ export function seeded(seed: number): () => number {
 
 /** The rows that a journal would hold, with its constraints. */
 export class Tables {
-  gateway;
+  gateway: StoredGateway['gateway'];
+  readonly epochs: StoredGateway['epochs'] = [];
   readonly pools = new Map<string, PoolSpec>();
   readonly hosts = new Map<string, StoredGateway['hosts'][number]>();
   readonly leases = new Map<string, StoredGateway['leases'][number]>();
@@ -51,12 +52,14 @@ export class Tables {
   readonly events: Changes['events'] = [];
 
   constructor(scope: 'shared' | 'host') {
-    this.gateway = { gateway: 'gw', ordinal: 1, scope, publicHost: '203.0.113.1', epoch: 0, sequence: 0 };
+    this.gateway = { gateway: 'gw', ordinal: 1, scope, publicHost: '203.0.113.1', epoch: 0, sequence: 0, restoring: 'no' };
   }
 
   apply(changes: Changes | undefined): void {
     if (changes === undefined) return;
     assert.ok(changes.gateway.sequence >= this.gateway.sequence, 'S3: the sequence grows');
+    if (changes.gateway.epoch > this.gateway.epoch) this.epochs.push({ epoch: changes.gateway.epoch, sequence: changes.gateway.sequence });
+    if (this.gateway.restoring === 'reporting' && changes.gateway.restoring === 'resting') this.epochs.splice(0, this.epochs.length - 1);
     this.gateway = { ...changes.gateway };
     for (const key of changes.removedPools) this.pools.delete(key);
     for (const key of changes.removedHosts) this.hosts.delete(key);
@@ -87,7 +90,7 @@ export class Tables {
   stored(): StoredGateway {
     const rows = <T>(map: Map<string, T>): T[] => [...map.values()].map((row) => structuredClone(row));
     return {
-      gateway: { ...this.gateway }, pools: rows(this.pools), hosts: rows(this.hosts), leases: rows(this.leases),
+      gateway: { ...this.gateway }, epochs: [...this.epochs], pools: rows(this.pools), hosts: rows(this.hosts), leases: rows(this.leases),
       environments: rows(this.environments), mappings: rows(this.mappings), requests: rows(this.requests),
     };
   }
@@ -161,7 +164,10 @@ export class World {
   }
 
   private start(): Book {
-    return Book.restore(this.tables.stored(), { timing: TIMING, epoch: this.tables.gateway.epoch + 1, nowMs: this.nowMs, random: this.random });
+    const epoch = this.tables.gateway.epoch + 1;
+    const stored = this.tables.stored();
+    stored.epochs.push({ epoch, sequence: stored.gateway.sequence + 1 });
+    return Book.restore(stored, { timing: TIMING, epoch, nowMs: this.nowMs, random: this.random });
   }
 
   /** The process dies and comes back on what was committed. */

@@ -4,6 +4,7 @@ import { SequenceConflict, type EventPage, type EventsAfter, type EventsBefore, 
 
 type Tables = {
   gateway: GatewayRecord;
+  epochs: StoredGateway['epochs'];
   pools: Map<string, StoredGateway['pools'][number]>;
   hosts: Map<string, StoredGateway['hosts'][number]>;
   leases: Map<string, StoredGateway['leases'][number]>;
@@ -51,7 +52,7 @@ export class MemoryJournal implements Journal {
     const { pools, hosts, leases, environments, mappings, requests } = tables;
     const all = <T>(map: Map<string, T>): T[] => [...map.values()];
     return Promise.resolve(structuredClone({
-      gateway: tables.gateway, pools: all(pools), hosts: all(hosts), leases: all(leases), environments: all(environments),
+      gateway: tables.gateway, epochs: tables.epochs, pools: all(pools), hosts: all(hosts), leases: all(leases), environments: all(environments),
       mappings: all(mappings), requests: all(requests),
     }));
   }
@@ -72,12 +73,13 @@ export class MemoryJournal implements Journal {
     const fault = this.faultOf(undefined);
     if (fault !== undefined) throw fault.error;
     await Promise.resolve();
+    if (record.epoch > tables.gateway.epoch) tables.epochs.push({ epoch: record.epoch, sequence: record.sequence });
     tables.gateway = { ...record };
   }
 
   createGateway(record: GatewayRecord): Promise<void> {
     this.#tables.set(record.gateway, {
-      gateway: { ...record }, pools: new Map(), hosts: new Map(), leases: new Map(), environments: new Map(), mappings: new Map(), requests: new Map(),
+      gateway: { ...record }, epochs: [], pools: new Map(), hosts: new Map(), leases: new Map(), environments: new Map(), mappings: new Map(), requests: new Map(),
     });
     return Promise.resolve();
   }

@@ -3,7 +3,7 @@ import type { Delta, DesiredObject } from '../../../coordinator/book/types.js';
 import { Outbox } from '../../../coordinator/rpc/outbox.js';
 
 const lease = (id: string, version: number): DesiredObject =>
-  ({ kind: 'lease', key: `lease/${id}`, version, leaseId: id, ports: { first: 1, last: 1 }, protocol: 'tcp', generation: version });
+  ({ kind: 'lease', key: `lease/${id}`, version, leaseId: id, ports: { first: 1, last: 1 }, protocol: 'tcp', generation: version, host: 'host-a' });
 const change = (base: number, revision: number, upserts: DesiredObject[], removals: string[] = []): Delta =>
   ({ version: { epoch: 1, session: 1, revision }, base, upserts, removals });
 const turn = () => new Promise((resolve) => { setImmediate(resolve); });

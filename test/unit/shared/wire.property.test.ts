@@ -20,10 +20,10 @@ const target = address.map((text) => ({ kind: 'address' as const, address: isTar
 const cutMs = fc.nat({ max: 1e9 });
 
 const grant = { version: number, leaseId: id, ports, protocol, generation: number };
-const mapped = { version: number, mappingId: id, protocol, port, target, internalPort: port, generation: number };
+const mapped = { version: number, mappingId: id, environment: name, tenant: name, name, index: number, protocol, port, target, internalPort: port, generation: number };
 const object: fc.Arbitrary<DesiredObject> = fc.oneof(
-  record(grant).map((o) => ({ kind: 'lease' as const, key: `lease/${o.leaseId}`, ...o })),
-  record({ ...mapped, environment: name, verify: fc.boolean() }).map((o) => ({ kind: 'mapping' as const, key: `mapping/${o.mappingId}`, ...o })),
+  record({ ...grant, host: name }).map((o) => ({ kind: 'lease' as const, key: `lease/${o.leaseId}`, ...o })),
+  record({ ...mapped, verify: fc.boolean() }).map((o) => ({ kind: 'mapping' as const, key: `mapping/${o.mappingId}`, ...o })),
   record({ ...mapped, cutMs }).map((o) => ({ kind: 'release' as const, key: `release/${o.mappingId}`, ...o })),
   record({ ...grant, host: name, addresses: fc.array(address, { maxLength: 2 }), fence: fc.boolean(), cutMs }).map((o) => ({ kind: 'route' as const, key: `route/${o.leaseId}`, ...o })),
   record({ ...grant, cutMs }).map((o) => ({ kind: 'withdrawal' as const, key: `withdrawal/${o.leaseId}`, ...o })),

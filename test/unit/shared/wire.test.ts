@@ -7,11 +7,11 @@ import * as wire from '../../../shared/wire.js';
 
 const ports = { first: 30000, last: 30015 };
 const grant = { leaseId: 'l1', ports, protocol: 'tcp+udp', generation: 5 } as const;
-const mapped = { mappingId: 'm1', protocol: 'tcp', port: 30001, target: { kind: 'address', address: '10.0.0.7' }, internalPort: 22, generation: 6 } as const;
+const mapped = { mappingId: 'm1', environment: 'env-1', tenant: 'tenant-1', name: 'ssh', index: 2, protocol: 'tcp', port: 30001, target: { kind: 'address', address: '10.0.0.7' }, internalPort: 22, generation: 6 } as const;
 
 const OBJECTS: DesiredObject[] = [
-  { kind: 'lease', key: 'lease/l1', version: 1, ...grant },
-  { kind: 'mapping', key: 'mapping/m1', version: 2, ...mapped, environment: 'env-1', verify: true },
+  { kind: 'lease', key: 'lease/l1', version: 1, ...grant, host: 'host-a' },
+  { kind: 'mapping', key: 'mapping/m1', version: 2, ...mapped, verify: true },
   { kind: 'release', key: 'release/m1', version: 3, ...mapped, cutMs: 60_000 },
   { kind: 'route', key: 'route/l1', version: 4, ...grant, host: 'host-a', addresses: ['10.1.0.1', 'fd00::1'], fence: true, cutMs: 1500 },
   { kind: 'withdrawal', key: 'withdrawal/l1', version: 5, ...grant, protocol: 'udp', cutMs: 0 },
@@ -19,7 +19,7 @@ const OBJECTS: DesiredObject[] = [
 
 const HELLO: wire.AgentHello = {
   host: 'host-a', gateway: 'gw', bootId: 'b-1', agentVersion: '0.1.0', roles: ['host', 'gateway'], addresses: ['10.1.0.1'], driver: 'userspace', lastSession: 3,
-  accepted: { epoch: 1, session: 3, revision: 99 }, leases: [{ ...grant, host: '' }], routes: [{ ...grant, host: 'host-b' }],
+  accepted: { epoch: 1, session: 3, revision: 99 }, leases: [{ ...grant, host: '' }], routes: [{ ...grant, host: 'host-b' }], state: undefined,
 };
 
 const REPORT = {

@@ -1,0 +1,234 @@
+/**
+ * What a book is made of when its database turned out to be an older copy: the copy, and what the agents accepted since. Nothing that
+ * an agent serves rightly is taken from it. Pure: records in, records out.
+ *
+ * Who is right: where the gateway's agent knows more than the copy, its routes say which host has which ports; else the newest grant
+ * does, whether the copy or a host has it. A host that knows more than the copy says what is mapped on the ports that are its own.
+ */
+import { overlaps } from '../../shared/ports.js';
+import { isInForce } from './states.js';
+import { inRanges } from './state.js';
+import type { DesiredObject, EnvironmentRecord, GatewayRecord, HelloCommand, HostRecord, LeaseRecord, MappingRecord, PoolSpec, StoredGateway } from './types.js';
+
+/** What one agent said; `isAhead`: it knows more than the copy. */
+export type Report = { hello: HelloCommand; objects: readonly DesiredObject[]; isAhead: boolean };
+
+export type Copy = {
+  gateway: GatewayRecord;
+  pools: readonly PoolSpec[];
+  hosts: readonly HostRecord[];
+  leases: readonly LeaseRecord[];
+  environments: readonly EnvironmentRecord[];
+  mappings: readonly MappingRecord[];
+};
+
+export type Adopted = Pick<StoredGateway, 'gateway' | 'hosts' | 'leases' | 'environments' | 'mappings'>;
+
+/** Ids are made of the sequence, sessions are counted: so far beyond what was heard of, nothing unheard of comes twice. */
+const MARGIN = 1_000_000;
+
+export function adopt(copy: Copy, reports: ReadonlyMap<string, Report>, nowMs: number): Adopted {
+  const accepted = [...reports.values()].flatMap(({ hello }) => hello.accepted ?? []);
+  const epoch = Math.max(copy.gateway.epoch, Math.floor(nowMs / 1_000), ...accepted.map((version) => version.epoch)) + 1;
+  const sequence = Math.max(copy.gateway.sequence, ...accepted.map(({ revision }) => revision)) + MARGIN;
+  const leases = leasesAfter(copy, reports, nowMs).flatMap((lease) => withoutReport(lease, copy, reports));
+  const mappings = mappingsAfter(copy, reports, { leases, nowMs, sequence });
+  return {
+    gateway: { ...copy.gateway, epoch, sequence, restoring: 'resting' }, leases, mappings, environments: environmentsAfter(copy, mappings, sequence),
+    hosts: copy.hosts.map((host) => hostAfter(host, reports.get(host.host))),
+  };
+}
+
+/**
+ * What a host that was waived has on its ports nobody knows. In a shared space they are taken back behind the gateway's fence; its own space
+ * is leased to it anew when it comes back, and has applied that it serves nothing.
+ */
+function withoutReport(lease: LeaseRecord, { gateway, hosts }: Copy, reports: ReadonlyMap<string, Report>): LeaseRecord[] {
+  const isWaived = !reports.has(lease.host) && hosts.some(({ host, waived }) => waived && host === lease.host);
+  if (!isWaived || lease.state === 'withdrawing') return [lease];
+  if (gateway.scope === 'host') return [];
+  return [{ ...lease, state: 'withdrawing', guarded: false, guards: [...new Set([...lease.guards, lease.host])] }];
+}
+
+/** Ports that agents hold and no pool of the copy covers: the pool was created after it. */
+export function portsWithoutPool(copy: Pick<Copy, 'pools'>, reports: ReadonlyMap<string, Report>): { host: string; first: number; last: number }[] {
+  return [...reports.values()].flatMap(({ hello, objects }) => objects.flatMap((object) => {
+    const ports = 'ports' in object ? object.ports : { first: object.port, last: object.port };
+    return poolAt(copy.pools, ports.first) === undefined ? [{ host: hello.host, ...ports }] : [];
+  }));
+}
+
+/** A machine that did not report may have been given sessions that the copy does not know. */
+function hostAfter(record: HostRecord, report: Report | undefined): HostRecord {
+  const { session, confirmedSession } = record;
+  if (report === undefined) return { ...record, session: session + MARGIN, waived: false };
+  // Where it is, it says again in its next hello: what is routed to another address is fenced then.
+  const { lastSession } = report.hello;
+  return { ...record, waived: false, session: Math.max(session, lastSession), confirmedSession: Math.max(confirmedSession, lastSession) };
+}
+
+function leasesAfter(copy: Copy, reports: ReadonlyMap<string, Report>, nowMs: number): LeaseRecord[] {
+  const gateway = [...reports.values()].find(({ hello }) => hello.roles.includes('gateway'));
+  if (copy.gateway.scope === 'shared' && gateway?.isAhead === true) return routedLeases(copy, reports, { gateway, nowMs });
+  const claims = [...copy.leases.filter((lease) => !isGivenUp(lease, reports.get(lease.host))), ...toldLeases(copy, reports, nowMs)];
+  const kept: LeaseRecord[] = [];
+  for (const claim of claims.sort((a, b) => b.epoch - a.epoch || b.generation - a.generation)) {
+    const winners = kept.filter((other) => other.space === claim.space && overlaps(other, claim));
+    if (winners.length === 0) kept.push({ ...claim });
+    for (const winner of winners) inherit(winner, claim);
+  }
+  return kept;
+}
+
+/** The gateway may lead clients of the newer lease to the hosts of the older one still: they keep their guard until it confirms. */
+function inherit(winner: LeaseRecord, claim: LeaseRecord): void {
+  const former = [...claim.guards, ...(claim.guarded || claim.state !== 'fencing' ? [claim.host] : [])].filter((host) => host !== winner.host || winner.state === 'withdrawing');
+  if (former.length === 0) return;
+  winner.guards = [...new Set([...winner.guards, ...former])];
+  if (winner.state !== 'withdrawing') winner.state = 'fencing';
+}
+
+/** The host knows more than the copy, and has no such lease any more. */
+function isGivenUp({ leaseId, state }: LeaseRecord, report: Report | undefined): boolean {
+  if (report?.isAhead !== true || state === 'withdrawing') return false;
+  return !report.objects.some((object) => object.kind === 'lease' && object.leaseId === leaseId);
+}
+
+/** Leases that hosts were told of and the copy does not know: made after it. */
+function toldLeases(copy: Copy, reports: ReadonlyMap<string, Report>, nowMs: number): LeaseRecord[] {
+  const known = new Set(copy.leases.map(({ leaseId }) => leaseId));
+  const isShared = copy.gateway.scope === 'shared';
+  const found = new Map<string, LeaseRecord>();
+  for (const { hello, objects, isAhead } of reports.values()) {
+    for (const object of isAhead ? objects : []) {
+      if (object.kind !== 'lease' || known.has(object.leaseId) || found.has(object.leaseId)) continue;
+      const state = object.host === '' ? 'withdrawing' as const : isShared && object.guardOccupied === true ? 'fencing' as const : 'active' as const;
+      const host = object.host === '' ? hello.host : object.host;
+      const guards = state === 'active' ? [] : guardsOf(object.leaseId, reports).filter((name) => name !== host || state === 'withdrawing');
+      found.set(object.leaseId, leaseOf(copy, object, { host, state, guarded: !isShared, guards, epoch: hello.accepted?.epoch ?? 0, nowMs }));
+    }
+  }
+  return [...found.values()];
+}
+
+/** Leases as the gateway's agent routes them. One that it has not been told leads nowhere: it is not kept. */
+function routedLeases(copy: Copy, reports: ReadonlyMap<string, Report>, { gateway, nowMs }: { gateway: Report; nowMs: number }): LeaseRecord[] {
+  const epoch = gateway.hello.accepted?.epoch ?? 0;
+  return gateway.objects.flatMap((object) => {
+    if (object.kind !== 'route' && object.kind !== 'withdrawal') return [];
+    const guards = guardsOf(object.leaseId, reports);
+    if (object.kind === 'withdrawal') {
+      const former = copy.leases.find((lease) => overlaps(lease, object.ports))?.host;
+      return leaseOf(copy, object, { host: former ?? guards[0] ?? gateway.hello.host, state: 'withdrawing', guarded: false, guards, epoch, nowMs });
+    }
+    const others = guards.filter((host) => host !== object.host);
+    return leaseOf(copy, object, { host: object.host, state: object.fence ? 'fencing' : 'active', guarded: true, guards: object.fence ? others : [], epoch, nowMs });
+  });
+}
+
+/** Hosts that have been told to guard the ports of the lease. */
+function guardsOf(leaseId: string, reports: ReadonlyMap<string, Report>): string[] {
+  return [...reports.values()].filter(({ objects }) => objects.some((object) => object.kind === 'lease' && object.leaseId === leaseId)).map(({ hello }) => hello.host);
+}
+
+type Granted = Pick<Extract<DesiredObject, { kind: 'lease' }>, 'leaseId' | 'ports' | 'protocol' | 'generation'>;
+
+function leaseOf(copy: Copy, { leaseId, ports, protocol, generation }: Granted, as: Pick<LeaseRecord, 'host' | 'state' | 'guarded' | 'guards' | 'epoch'> & { nowMs: number }): LeaseRecord {
+  const { host, state, guarded, guards, epoch, nowMs } = as;
+  const known = copy.leases.find((lease) => lease.leaseId === leaseId);
+  return {
+    leaseId, space: spaceOf(copy, host), pool: poolAt(copy.pools, ports.first)?.pool ?? '', host, first: ports.first, last: ports.last, protocol, state,
+    epoch: known?.epoch ?? epoch, generation, grantedAtMs: known?.grantedAtMs ?? nowMs, expiredAtMs: 0, guarded, guards,
+  };
+}
+
+type Rest = { leases: readonly LeaseRecord[]; nowMs: number; sequence: number };
+
+function mappingsAfter(copy: Copy, reports: ReadonlyMap<string, Report>, { leases, nowMs, sequence }: Rest): MappingRecord[] {
+  const leaseAt = (space: string, port: number): LeaseRecord | undefined => leases.find((lease) => lease.space === space && lease.first <= port && lease.last >= port);
+  const known = new Map(copy.mappings.map((mapping) => [mapping.mappingId, mapping]));
+  const adopted = new Map<string, MappingRecord>();
+  const owned = new Set<string>();
+  const keep = (mapping: MappingRecord): void => {
+    adopted.set(mapping.mappingId, mapping);
+    if (mapping.state !== 'released') owned.add(`${mapping.space}:${mapping.port}`);
+  };
+  for (const mapping of reportedMappings(copy, reports, { known, nowMs })) {
+    const lease = leaseAt(mapping.space, mapping.port);
+    const isServed = lease?.host === mapping.host && (lease.state === 'active' || lease.state === 'expired');
+    const isEnding = mapping.state === 'releasing' && lease?.state === 'withdrawing';
+    if ((isServed || isEnding) && !owned.has(`${mapping.space}:${mapping.port}`)) keep(mapping);
+  }
+  for (const mapping of copy.mappings) {
+    if (adopted.has(mapping.mappingId)) continue;
+    const isTaken = owned.has(`${mapping.space}:${mapping.port}`);
+    keep(leftOver(mapping, { lease: leaseAt(mapping.space, mapping.port), report: reports.get(mapping.host), isTaken, nowMs, sequence }));
+  }
+  return withoutDoubles([...adopted.values()]);
+}
+
+/** Newest first, so that of two that claim a port, or a name of an environment, the later grant has it. */
+function reportedMappings(copy: Copy, reports: ReadonlyMap<string, Report>, { known, nowMs }: { known: ReadonlyMap<string, MappingRecord>; nowMs: number }): MappingRecord[] {
+  const found = [...reports.values()].filter(({ isAhead }) => isAhead).flatMap(({ hello, objects }) => objects.flatMap((object): MappingRecord[] => {
+    if (object.kind !== 'mapping' && object.kind !== 'release') return [];
+    const { mappingId, environment, tenant, name, index, port, protocol, target, internalPort, generation } = object;
+    const before = known.get(mappingId);
+    return [{
+      mappingId, environment, tenant, name, index, space: spaceOf(copy, hello.host), pool: poolAt(copy.pools, port)?.pool ?? '', host: hello.host, port, protocol, target,
+      internalPort, generation, epoch: hello.accepted?.epoch ?? 0, createdAtMs: before?.createdAtMs ?? nowMs, untilMs: 0, releasedSequence: 0,
+      ...(object.kind === 'mapping' ? { state: 'pending', reason: 'NOT_CONFIRMED_BY_HOST' } : { state: 'releasing', reason: 'RELEASE_NOT_CONFIRMED' }),
+    }];
+  }));
+  return found.sort((a, b) => b.generation - a.generation);
+}
+
+type Place = { lease: LeaseRecord | undefined; report: Report | undefined; isTaken: boolean; nowMs: number; sequence: number };
+
+/** A mapping of the copy that no agent said anything of. */
+function leftOver(mapping: MappingRecord, { lease, report, isTaken, nowMs, sequence }: Place): MappingRecord {
+  if (mapping.state === 'released') return { ...mapping };
+  if (isTaken) return { ...mapping, state: 'released', reason: '', untilMs: nowMs, releasedSequence: mapping.releasedSequence || sequence };
+  if (mapping.state === 'quarantined') return { ...mapping };
+  const resting: MappingRecord = { ...mapping, state: 'quarantined', reason: '', untilMs: nowMs, releasedSequence: sequence };
+  if (lease === undefined || lease.host !== mapping.host) return resting;
+  if (lease.state === 'withdrawing') return { ...mapping, state: 'releasing', reason: 'RELEASE_NOT_CONFIRMED', untilMs: 0 };
+  // Its host is told of it only when the fence has ended.
+  if (report?.isAhead === true && lease.state !== 'fencing') return resting;
+  return mapping.state === 'releasing' ? { ...mapping } : { ...mapping, state: 'pending', reason: 'NOT_CONFIRMED_BY_HOST', untilMs: 0 };
+}
+
+/** An environment has a name once, and belongs to one tenant: the newest mapping says to whom. What is older is released. */
+function withoutDoubles(mappings: readonly MappingRecord[]): MappingRecord[] {
+  const names = new Set<string>();
+  const tenants = new Map<string, string>();
+  return [...mappings].sort((a, b) => b.generation - a.generation).map((mapping) => {
+    if (!isInForce(mapping.state)) return mapping;
+    const { environment, tenant, name, index } = mapping;
+    const key = `${environment} ${name} ${index}`;
+    const owner = tenants.get(environment) ?? tenant;
+    if (names.has(key) || owner !== tenant) return { ...mapping, state: 'releasing', reason: 'RELEASE_NOT_CONFIRMED', untilMs: 0 };
+    names.add(key);
+    tenants.set(environment, tenant);
+    return mapping;
+  });
+}
+
+function environmentsAfter(copy: Copy, mappings: readonly MappingRecord[], sequence: number): EnvironmentRecord[] {
+  const known = new Map(copy.environments.map((record) => [record.environment, record]));
+  const found = new Map<string, EnvironmentRecord>();
+  for (const mapping of [...mappings].sort((a, b) => Number(isInForce(b.state)) - Number(isInForce(a.state)))) {
+    const { environment, tenant, host, createdAtMs, state } = mapping;
+    if ((!isInForce(state) && state !== 'releasing') || found.has(environment)) continue;
+    const before = known.get(environment);
+    found.set(environment, before?.tenant === tenant ? { ...before, host, revision: sequence } : { environment, tenant, host, labels: {}, createdAtMs, revision: sequence });
+  }
+  return [...found.values()];
+}
+
+function spaceOf({ gateway: { gateway, scope } }: Copy, host: string): string {
+  return scope === 'shared' ? gateway : `${gateway}/${host}`;
+}
+
+function poolAt(pools: readonly PoolSpec[], port: number): PoolSpec | undefined {
+  return pools.find(({ ranges }) => inRanges(ranges, port));
+}
