@@ -30,7 +30,7 @@ export function takeReport(state: State, command: HelloCommand, isAhead: boolean
   const refuse = (reason: Refusal['reason'], message: string, retryAfterMs: number): Refusal => ({ kind: 'refused', reason, message, metadata, retryAfterMs });
   const earlier = state.reports.get(host);
   if (earlier !== undefined && earlier.hello.lastSession > command.lastSession) return refuse('SECOND_MACHINE', `another machine that says it is ${host} knows session ${earlier.hello.lastSession}, this one ${command.lastSession}`, state.timing.heartbeatMs);
-  if (objects === undefined) return refuse('STATE_NEEDED', `the database is older than what host ${host} accepted`, 0);
+  if (objects === undefined) return refuse('STATE_NEEDED', `the database is older than what host ${host} accepted`, 1);
   state.reports.set(host, { hello: command, objects, isAhead });
   const missing = awaited(state);
   const why = missing.length > 0 ? `${missing.length} hosts have not reported yet: ${missing.slice(0, 10).join(', ')}` : problemOf(state) ?? 'every host has reported';

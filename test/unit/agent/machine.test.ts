@@ -86,7 +86,7 @@ describe('the session of an agent', () => {
     const driver = new Driver();
     assert.deepEqual(driver.wake(), [{ kind: 'openStream', stream: 1 }]);
     assert.equal(driver.nowMs, 0);
-    assert.deepEqual(driver.send({ kind: 'opened', stream: 1 }), [{ kind: 'sendHello', stream: 1 }]);
+    assert.deepEqual(driver.send({ kind: 'opened', stream: 1 }), [{ kind: 'sendHello', stream: 1, withState: false }]);
     assert.deepEqual(driver.send({ kind: 'welcome', stream: 1, welcome: WELCOME }), [{ kind: 'writeWelcome', stream: 1, session: 7, epoch: 2 }]);
     assert.deepEqual(driver.send({ kind: 'desiredState', stream: 1, delta: SNAPSHOT }, { kind: 'roundOutcome', outcome: OUTCOME }), []);
     assert.equal(nextWakeMs(driver.state), Infinity, 'no heartbeat before the number of the session is durable');

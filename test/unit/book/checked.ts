@@ -57,6 +57,20 @@ export function comeBack(world: World, host: string): void {
   world.settle();
 }
 
+/** The database as it is, to be put back later. */
+export function backUp(world: World): () => void {
+  const copy = structuredClone(world.tables.stored());
+  return () => {
+    const { tables } = world;
+    tables.gateway = copy.gateway;
+    for (const table of ['pools', 'hosts', 'leases', 'environments', 'mappings', 'requests'] as const) tables[table].clear();
+    tables.epochs.splice(0, Infinity, ...copy.epochs);
+    const { gateway, pools, hosts, leases, environments, mappings, requests } = copy;
+    tables.apply({ gateway, pools, hosts, leases, environments, mappings, requests, removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], events: [], audits: [] });
+    world.restart();
+  };
+}
+
 export function release(world: World, environment: string): void {
   world.decide({ kind: 'release', actor: 'operator:local', selector: { kind: 'environment', environment } });
 }

@@ -17,7 +17,7 @@ const pool = (name: string, first: number): Command => ({ kind: 'createPool', ac
 
 /** What the services say by themselves, or the keeper: no row here. */
 const NOT_BY_THE_BOOK: readonly Reason[] = [
-  'GATEWAY_UNKNOWN', 'GATEWAY_EXISTS', 'GATEWAY_IN_USE', 'OTHER_GATEWAY', 'PORT_BLOCKED', 'NOT_LIVE_IN_TIME', 'NOT_VERIFIED_IN_TIME',
+  'DATABASE_IS_OLDER', 'GATEWAY_UNKNOWN', 'GATEWAY_EXISTS', 'GATEWAY_IN_USE', 'OTHER_GATEWAY', 'PORT_BLOCKED', 'NOT_LIVE_IN_TIME', 'NOT_VERIFIED_IN_TIME',
   'JOURNAL_UNAVAILABLE', 'STOPPING', 'NOT_MADE', 'IDENTITY_MISMATCH', 'RATE_LIMITED', 'PAGE_TOKEN_INVALID', 'REVISION_TOO_OLD', 'REVISION_AHEAD', 'TOO_MANY_WATCHERS',
 ];
 
@@ -100,7 +100,12 @@ const ROWS: Partial<Record<Reason, [field: string | undefined, provoke: (world: 
     return ask(world, { internalPort: 80 });
   }],
   SECOND_MACHINE: [undefined, (world) => hello(world, { lastSession: 0, accepted: undefined })],
-  DATABASE_IS_OLDER: [undefined, (world) => hello(world, { lastSession: 99 })],
+  STATE_NEEDED: [undefined, (world) => hello(world, { lastSession: 99 })],
+  RESTORING: [undefined, (world) => {
+    hello(world, { lastSession: 99 });
+    return ask(world);
+  }],
+  HOST_NOT_AWAITED: ['host', (world) => decide(world, { kind: 'waiveHost', actor: 'o', host: 'a', reason: 'gone' })],
   NOT_ADMITTED: [undefined, (world) => {
     world.agents.set('c', new FakeAgent('c', ['host'], '10.77.0.13'));
     return hello(world, { host: 'c', lastSession: 0, accepted: undefined, admit: false });

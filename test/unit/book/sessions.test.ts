@@ -78,14 +78,14 @@ describe('a hello', () => {
     agentOf(world, 'a').session = reply.session;
   });
 
-  it('that knows more than the database proves that the database is an old copy, and is refused (S9)', () => {
+  it('that knows more than the database proves that the database is an old copy, and is asked for its state (S9)', () => {
     const world = shared();
     const agent = agentOf(world, 'a');
     const accepted = agent.accepted as { epoch: number; session: number; revision: number };
-    assert.equal(reasonOf(hello(world, 'a', { lastSession: agent.session + 5 })), 'DATABASE_IS_OLDER');
-    assert.equal(reasonOf(hello(world, 'a', { accepted: { ...accepted, epoch: accepted.epoch + 1 } })), 'DATABASE_IS_OLDER');
-    assert.equal(reasonOf(hello(world, 'a', { accepted: { ...accepted, revision: 1_000_000 } })), 'DATABASE_IS_OLDER');
-    assert.equal(reasonOf(hello(world, 'a', { host: 'stranger', lastSession: 3 })), 'DATABASE_IS_OLDER');
+    assert.equal(reasonOf(hello(world, 'a', { lastSession: agent.session + 5 })), 'STATE_NEEDED');
+    assert.equal(reasonOf(hello(world, 'a', { accepted: { ...accepted, epoch: accepted.epoch + 1 } })), 'STATE_NEEDED');
+    assert.equal(reasonOf(hello(world, 'a', { accepted: { ...accepted, revision: 1_000_000 } })), 'STATE_NEEDED');
+    assert.equal(reasonOf(hello(world, 'a', { host: 'stranger', lastSession: 3 })), 'STATE_NEEDED');
     assert.equal(world.book.host('stranger'), undefined);
   });
 

@@ -58,7 +58,7 @@ export class Tables {
   apply(changes: Changes | undefined): void {
     if (changes === undefined) return;
     assert.ok(changes.gateway.sequence >= this.gateway.sequence, 'S3: the sequence grows');
-    if (changes.gateway.epoch > this.gateway.epoch) this.epochs.push({ epoch: changes.gateway.epoch, sequence: changes.gateway.sequence });
+    if (changes.gateway.epoch > this.gateway.epoch) this.epochs.push({ epoch: changes.gateway.epoch, sequence: this.gateway.sequence + 1 });
     if (this.gateway.restoring === 'reporting' && changes.gateway.restoring === 'resting') this.epochs.splice(0, this.epochs.length - 1);
     this.gateway = { ...changes.gateway };
     for (const key of changes.removedPools) this.pools.delete(key);

@@ -64,6 +64,7 @@ const COMMANDS: Record<string, Row> = {
     flags: { '--gateway': NAMES, '--role': WORDS, '--failure-domain': NAMES, '--public-host': HOSTS },
   },
   'portlease hosts replace': { base: ['hosts', 'replace', '--reason=new board', 'host-a'], flags: { '--reason': REASONS }, args: NAMES },
+  'portlease hosts waive': { base: ['hosts', 'waive', '--reason=it is off', 'host-a'], flags: { '--reason': REASONS }, args: NAMES },
   'portlease hosts reclaim': { base: ['hosts', 'reclaim', '--reason=it is off', 'host-a'], flags: { '--reason': REASONS }, args: NAMES },
   ...Object.fromEntries(['cordon', 'uncordon', 'drain'].map((name) => [`portlease hosts ${name}`, { base: ['hosts', name, '--reason=disk', 'host-a'], flags: { '--reason': REASONS }, args: NAMES }])),
   'portlease hosts hold': { base: ['hosts', 'hold', '--for=2h', 'host-a'], flags: { '--reason': REASONS, '--for': TIMES }, args: NAMES },

@@ -20,7 +20,7 @@ const target = address.map((text) => ({ kind: 'address' as const, address: isTar
 const cutMs = fc.nat({ max: 1e9 });
 
 const grant = { version: number, leaseId: id, ports, protocol, generation: number };
-const mapped = { version: number, mappingId: id, environment: name, tenant: name, name, index: number, protocol, port, target, internalPort: port, generation: number };
+const mapped = { version: number, mappingId: id, environment: name, tenant: name, name, index: fc.nat({ max: 65_535 }), protocol, port, target, internalPort: port, generation: number };
 const object: fc.Arbitrary<DesiredObject> = fc.oneof(
   record({ ...grant, host: name }).map((o) => ({ kind: 'lease' as const, key: `lease/${o.leaseId}`, ...o })),
   record({ ...mapped, verify: fc.boolean() }).map((o) => ({ kind: 'mapping' as const, key: `mapping/${o.mappingId}`, ...o })),
