@@ -16,7 +16,7 @@ import { REFUSED, type World } from './refused.js';
 const HOSTILE = ['a\0b', 'a\nb', '-j', '$(id)', '../x', '10.0.0.1;id', 'x'.repeat(10_000_000)];
 const FOR_PEOPLE = /\.description$| reason$/;
 /** Reads, and what agents say. */
-const UNNOTED = /\/(?:Get|List|Watch|Heartbeat|Session)/;
+const UNNOTED = /\/(?:Get|List|Watch|Explain|Heartbeat|Session)/;
 const TABLES = ['pool', 'host', 'lease', 'environment', 'mapping', 'request'];
 
 type Audit = { action: string; outcome: string };
