@@ -41,13 +41,13 @@ export function replaceHost(state: State, name: string): Reply {
 
 export function hello(state: State, command: HelloCommand): Reply {
   const known = state.hosts.get(command.host);
-  const isRestoring = isBehind(state, command, known) || state.gateway.restoring === 'reporting';
-  const refusal = refuseHello(state, command, known) ?? (isRestoring ? takeReport(state, command, isBehind(state, command, known)) : undefined);
+  const refusal = refuseHello(state, command, known);
   if (refusal !== undefined) {
-    if (refusal.reason === 'STATE_NEEDED' || refusal.reason === 'RESTORING') return refusal;
     state.event('HostRefused', { host: command.host, detail: `{"reason":"${refusal.reason}"}` });
     return refusal;
   }
+  const isAhead = isBehind(state, command, known);
+  if (isAhead || state.gateway.restoring === 'reporting') return takeReport(state, command, isAhead);
   const host = known ?? addHost(state, newHostRecord(command.host, command.roles, '', ''));
   const rebooted = host.record.bootId !== command.bootId;
   const moved = host.record.addresses.join() !== command.addresses.join();

@@ -10,7 +10,7 @@ import { unknownHost } from './unknown.js';
 
 type Part = Pick<OperationsServiceServer, 'createHost' | 'replaceHost' | 'reclaimHost' | 'waiveHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost'>;
 type WithoutActor<C> = C extends { actor: string } ? Omit<C, 'actor'> : never;
-type AboutHost = WithoutActor<Extract<Command, { kind: 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost' }>>;
+type AboutHost = WithoutActor<Extract<Command, { kind: 'replaceHost' | 'waiveHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost' }>>;
 
 export function hostChanges(options: Services): Part {
   const { gateways } = options;
@@ -45,16 +45,8 @@ export function hostChanges(options: Services): Part {
       }
       return hostNow(keeper, await keeper.submit({ kind: 'createHost', actor, ...host }));
     }),
-    replaceHost: mutating(options, { right: OPERATE, attempt: attempt('ReplaceHost') }, async ({ request }, { actor }) => {
-      const about = parseHostAndReason(request);
-      const keeper = await keeperOf(about.host);
-      return hostNow(keeper, await keeper.submit({ kind: 'replaceHost', actor, ...about }));
-    }),
-    waiveHost: mutating(options, { right: OPERATE, attempt: attempt('WaiveHost') }, async ({ request }, { actor }) => {
-      const about = parseHostAndReason(request);
-      const keeper = await keeperOf(about.host);
-      return hostNow(keeper, await keeper.submit({ kind: 'waiveHost', actor, ...about }));
-    }),
+    replaceHost: said('ReplaceHost', (request) => ({ kind: 'replaceHost', ...parseHostAndReason(request) })),
+    waiveHost: said('WaiveHost', (request) => ({ kind: 'waiveHost', ...parseHostAndReason(request) })),
     reclaimHost: mutating(options, { right: OPERATE, attempt: attempt('ReclaimHost') }, async ({ request }, { actor }) => {
       const about = parseHostAndReason(request);
       const keeper = await keeperOf(about.host);

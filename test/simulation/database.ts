@@ -65,8 +65,7 @@ export class Database {
     for (const environment of changes.environments) stored.environments.set(environment.environment, environment);
     for (const mapping of changes.mappings) stored.mappings.set(mapping.mappingId, mapping);
     for (const request of changes.requests) stored.requests.set(request.requestId, request);
-    if (changes.gateway.epoch > stored.gateway.epoch) stored.epochs.push({ epoch: changes.gateway.epoch, sequence: changes.gateway.sequence });
-    if (stored.gateway.restoring === 'reporting' && changes.gateway.restoring === 'resting') stored.epochs.splice(0, stored.epochs.length - 1);
+    noteEpoch(stored, changes.gateway);
     stored.gateway = changes.gateway;
     for (const mapping of changes.mappings) this.noteOwner(mapping);
     this.onCommit(changes);
@@ -111,6 +110,12 @@ export class Database {
     if (state !== 'released') this.owners.set(key, mappingId);
     else if (this.owners.get(key) === mappingId) this.owners.delete(key);
   }
+}
+
+/** As the triggers of the real database do it. */
+function noteEpoch({ gateway, epochs }: Stored, next: GatewayRecord): void {
+  if (next.epoch > gateway.epoch) epochs.push({ epoch: next.epoch, sequence: next.sequence });
+  if (gateway.restoring === 'reporting' && next.restoring === 'resting') epochs.splice(0, epochs.length - 1);
 }
 
 /** What the real journal gives a book to start from. */

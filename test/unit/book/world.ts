@@ -55,11 +55,15 @@ export class Tables {
     this.gateway = { gateway: 'gw', ordinal: 1, scope, publicHost: '203.0.113.1', epoch: 0, sequence: 0, restoring: 'no' };
   }
 
+  private noteEpoch(next: StoredGateway['gateway']): void {
+    if (next.epoch > this.gateway.epoch) this.epochs.push({ epoch: next.epoch, sequence: this.gateway.sequence + 1 });
+    if (this.gateway.restoring === 'reporting' && next.restoring === 'resting') this.epochs.splice(0, this.epochs.length - 1);
+  }
+
   apply(changes: Changes | undefined): void {
     if (changes === undefined) return;
     assert.ok(changes.gateway.sequence >= this.gateway.sequence, 'S3: the sequence grows');
-    if (changes.gateway.epoch > this.gateway.epoch) this.epochs.push({ epoch: changes.gateway.epoch, sequence: this.gateway.sequence + 1 });
-    if (this.gateway.restoring === 'reporting' && changes.gateway.restoring === 'resting') this.epochs.splice(0, this.epochs.length - 1);
+    this.noteEpoch(changes.gateway);
     this.gateway = { ...changes.gateway };
     for (const key of changes.removedPools) this.pools.delete(key);
     for (const key of changes.removedHosts) this.hosts.delete(key);
