@@ -13,15 +13,14 @@ const COMMON = {
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 5_000,
   'grpc.keepalive_permit_without_calls': 1,
-  // Counts of every call and connection for a debugging service that portlease does not offer: a tenth of a heartbeat's cost.
-  'grpc.enable_channelz': 0,
 } as const satisfies ChannelOptions;
 
-/** Agents ask for a sign of life more often than that; here it only ends connections of machines that are gone. */
+/** Channelz stays on: without its books grpc-js does not know its sessions, and a forced shutdown ends none of them.
+ *  Agents ask for a sign of life more often than that; here it only ends connections of machines that are gone. */
 export const SERVER_OPTIONS: ChannelOptions = { ...COMMON, 'grpc.keepalive_time_ms': 60_000, 'grpc.keepalive_timeout_ms': 20_000 };
 
-/** Each client has a connection of its own: two to one address would share one otherwise. */
-export const CLIENT_OPTIONS: ChannelOptions = { ...COMMON, 'grpc.use_local_subchannel_pool': 1, 'grpc.enable_http_proxy': 0 };
+/** Each client has a connection of its own: two to one address would share one otherwise. No channelz: counts for a debugging service. */
+export const CLIENT_OPTIONS: ChannelOptions = { ...COMMON, 'grpc.use_local_subchannel_pool': 1, 'grpc.enable_http_proxy': 0, 'grpc.enable_channelz': 0 };
 
 /** Address of a unix socket as grpc-js wants it; `path` is absolute. */
 export function unixAddress(path: string): string {
