@@ -17,7 +17,7 @@ const LINT = [
   ['dependency rules', 'depcruise', '--config', '.dependency-cruiser.cjs', 'agent', 'coordinator', 'cli', 'shared'],
 ];
 /** A group that hangs is ended after its minutes, and counts as failed. */
-const GROUPS = [['unit', 5], ['simulation', 10], ['integration', 10], ['e2e', 15]];
+const GROUPS = [['unit', 8], ['simulation', 15], ['integration', 25], ['e2e', 20]];
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 /** The signal that told this script to end. */
