@@ -19,6 +19,8 @@ export type SimulationOptions = {
   steps: number;
   hosts: number;
   scope: 'shared' | 'host';
+  /** Older copies of the database take its place, too. */
+  restores?: boolean;
   /** Numbers of the actions that are taken; all when it is not given. */
   only?: ReadonlySet<number>;
   log?: Log;
@@ -57,7 +59,7 @@ class Simulation {
   constructor(private readonly options: SimulationOptions) {
     const { seed, scope, hosts, log = SILENT } = options;
     const time = this.#time;
-    this.#mood = moodOf(Chance.of(seed, 3));
+    this.#mood = moodOf(Chance.of(seed, 3), { restores: options.restores === true });
     const names = Array.from({ length: hosts }, (_, at) => `host-${at}`);
     const lossOneIn = Chance.of(seed, 4).pick([Infinity, 400, 25]);
     const chance = (number: number): Chance => Chance.of(seed, 1, number);
