@@ -23,7 +23,7 @@ export type FeedOptions = {
   readEventsBefore: (page: EventsBefore) => Promise<EventPage>;
   clock: Clock;
   timers: Timers;
-  /** Events that are kept in memory; 16,384 unless given. */
+  /** Events that are kept in memory; 4,096 unless given. */
   capacity?: number;
 };
 
@@ -32,7 +32,7 @@ export type Delivery = { events: readonly StoredEvent[]; cursor: EventCursor };
 
 /** Of one batch, and so of one message. */
 const BATCH = 250;
-const CAPACITY = 16_384;
+const CAPACITY = 4_096;
 
 export class EventFeed {
   readonly gateway: string;

@@ -42,7 +42,8 @@ async function restartOnce(bench: FleetBench): Promise<Row[]> {
   await untilCalm(coordinator.api, bench.agents, BACK_WITHIN_MS);
   const lost = await countLost(coordinator.api, before, scheduler.answered.slice(answeredBefore));
   const seconds = (lastMs - killedMs) / 1_000;
-  process.stdout.write(`  served again after ${(serving / 1_000).toFixed(1)} s, all back after ${seconds.toFixed(1)} s with ${streams} streams opened, ${cpuSeconds.toFixed(1)} s of CPU meanwhile, at most ${Math.round(residentMib(coordinator.pid, 'VmHWM'))} MiB\n`);
+  const { pid } = coordinator;
+  process.stdout.write(`  served again after ${(serving / 1_000).toFixed(1)} s, all back after ${seconds.toFixed(1)} s with ${streams} streams opened, ${cpuSeconds.toFixed(1)} s of CPU meanwhile, at most ${Math.round(residentMib(pid, 'VmHWM'))} MiB\n`);
   process.stdout.write(`  allocations: ${inWords(samples)}\n`);
   return [
     { name: 'restart.seconds', value: seconds, unit: 's' },
@@ -51,6 +52,6 @@ async function restartOnce(bench: FleetBench): Promise<Row[]> {
     { name: 'restart.mappingslost', value: lost.mappings, unit: '' },
     { name: 'restart.allocate.p99', value: quantile(samples.recorded, 0.99), unit: 'ms' },
     { name: 'restart.live.p99', value: quantile(samples.live, 0.99), unit: 'ms' },
-    { name: 'restart.rssmb', value: residentMib(coordinator.pid, 'VmHWM'), unit: 'MiB' },
+    { name: 'restart.rssmb', value: residentMib(pid, 'VmRSS'), unit: 'MiB' },
   ];
 }
