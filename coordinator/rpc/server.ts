@@ -6,6 +6,7 @@ import { AgentServiceService } from '../../shared/gen/portlease/v1/agents.js';
 import { OperationsServiceService } from '../../shared/gen/portlease/v1/operations.js';
 import { PortServiceService } from '../../shared/gen/portlease/v1/ports.js';
 import { endpointAddress, SERVER_OPTIONS, unixAddress, type Endpoint } from '../../shared/grpc.js';
+import { systemTimers } from '../../shared/timers.js';
 import { serverCredentials, type TlsMaterial } from '../../shared/tls.js';
 import { agentService, type AgentsOptions } from './agents.js';
 import { checked } from './definitions.js';
@@ -13,6 +14,7 @@ import { EVENT_SERVICE, eventService, type EventsOptions } from './events.js';
 import { identifyBy, type Transport } from './identity.js';
 import { operationsService, type OperationsOptions } from './operations.js';
 import { portService } from './ports.js';
+import { Listener } from './listener.js';
 import { addReflection } from './reflection.js';
 import { closeToOthers, prepareSocket } from './unix-socket.js';
 
@@ -44,20 +46,24 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const tcp = buildServer(parts, tls === undefined ? 'plaintext' : 'tls', health);
   const unix = buildServer(parts, 'unix', health);
   const servers = [tcp, unix];
+  let listener: Listener | undefined;
   try {
     await prepareSocket(listen.unix);
     await bind(unix, unixAddress(listen.unix), ServerCredentials.createInsecure());
     closeToOthers(listen.unix);
-    port = await bind(tcp, endpointAddress(listen.grpc), serverCredentials(tls));
+    listener = await listenFor(tcp, options);
+    port = listener.port;
     return {
       port,
       setServing: (serving) => { for (const service of SERVICES) health.setStatus(service, serving ? 'SERVING' : 'NOT_SERVING'); },
       close: async (graceMs) => {
+        listener?.close();
         await Promise.all(servers.map((server) => shutdown(server, graceMs)));
         rmSync(listen.unix, { force: true });
       },
     };
   } catch (error) {
+    listener?.close();
     for (const server of servers) server.forceShutdown();
     throw error;
   }
@@ -81,6 +87,16 @@ function buildServer(options: ServerOptions & Pick<OperationsOptions, 'ownPorts'
   health.addToServer(server);
   if (options.descriptors !== undefined) addReflection(server, options.descriptors);
   return server;
+}
+
+async function listenFor(server: Server, { listen: { grpc }, tls, timers = systemTimers }: ServerOptions): Promise<Listener> {
+  if (grpc.kind !== 'tcp') throw new Error(`listen.grpc: ${endpointAddress(grpc)} is no TCP address`);
+  const injector = server.createConnectionInjector(serverCredentials(tls));
+  try {
+    return await Listener.open({ host: grpc.host, port: grpc.port, timers, letIn: (connection) => { injector.injectConnection(connection); } });
+  } catch (error) {
+    throw new Error(`listen: ${endpointAddress(grpc)} cannot be served: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 function bind(server: Server, address: string, credentials: ServerCredentials): Promise<number> {

@@ -22,7 +22,7 @@ const ONE = { connections: 1, streams: 1, calls: 4_000 };
 /** 16 batches at a time, 57,600 ports in all. */
 const BATCHES = { connections: 4, streams: 4, calls: 900, batch: 64 };
 /** As the unit starts the coordinator. */
-export const UNIT_FLAGS = ['--max-semi-space-size=64', '--min-semi-space-size=64'];
+export const UNIT_FLAGS = ['--max-semi-space-size=16', '--min-semi-space-size=16'];
 const PATH = '/portlease.v1.PortService';
 /** First and last numbers of a pool of 60,000 ports; the coordinator listens between the two ranges. */
 export const POOL_RANGES = [[1_025, 19_999], [24_511, 65_535]] as const;
