@@ -1,8 +1,8 @@
 /** `portlease status`: what is there and what needs somebody's attention, on one screen. */
-import { GatewayScope, HostState, type Gateway, type GetStatusResponse, type Pool, type Restore } from '../shared/gen/portlease/v1/operations.js';
+import { GatewayScope, HostState, type Gateway, type GetStatusResponse, type MassLoss, type Pool, type Restore } from '../shared/gen/portlease/v1/operations.js';
 import { CREATE_GATEWAY, GATEWAY_COLUMNS } from './commands/gateways.js';
 import { properties, table, type Column } from './table.js';
-import { durationText } from './words.js';
+import { durationText, timeText } from './words.js';
 
 const BAR_WIDTH = 20;
 const NEARLY_FULL_PERCENT = 90;
@@ -51,11 +51,20 @@ export function statusHints(status: GetStatusResponse): string[] {
   if (status.journal !== 'ok') hints.push(`nothing can be made durable (${status.journal}): look at the disk of the coordinator`);
   if (status.gateways.length === 0) hints.push(`there is no gateway: ${CREATE_GATEWAY}`);
   hints.push(...status.gateways.flatMap((gateway) => gatewayHints(gateway, status)));
+  hints.push(...status.massLosses.map(massLossHint));
   hints.push(...status.pools.flatMap(poolHints));
   if (status.hostsLost > 0) hints.push(`${status.hostsLost} lost: portlease hosts shows them; move their environments, or portlease hosts reclaim HOST`);
   if (status.hostsSuspect > 0) hints.push(`${status.hostsSuspect} with a late heartbeat: portlease hosts shows them`);
   if (status.hostsUnknown > 0) hints.push(`${status.hostsUnknown} have not said hello since the coordinator started: look at the agent there`);
   return hints;
+}
+
+function massLossHint({ gateway, failureDomain, lostHosts, hosts, overriddenUntil }: MassLoss): string {
+  const where = failureDomain === '' ? `gateway ${gateway}` : `failure domain ${failureDomain} of ${gateway}`;
+  const silent = `${lostHosts} of ${hosts} hosts of ${where} are silent`;
+  if (overriddenUntil !== undefined) return `${silent}; reclaim goes on until ${timeText(overriddenUntil)}`;
+  const domain = failureDomain === '' ? '' : ` --failure-domain ${failureDomain}`;
+  return `${silent}, so nothing is reclaimed there: look at network and power; or portlease gateways override-mass-loss ${gateway}${domain} --for 1h --reason WHY`;
 }
 
 function gatewayHints(gateway: Gateway, status: GetStatusResponse): string[] {

@@ -1,15 +1,15 @@
 /** `portlease gateways` and what changes them. */
 import type { Command } from 'commander';
 import {
-  CreateGatewayResponse, DeleteGatewayResponse, Gateway, GatewayScope, ListGatewaysResponse, OperationsServiceService,
+  CreateGatewayResponse, DeleteGatewayResponse, Gateway, GatewayScope, ListGatewaysResponse, OperationsServiceService, OverrideMassLossResponse,
 } from '../../shared/gen/portlease/v1/operations.js';
-import { choice, dnsLabel, publicHost } from '../fields.js';
+import { auditReason, choice, dnsLabel, duration, publicHost } from '../fields.js';
 import { needed, optional } from '../flags.js';
 import type { Act, Flags, Job } from '../job.js';
 import { jsonOf } from '../json.js';
 import { table, type Column } from '../table.js';
 import { UsageError } from '../usage.js';
-import { hostStateWord, SCOPES, scopeWord } from '../words.js';
+import { hostStateWord, SCOPES, scopeWord, timeText } from '../words.js';
 
 export const GATEWAY_COLUMNS: readonly Column<Gateway>[] = [
   { header: 'GATEWAY', cell: (gateway) => gateway.gateway },
@@ -33,6 +33,12 @@ export function addGateways(program: Command, act: Act): void {
   gateways.command('delete').description('delete a gateway that has no pools and no hosts')
     .argument('<name>', 'gateway')
     .action(act(prepareDelete));
+  gateways.command('override-mass-loss').description('let reclaim go on for a time where most hosts are silent')
+    .argument('<name>', 'gateway')
+    .option('--failure-domain <name>', 'only of this one; default: all of the gateway')
+    .option('--for <time>', 'for example 1h, at most 30d; 0s ends it')
+    .option('--reason <text>', 'why, for the audit record')
+    .action(act(prepareOverride));
 }
 
 function prepareList(): Job {
@@ -75,6 +81,27 @@ function prepareDelete([name = '']: readonly string[]): Job {
     run: async (coordinator) => {
       const response = await coordinator.call(OperationsServiceService.deleteGateway, { gateway });
       return { json: jsonOf(DeleteGatewayResponse, response), text: `gateway ${gateway} is deleted\n` };
+    },
+  };
+}
+
+function prepareOverride([name = '']: readonly string[], flags: Flags): Job {
+  const request = {
+    gateway: dnsLabel('NAME', name),
+    failureDomain: optional(flags, 'failureDomain', dnsLabel) ?? '',
+    reason: needed(flags, 'reason', auditReason, 'Say why, for the audit record: --reason "the rack is gone for good"'),
+    duration: needed(flags, 'for', duration, 'Say for how long: --for 1h'),
+  };
+  const where = request.failureDomain === '' ? `gateway ${request.gateway}` : `failure domain ${request.failureDomain} of ${request.gateway}`;
+  return {
+    what: `override the mass loss of ${where}`,
+    run: async (coordinator) => {
+      const response = await coordinator.call(OperationsServiceService.overrideMassLoss, request);
+      const until = timeText(response.overriddenUntil);
+      return {
+        json: jsonOf(OverrideMassLossResponse, response),
+        text: until === '' ? `a mass loss of ${where} stops reclaim again\n` : `reclaim goes on in ${where} until ${until}\n`,
+      };
     },
   };
 }

@@ -1,10 +1,10 @@
-/** `portlease hosts cordon`, `uncordon`, `drain` and `hold`. */
+/** `portlease hosts cordon`, `uncordon`, `drain`, `hold` and `forget`. */
 import type { Command } from 'commander';
 import {
-  CordonHostResponse, DrainHostResponse, HoldHostResponse, HostDuty, OperationsServiceService, UncordonHostResponse, type Host,
+  CordonHostResponse, DrainHostResponse, ForgetHostResponse, HoldHostResponse, HostDuty, OperationsServiceService, UncordonHostResponse, type Host,
 } from '../../shared/gen/portlease/v1/operations.js';
 import { auditReason, dnsLabel, duration } from '../fields.js';
-import { needed, optional } from '../flags.js';
+import { isSet, needed, optional } from '../flags.js';
 import { HOST_COLUMNS } from '../host-table.js';
 import type { Act, Flags, Job } from '../job.js';
 import { jsonOf } from '../json.js';
@@ -19,6 +19,10 @@ export function addHostUpkeep(hosts: Command, act: Act): void {
   about('hold', 'reclaim nothing from this host for a time while it is lost')
     .option('--for <time>', 'for example 2h, at most 30d; 0s ends it')
     .action(act(prepareHold));
+  about('forget', 'remove a host, its leases and mappings, once the gateway has confirmed that nothing leads there any more')
+    .option('--host-is-off', 'you answer for it: this machine is off and stays off')
+    .option('--gateway-is-off', 'you answer for it: this machine, the gateway, is off and routes nothing any more')
+    .action(act(prepareForget));
 }
 
 function noteOf(name: string, flags: Flags): { host: string; reason: string } {
@@ -75,6 +79,23 @@ function prepareHold([name = '']: readonly string[], flags: Flags): Job {
     run: async (coordinator) => {
       const response = await coordinator.call(OperationsServiceService.holdHost, request);
       return { json: jsonOf(HoldHostResponse, response), text: shown(response.host) };
+    },
+  };
+}
+
+function prepareForget([name = '']: readonly string[], flags: Flags): Job {
+  const reason = needed(flags, 'reason', auditReason, 'Say why, for the audit record: --reason "sold"');
+  const request = { host: dnsLabel('HOST', name), reason, hostIsOff: isSet(flags, 'hostIsOff'), gatewayIsOff: isSet(flags, 'gatewayIsOff') };
+  return {
+    what: `forget host ${request.host}`,
+    run: async (coordinator) => {
+      const response = await coordinator.call(OperationsServiceService.forgetHost, request);
+      const { mappings, ports, forgotten } = response;
+      return {
+        json: jsonOf(ForgetHostResponse, response),
+        text: `${mappings} mappings are given up and ${ports} leased ports taken back; ${request.host} is ${forgotten ? 'forgotten' : 'being forgotten'}\n`,
+        next: forgotten ? [] : [`it is gone when the gateway has confirmed; follow it: portlease hosts --host ${request.host}`],
+      };
     },
   };
 }

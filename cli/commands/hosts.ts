@@ -5,7 +5,7 @@ import {
 } from '../../shared/gen/portlease/v1/operations.js';
 import { auditReason, choice, dnsLabel, publicHost } from '../fields.js';
 import { HOST_COLUMNS } from '../host-table.js';
-import { collect, needed, optional, texts } from '../flags.js';
+import { collect, isSet, needed, optional, texts } from '../flags.js';
 import type { Act, Flags, Job } from '../job.js';
 import { jsonOf } from '../json.js';
 import { table } from '../table.js';
@@ -34,6 +34,7 @@ export function addHosts(program: Command, act: Act): void {
   hosts.command('reclaim').description('take everything back from a lost host: its mappings are released')
     .argument('<host>', 'host')
     .option('--reason <text>', 'why, for the audit record')
+    .option('--override', 'also during a mass loss, and from a host that is kept')
     .action(act(prepareReclaim));
   addHostUpkeep(hosts, act);
   hosts.command('waive').description('after the restore of an older database: go on without the report of a host that does not come back')
@@ -106,7 +107,7 @@ function prepareWaive([name = '']: readonly string[], flags: Flags): Job {
 }
 
 function prepareReclaim([name = '']: readonly string[], flags: Flags): Job {
-  const request = { host: dnsLabel('HOST', name), reason: needed(flags, 'reason', auditReason, NEEDS_REASON) };
+  const request = { host: dnsLabel('HOST', name), reason: needed(flags, 'reason', auditReason, NEEDS_REASON), override: isSet(flags, 'override') };
   return {
     what: `reclaim host ${request.host}`,
     run: async (coordinator) => {

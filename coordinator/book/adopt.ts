@@ -22,10 +22,12 @@ export type Copy = {
   mappings: readonly MappingRecord[];
 };
 
+export type Pools = Pick<Copy, 'pools' | 'mappings' | 'leases'>;
+
 export type Adopted = Pick<StoredGateway, 'gateway' | 'hosts' | 'leases' | 'environments' | 'mappings'>;
 
 /** Ids are made of the sequence, sessions are counted: so far beyond what was heard of, nothing unheard of comes twice. */
-const MARGIN = 1_000_000;
+export const MARGIN = 1_000_000;
 
 export function adopt(copy: Copy, reports: ReadonlyMap<string, Report>, nowMs: number): Adopted {
   const accepted = [...reports.values()].flatMap(({ hello }) => hello.accepted ?? []);
@@ -50,11 +52,11 @@ function withoutReport(lease: LeaseRecord, { gateway, hosts }: Copy, reports: Re
   return [{ ...lease, state: 'withdrawing', guarded: false, guards: [...new Set([...lease.guards, lease.host])] }];
 }
 
-/** Ports that agents hold and no pool of the copy covers: the pool was created after it. */
-export function portsWithoutPool(copy: Pick<Copy, 'pools'>, reports: ReadonlyMap<string, Report>): { host: string; first: number; last: number }[] {
+/** Ports that agents hold and no pool of the copy has, nor had when it was shrunk: the pool was created after it. */
+export function portsWithoutPool(copy: Pools, reports: ReadonlyMap<string, Report>): { host: string; first: number; last: number }[] {
   return [...reports.values()].flatMap(({ hello, objects }) => objects.flatMap((object) => {
     const ports = 'ports' in object ? object.ports : { first: object.port, last: object.port };
-    return poolAt(copy.pools, ports.first) === undefined ? [{ host: hello.host, ...ports }] : [];
+    return poolAt(copy, ports.first) === undefined ? [{ host: hello.host, ...ports }] : [];
   }));
 }
 
@@ -62,9 +64,11 @@ export function portsWithoutPool(copy: Pick<Copy, 'pools'>, reports: ReadonlyMap
 function hostAfter(record: HostRecord, report: Report | undefined): HostRecord {
   const { session, confirmedSession } = record;
   if (report === undefined) return { ...record, session: session + MARGIN, waived: false };
+  // Whoever has that name now reports: it was made again since, or has not been told. An operator decides anew.
+  const duty = record.duty === 'forgetting' ? 'cordoned' : record.duty;
   // Where it is, it says again in its next hello: what is routed to another address is fenced then.
   const { lastSession } = report.hello;
-  return { ...record, waived: false, session: Math.max(session, lastSession), confirmedSession: Math.max(confirmedSession, lastSession) };
+  return { ...record, duty, waived: false, session: Math.max(session, lastSession), confirmedSession: Math.max(confirmedSession, lastSession) };
 }
 
 function leasesAfter(copy: Copy, reports: ReadonlyMap<string, Report>, nowMs: number): LeaseRecord[] {
@@ -137,7 +141,7 @@ function leaseOf(copy: Copy, { leaseId, ports, protocol, generation }: Granted, 
   const { host, state, guarded, guards, epoch, nowMs } = as;
   const known = copy.leases.find((lease) => lease.leaseId === leaseId);
   return {
-    leaseId, space: spaceOf(copy, host), pool: poolAt(copy.pools, ports.first)?.pool ?? '', host, first: ports.first, last: ports.last, protocol, state,
+    leaseId, space: spaceOf(copy, host), pool: poolAt(copy, ports.first) ?? '', host, first: ports.first, last: ports.last, protocol, state,
     epoch: known?.epoch ?? epoch, generation, grantedAtMs: known?.grantedAtMs ?? nowMs, expiredAtMs: 0, guarded, guards,
   };
 }
@@ -174,7 +178,7 @@ function reportedMappings(copy: Copy, reports: ReadonlyMap<string, Report>, { kn
     const { mappingId, environment, tenant, name, index, port, protocol, target, internalPort, generation } = object;
     const before = known.get(mappingId);
     return [{
-      mappingId, environment, tenant, name, index, space: spaceOf(copy, hello.host), pool: poolAt(copy.pools, port)?.pool ?? '', host: hello.host, port, protocol, target,
+      mappingId, environment, tenant, name, index, space: spaceOf(copy, hello.host), pool: poolAt(copy, port) ?? '', host: hello.host, port, protocol, target,
       internalPort, generation, epoch: hello.accepted?.epoch ?? 0, createdAtMs: before?.createdAtMs ?? nowMs, untilMs: 0, releasedSequence: 0,
       ...(object.kind === 'mapping' ? { state: 'pending', reason: 'NOT_CONFIRMED_BY_HOST' } : { state: 'releasing', reason: 'RELEASE_NOT_CONFIRMED' }),
     }];
@@ -229,6 +233,10 @@ function spaceOf({ gateway: { gateway, scope } }: Copy, host: string): string {
   return scope === 'shared' ? gateway : `${gateway}/${host}`;
 }
 
-function poolAt(pools: readonly PoolSpec[], port: number): PoolSpec | undefined {
-  return pools.find(({ ranges }) => inRanges(ranges, port));
+/** Name of the pool that has the port, or that still serves it because it was shrunk while an environment had it. */
+function poolAt({ pools, mappings, leases }: Pools, port: number): string | undefined {
+  const found = pools.find(({ ranges }) => inRanges(ranges, port))?.pool;
+  if (found !== undefined) return found;
+  const served = mappings.find((mapping) => mapping.port === port && mapping.state !== 'released') ?? leases.find(({ first, last }) => first <= port && last >= port);
+  return pools.find(({ pool }) => pool === served?.pool)?.pool;
 }

@@ -5,18 +5,21 @@
 import { allocate } from './allocate.js';
 import { holdHost, setDuty } from './duty.js';
 import { explainPort } from './explain.js';
+import { forgetHost } from './forget.js';
 import { createHost, heartbeat, hello, replaceHost, report } from './hosts.js';
 import { move } from './move.js';
 import { takePushes } from './outbox.js';
 import { createPool, deletePool, updatePool } from './pools.js';
 import { release, reclaimHost } from './release.js';
+import { lossViews, overrideMassLoss } from './mass-loss.js';
 import { restore, type BookOptions } from './restore.js';
 import { adopted, refuseWhileRestoring, restoreView, waiveHost } from './restoring.js';
-import type { Adopted } from './adopt.js';
+import { MARGIN, type Adopted } from './adopt.js';
 import type { State } from './state.js';
 import { tick } from './tick.js';
 import type {
-  Changes, Command, Decision, EnvironmentView, GatewayRecord, HostView, LeaseView, MappingRecord, PoolFigures, PoolSpec, PortExplanation, Reply, RestoreView, StoredGateway,
+  Changes, Command, Decision, EnvironmentView, GatewayRecord, HostView, LeaseView, LossView, MappingRecord, PoolFigures, PoolSpec, PortExplanation, Reply,
+  RestoreView, StoredGateway,
 } from './types.js';
 import { figuresOf, hostView, leaseView, viewOf } from './views.js';
 
@@ -27,10 +30,10 @@ const AUDITED = {
   allocate: 'AllocatePorts', release: 'ReleasePorts', move: 'MoveEnvironment', createPool: 'CreatePool', updatePool: 'UpdatePool',
   deletePool: 'DeletePool', createHost: 'CreateHost', replaceHost: 'ReplaceHost', reclaimHost: 'ReclaimHost', waiveHost: 'WaiveHost', hello: 'Session',
   cordonHost: 'CordonHost', uncordonHost: 'UncordonHost', drainHost: 'DrainHost', holdHost: 'HoldHost',
-  notePurge: 'Purge',
+  forgetHost: 'ForgetHost', overrideMassLoss: 'OverrideMassLoss', notePurge: 'Purge',
 } as const;
 
-type HostCommand = Extract<Command, { kind: 'createHost' | 'replaceHost' | 'reclaimHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost' }>;
+type HostCommand = Extract<Command, { kind: 'createHost' | 'replaceHost' | 'reclaimHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost' | 'forgetHost' | 'overrideMassLoss' }>;
 
 export class Book {
   private constructor(private state: State, private readonly options: Pick<BookOptions, 'timing' | 'random'>) {}
@@ -64,7 +67,9 @@ export class Book {
   private goOnWith(records: Adopted, reply: Reply): Decision {
     const { timing, random } = this.options;
     const before = this.state;
-    const stored = { ...records, pools: [...before.pools.values()].map(({ spec }) => spec), requests: Array.from(before.requests.values(), ({ record }) => record) };
+    const stored = { ...records, pools: [...before.pools.values()].map(({ spec }) => spec), requests: Array.from(before.requests.values(), ({ record }) => record), overrides: [...before.overrides.values()],
+      // They may have had sessions since that the copy does not know.
+      forgotten: Array.from(before.forgotten.values(), (record) => ({ ...record, session: record.session + MARGIN })) };
     const state = restore({ ...stored, epochs: [{ epoch: records.gateway.epoch, sequence: records.gateway.sequence + 1 }] }, { timing, random, epoch: records.gateway.epoch, nowMs: before.nowMs });
     state.takeOver(before);
     state.gateway.sequence += 1;
@@ -81,7 +86,8 @@ export class Book {
       gateway: { ...state.gateway }, removedPools: dirty.removedPools, removedHosts: dirty.removedHosts, removedLeases: dirty.removedLeases,
       removedEnvironments: dirty.removedEnvironments, removedRequests: dirty.removedRequests, pools: [...dirty.pools].map((pool) => pool.spec),
       hosts: records(dirty.hosts), leases: records(dirty.leases), environments: records(dirty.environments), mappings: records(dirty.mappings),
-      requests: records(dirty.requests), events: dirty.events, audits: dirty.audits,
+      requests: records(dirty.requests), removedForgotten: dirty.removedForgotten, removedOverrides: dirty.removedOverrides,
+      forgotten: [...dirty.forgotten.values()], overrides: [...dirty.overrides.values()], events: dirty.events, audits: dirty.audits,
     };
     const empty = state.gateway.sequence === this.takenSequence;
     this.takenSequence = state.gateway.sequence;
@@ -152,6 +158,11 @@ export class Book {
     return [...this.state.hosts.values()].map((host) => hostView(this.state, host));
   }
 
+  /** Where most hosts are silent. */
+  massLosses(): LossView[] {
+    return lossViews(this.state);
+  }
+
   /** Leases in order of space and first port. */
   leases(): LeaseView[] {
     const views = [...this.state.leases.values()].map((lease) => leaseView(this.state, lease));
@@ -212,7 +223,9 @@ function dispatchHost(state: State, command: HostCommand): Reply {
   switch (command.kind) {
     case 'createHost': return createHost(state, command);
     case 'replaceHost': return replaceHost(state, command.host);
-    case 'reclaimHost': return reclaimHost(state, command.host);
+    case 'reclaimHost': return reclaimHost(state, command);
+    case 'forgetHost': return forgetHost(state, command);
+    case 'overrideMassLoss': return overrideMassLoss(state, command);
     case 'cordonHost':
     case 'uncordonHost':
     case 'drainHost': return setDuty(state, command);
@@ -255,10 +268,14 @@ function detailOf(command: Command): string {
     case 'deletePool': return `{"pool":"${command.pool}"}`;
     case 'hello': return JSON.stringify({ host: command.host, bootId: command.bootId, lastSession: command.lastSession });
     case 'notePurge': return command.detail;
-    default: return 'reason' in command && 'host' in command ? detailOfHost(command) : '{}';
+    case 'heartbeat':
+    case 'report':
+    case 'tick': return '{}';
+    default: return plain(command);
   }
 }
 
-function detailOfHost(command: Extract<Command, { host: string; reason: string }>): string {
-  return JSON.stringify({ host: command.host, reason: command.reason, ...('forMs' in command ? { forMs: command.forMs } : {}) });
+/** All that an operator said. */
+function plain(command: Command): string {
+  return JSON.stringify({ ...command, kind: undefined, actor: undefined });
 }

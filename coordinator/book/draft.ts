@@ -6,7 +6,7 @@ import { MAX_PORT, type PortRange, type Protocol } from '../../shared/ports.js';
 import { formerPort, formersOf, type Former } from './former.js';
 import { growthOf, isSettled, spaceIn, takeWhole } from './growth.js';
 import { holderOf } from './leases.js';
-import { callBack, callBackPort, callBackRun, exhausted, findRun, idleElsewhere, mayCallBack } from './shortage.js';
+import { callBack, callBackPort, callBackRun, exhausted, findRun, idleElsewhere, mayCallBack, refuseSpared, refuseSparedRun } from './shortage.js';
 import type { Holder, Host, Mapping, Pool, State } from './state.js';
 import { inRanges } from './state.js';
 import type { AllocateCommand, Refusal, WantSpec } from './types.js';
@@ -217,7 +217,7 @@ export class Draft {
     const lease = this.state.leaseAt(space, port);
     if (lease === undefined || lease.holder === holder && lease.record.state !== 'fencing') return refuse('PORT_TAKEN', `a process of host ${holder.host} listens on port ${port}`);
     if (!this.command.dryRun && callBackPort(this.state, holder, lease, port) === 'underWay') return { kind: 'waiting' };
-    return refuse('PORT_TAKEN', `port ${port} is leased to another host that does not give it`);
+    return refuseSpared(this.state, lease, { port, metadata, field }) ?? refuse('PORT_TAKEN', `port ${port} is leased to another host that does not give it`);
   }
 
   private whyTaken(owner: Mapping, refuse: (reason: Refusal['reason'], message: string) => Refusal): Refusal {
@@ -257,8 +257,9 @@ export class Draft {
 
   private noRun({ want, holder, field }: Task): Refusal {
     const { pool } = holder.poolSpace.pool.spec;
-    return {
-      kind: 'refused', reason: 'NO_CONTIGUOUS_RUN', field, metadata: { pool, count: `${want.count}` },
+    const metadata = { pool, count: `${want.count}` };
+    return refuseSparedRun(this.state, holder, { length: want.count, metadata, field }) ?? {
+      kind: 'refused', reason: 'NO_CONTIGUOUS_RUN', field, metadata,
       message: `pool ${pool} has no ${want.count} free ports without a gap for host ${holder.host}`,
     };
   }

@@ -1,7 +1,7 @@
 /** What operators say of a host that is there: cordon, drain, hold. */
 import { withdraw } from './leases.js';
 import { gatewayReady } from './shortage.js';
-import { mayReclaim } from './silence.js';
+import { mayReclaim } from './mass-loss.js';
 import { isServed, runs } from './leftover.js';
 import type { Host, State } from './state.js';
 import type { Command, Refusal, Reply } from './types.js';
@@ -15,13 +15,30 @@ export function unknownHost(host: string): Refusal {
 
 /** Why a host that is not open gets no new ports. */
 export function refuseCordoned({ record: { host, duty } }: Host): Refusal {
+  if (duty === 'forgetting') return refuseForgetting(host);
   return { kind: 'refused', reason: 'HOST_CORDONED', message: `host ${host} is ${duty}: it gets no new ports`, field: 'host', metadata: { host, duty } };
+}
+
+export function refuseForgetting(host: string): Refusal {
+  return { kind: 'refused', reason: 'HOST_FORGETTING', message: `host ${host} is being forgotten`, field: 'host', metadata: { host } };
+}
+
+export function refuseKept({ record: { host, keptUntilMs } }: Host): Refusal {
+  const until = new Date(keptUntilMs).toISOString();
+  return { kind: 'refused', reason: 'HOST_KEPT', message: `host ${host} is kept until ${until}`, field: 'host', metadata: { host, kept_until: until } };
+}
+
+/** The host, unless there is none or it is being forgotten. */
+export function hostOf(state: State, name: string): Host | Refusal {
+  const host = state.hosts.get(name);
+  if (host === undefined) return unknownHost(name);
+  return host.record.duty === 'forgetting' ? refuseForgetting(name) : host;
 }
 
 /** Said twice it changes nothing. */
 export function setDuty(state: State, command: DutyCommand): Reply {
-  const host = state.hosts.get(command.host);
-  if (host === undefined) return unknownHost(command.host);
+  const host = hostOf(state, command.host);
+  if ('kind' in host) return host;
   const { record } = host;
   const was = record.duty;
   switch (command.kind) {
@@ -40,8 +57,8 @@ export function setDuty(state: State, command: DutyCommand): Reply {
 
 /** `forMs` 0 ends it. */
 export function holdHost(state: State, command: HoldCommand): Reply {
-  const host = state.hosts.get(command.host);
-  if (host === undefined) return unknownHost(command.host);
+  const host = hostOf(state, command.host);
+  if ('kind' in host) return host;
   if (command.forMs > 0) {
     host.record.keptUntilMs = state.nowMs + command.forMs;
     state.event('HostKept', { host: command.host, detail: JSON.stringify({ untilMs: host.record.keptUntilMs, reason: command.reason }) });

@@ -1,6 +1,8 @@
 /** Hosts and their sessions: hello, heartbeat, report, and what an operator says of them. */
 import { takeAddresses } from './addresses.js';
 import { Desired } from './desired.js';
+import { hostOf } from './duty.js';
+import { recall } from './forget.js';
 import { activate, finishWithdrawal, guarded, refence, renewLeases, routed } from './leases.js';
 import { endLeftover } from './leftover.js';
 import { awaitRoutes, refuseRoles, takeRole } from './gateway-role.js';
@@ -32,8 +34,8 @@ export function createHost(state: State, command: Extract<Command, { kind: 'crea
 }
 
 export function replaceHost(state: State, name: string): Reply {
-  const host = state.hosts.get(name);
-  if (host === undefined) return { kind: 'refused', reason: 'HOST_UNKNOWN', message: `there is no host ${name}`, field: 'host', metadata: { host: name } };
+  const host = hostOf(state, name);
+  if ('kind' in host) return host;
   host.record.replaceable = true;
   state.dirtyHost(host);
   return { kind: 'host', host: { ...host.record } };
@@ -107,8 +109,10 @@ function refuseHello(state: State, command: HelloCommand, known: Host | undefine
 }
 
 function refuseStranger(state: State, command: HelloCommand, known: Host | undefined): Refusal | undefined {
-  if (command.admit) return undefined;
   const refuse = (message: string): Refusal => ({ kind: 'refused', reason: 'NOT_ADMITTED', message, metadata: { host: command.host, gateway: state.gateway.gateway } });
+  // An older copy may not know that it was made again since.
+  if (known?.record.duty === 'forgetting' && state.gateway.restoring !== 'reporting') return { ...refuse(`host ${command.host} is being forgotten`), retryAfterMs: state.timing.lostMs };
+  if (command.admit) return undefined;
   if (known === undefined) return refuse(`host ${command.host} is not known`);
   const roles = known.record.roles.join(', ');
   return roles === command.roles.join(', ') ? undefined : refuse(`host ${command.host} has the roles ${roles}, not ${command.roles.join(', ')}`);
@@ -131,9 +135,11 @@ function refuseHistory(state: State, command: HelloCommand, known: Host | undefi
 }
 
 /** The machine knows more than this database, which is then an older copy (S3, S9). One that replaces another has a history of its own. */
-function isBehind(state: State, { lastSession, accepted }: HelloCommand, known: Host | undefined): boolean {
+function isBehind(state: State, { host, lastSession, accepted }: HelloCommand, known: Host | undefined): boolean {
   if (known?.record.replaceable === true) return false;
-  return lastSession > (known?.record.session ?? 0) || (accepted !== undefined && isAhead(state, accepted));
+  // A forgotten host may be known again, by any machine that had the name: what it remembers was made here.
+  const session = known?.record.session ?? state.forgotten.get(host)?.session ?? 0;
+  return lastSession > session || (accepted !== undefined && isAhead(state, accepted));
 }
 
 /**
@@ -150,7 +156,7 @@ function isAhead({ gateway, epochs }: State, { epoch, revision }: StateVersion):
 }
 
 function addHost(state: State, record: HostRecord): Host {
-  const host = makeHost(record, state.nowMs);
+  const host = makeHost({ ...record, session: recall(state, record.host) }, state.nowMs);
   state.hosts.set(record.host, host);
   if (record.roles.includes('gateway')) state.gatewayAgent = host;
   state.dirtyHost(host);

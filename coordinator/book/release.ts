@@ -1,11 +1,13 @@
 /** ReleasePorts, and taking everything back from a lost host. */
 import { covers } from '../../shared/ports.js';
+import { hostOf, refuseKept } from './duty.js';
+import { lossOf, refuseMassLoss } from './mass-loss.js';
 import { withdraw } from './leases.js';
 import { giveUp } from './mappings.js';
 import { isInForce } from './states.js';
 import { gatewayReady, reclaim } from './shortage.js';
 import type { Host, Mapping, State } from './state.js';
-import type { ReleaseSelector, Reply } from './types.js';
+import type { Command, ReleaseSelector, Reply } from './types.js';
 
 /** Absent is fine: the answer is then empty. A release that is under way is answered again. */
 export function release(state: State, selector: ReleaseSelector): Reply {
@@ -27,10 +29,12 @@ export function fenceReleasing(state: State, host: Host): void {
 }
 
 /** Everything that a lost host still has goes back behind the fence; its mappings are released. */
-export function reclaimHost(state: State, name: string): Reply {
-  const host = state.hosts.get(name);
-  if (host === undefined) return { kind: 'refused', reason: 'HOST_UNKNOWN', message: `there is no host ${name}`, field: 'host', metadata: { host: name } };
+export function reclaimHost(state: State, { host: name, override }: Extract<Command, { kind: 'reclaimHost' }>): Reply {
+  const host = hostOf(state, name);
+  if ('kind' in host) return host;
   if (host.state !== 'lost') return { kind: 'refused', reason: 'HOST_NOT_LOST', message: `host ${name} is ${host.state}, not lost`, field: 'host', metadata: { host: name, state: host.state } };
+  if (!override && host.record.keptUntilMs > state.nowMs) return refuseKept(host);
+  if (!override && lossOf(state, host) !== undefined) return refuseMassLoss(state, host, { metadata: { host: name }, field: 'host' });
   if (state.shared && !gatewayReady(state)) {
     return { kind: 'refused', reason: 'GATEWAY_NOT_READY', message: `the gateway agent of ${state.gateway.gateway} has not said hello`, metadata: { gateway: state.gateway.gateway }, retryAfterMs: state.timing.heartbeatMs };
   }

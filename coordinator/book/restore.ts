@@ -2,6 +2,7 @@
 import { rememberOwner } from './former.js';
 import { makeHost } from './hosts.js';
 import { addFree, holderOf, register, sizeOf } from './leases.js';
+import { countLosses, goGradually } from './mass-loss.js';
 import { index, startRest } from './mappings.js';
 import { isUsable, makePool, makePoolSpace } from './poolspace.js';
 import { State, type Environment, type Mapping } from './state.js';
@@ -32,6 +33,10 @@ export function restore(stored: StoredGateway, options: BookOptions): State {
     remember(state, request);
   }
   for (const mapping of state.mappings.values()) restartTimers(state, mapping);
+  for (const record of stored.forgotten) state.forgotten.set(record.host, { ...record });
+  for (const record of stored.overrides) state.overrides.set(record.scope, { ...record });
+  countLosses(state);
+  if (stored.hosts.some(({ lostAtMs }) => lostAtMs > 0)) goGradually(state);
   state.restUntilMs = nowMs + restMs(state);
   state.takeDirty();
   state.changed = false;

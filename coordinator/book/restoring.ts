@@ -8,7 +8,7 @@ import type { Host, State } from './state.js';
 import type { Command, HelloCommand, MappingRecord, Refusal, Reply, RestoreView } from './types.js';
 
 /** Commands that wait until the agents have reported. */
-const WAITING: ReadonlySet<Command['kind']> = new Set(['allocate', 'release', 'move', 'reclaimHost', 'drainHost', 'updatePool', 'deletePool'] as const);
+const WAITING: ReadonlySet<Command['kind']> = new Set(['allocate', 'release', 'move', 'reclaimHost', 'drainHost', 'forgetHost', 'updatePool', 'deletePool'] as const);
 /** Those that also wait while the ports rest. */
 const GRANTING: ReadonlySet<Command['kind']> = new Set(['allocate', 'move'] as const);
 
@@ -97,7 +97,10 @@ function awaited(state: State): string[] {
 }
 
 function problemOf(state: State): string | undefined {
-  const [gap] = portsWithoutPool({ pools: [...state.pools.values()].map(({ spec }) => spec) }, state.reports);
+  const pools = [...state.pools.values()].map(({ spec }) => spec);
+  // Mappings and leases are looked at only when a port is in no pool.
+  let [gap] = portsWithoutPool({ pools, mappings: [], leases: [] }, state.reports);
+  if (gap !== undefined) [gap] = portsWithoutPool(copyOf(state), state.reports);
   return gap === undefined ? undefined : `host ${gap.host} holds ports ${gap.first}-${gap.last}, which no pool has: create the pool again`;
 }
 

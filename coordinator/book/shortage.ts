@@ -1,10 +1,10 @@
 /** What a pool does when a host needs ports and none is unleased: calls idle ones back, reclaims what silent hosts do not use. */
-import { MAX_PORT, type PortRange } from '../../shared/ports.js';
+import { MAX_PORT, rangeSize, type PortRange } from '../../shared/ports.js';
 import { giveUp } from './mappings.js';
 import { transfer, withdraw } from './leases.js';
 import { PortSet } from './portset.js';
-import { mayReclaim } from './silence.js';
-import type { Holder, Lease, Mapping, PoolSpace, State } from './state.js';
+import { budgetIsSpent, lossOf, mayReclaim, refuseMassLoss, spend, withinBudget } from './mass-loss.js';
+import type { Holder, Host, Lease, Mapping, PoolSpace, State } from './state.js';
 import type { Refusal } from './types.js';
 
 /** Ports are on their way: decide again when the book says progress. Nothing: none can be had this way. */
@@ -20,8 +20,8 @@ export function callBack(state: State, needy: Holder, size: number): CallBack {
   const port = donor.free.any() as number;
   const lease = state.leaseAt(donor.poolSpace.space, port) as Lease;
   const lost = state.hosts.get(donor.host)?.state === 'lost';
-  const limit = Math.max(1, Math.min(size, lost ? donor.free.size : Math.ceil(donor.free.size / 2)));
-  transfer(state, lease, clip(donor.free.runAround(port, limit), lease), needy);
+  const limit = Math.max(1, lost ? withinBudget(state, Math.min(size, donor.free.size)) : Math.min(size, Math.ceil(donor.free.size / 2)));
+  take(state, lease, clip(donor.free.runAround(port, limit), lease), needy);
   return 'underWay';
 }
 
@@ -30,7 +30,7 @@ export function callBackPort(state: State, needy: Holder, lease: Lease, port: nu
   const state_ = lease.record.state;
   if (state_ === 'fencing' || state_ === 'withdrawing') return 'underWay';
   if (!mayCallBack(state, needy, lease, port)) return 'nothing';
-  if (gatewayReady(state)) transfer(state, lease, { first: port, last: port }, needy);
+  if (gatewayReady(state)) take(state, lease, { first: port, last: port }, needy);
   return 'underWay';
 }
 
@@ -50,15 +50,18 @@ export function callBackRun(state: State, needy: Holder, first: number | undefin
     const lease = state.leaseAt(needy.poolSpace.space, port);
     if (lease === undefined || !mayCallBack(state, needy, lease, port)) continue;
     let end = port;
-    while (end < Math.min(last, lease.record.last) && lease.holder?.free.has(end + 1) === true) end += 1;
-    transfer(state, lease, { first: port, last: end }, needy);
+    const lost = state.hosts.get(lease.record.host)?.state === 'lost';
+    const limit = Math.min(last, lease.record.last, lost ? port + withinBudget(state, length) - 1 : last);
+    while (end < limit && lease.holder?.free.has(end + 1) === true) end += 1;
+    take(state, lease, { first: port, last: end }, needy);
     port = end;
   }
   return needy.fencing > 0 ? 'underWay' : 'nothing';
 }
 
-/** Own: what the host has free or could be leased. Else also what other hosts can be asked for, but for what is picked already. */
-export type Reach = 'own' | { idleElsewhereBut: readonly { port: number }[] };
+/** Own: what the host has free or could be leased. Else also what other hosts can be asked for, but for what is picked already;
+ *  `andSpared`: and what they could be asked for if there were no mass loss. */
+export type Reach = 'own' | { idleElsewhereBut: readonly { port: number }[]; andSpared?: true };
 
 /** Lowest first port of a run. Costs O(ports of the pool): asked only when nothing cheaper helped. */
 export function findRun(state: State, needy: Holder, length: number, reach: Reach): number | undefined {
@@ -67,7 +70,7 @@ export function findRun(state: State, needy: Holder, length: number, reach: Reac
   for (const block of blocks.all()) ports.addRange(block.first, block.last);
   for (const port of state.hosts.get(needy.host)?.occupied ?? []) ports.delete(port);
   for (const holder of holders.values()) {
-    const within = holder === needy || (reach !== 'own' && state.shared && isDonor(state, holder.host));
+    const within = holder === needy || (reach !== 'own' && state.shared && (isDonor(state, holder.host) || (reach.andSpared === true && spared(state, holder.host) !== undefined)));
     if (within) for (const port of holder.free.within(1, MAX_PORT)) ports.add(port);
   }
   if (reach !== 'own') for (const { port } of reach.idleElsewhereBut) ports.delete(port);
@@ -87,12 +90,13 @@ export function isIdle(state: State, lease: Lease): boolean {
 export function reclaimHeld(state: State, poolSpace: PoolSpace, wanted: number, onlyOver: boolean): boolean {
   if (!gatewayReady(state)) return false;
   const { counts } = poolSpace.pool;
-  let missing = wanted - counts.quarantined - counts.releasing;
+  let missing = withinBudget(state, wanted - counts.quarantined - counts.releasing);
   let started = false;
   while (missing > 0) {
     const oldest = oldestHold(state, poolSpace);
     if (oldest === undefined || (onlyOver && oldest.record.untilMs > state.nowMs)) break;
     reclaim(state, oldest);
+    spend(state, 1);
     started = true;
     missing -= 1;
   }
@@ -115,10 +119,12 @@ export function keepReserve(state: State, poolSpace: PoolSpace): void {
   let left = 64;
   for (const holder of poolSpace.holders.values()) {
     if (!isReclaimable(state, holder.host)) continue;
-    while (left > 0 && holder.free.size > 0) {
+    while (left > 0 && holder.free.size > 0 && !budgetIsSpent(state)) {
       const port = holder.free.any() as number;
       const lease = state.leaseAt(poolSpace.space, port) as Lease;
-      withdraw(state, lease, clip(holder.free.runAround(port, holder.free.size), lease));
+      const run = clip(holder.free.runAround(port, withinBudget(state, holder.free.size)), lease);
+      spend(state, rangeSize(run));
+      withdraw(state, lease, run);
       left -= 1;
     }
   }
@@ -132,17 +138,48 @@ export function exhausted(state: State, needy: Holder, wanted: number, field: st
   if (wanted > 0) reclaimHeld(state, poolSpace, wanted, false);
   const { counts, total, reservedCount } = pool;
   const free = total - reservedCount - counts.allocated - counts.held - counts.quarantined + pool.leftover.size;
-  const retryAfterMs = nextFreeMs(state, poolSpace);
+  const metadata = {
+    pool: pool.spec.pool, host: needy.host, total: `${total}`, reserved: `${reservedCount}`, leased: `${counts.leased}`,
+    allocated: `${counts.allocated}`, held: `${counts.held}`, quarantined: `${counts.quarantined}`, free: `${free}`,
+    other_host_helps: `${!state.shared && free > 0}`,
+  };
+  const spared = sparedByMassLoss(state, poolSpace);
+  if (spared !== undefined) return refuseMassLoss(state, spared, { metadata, field });
+  const retryAfterMs = budgetIsSpent(state) ? 1_000 : nextFreeMs(state, poolSpace);
   return {
-    kind: 'refused', reason: 'POOL_EXHAUSTED', field,
-    message: `pool ${pool.spec.pool} has no free port for host ${needy.host}`,
-    metadata: {
-      pool: pool.spec.pool, host: needy.host, total: `${total}`, reserved: `${reservedCount}`, leased: `${counts.leased}`,
-      allocated: `${counts.allocated}`, held: `${counts.held}`, quarantined: `${counts.quarantined}`, free: `${free}`,
-      other_host_helps: `${!state.shared && free > 0}`,
-    },
+    kind: 'refused', reason: 'POOL_EXHAUSTED', field, message: `pool ${pool.spec.pool} has no free port for host ${needy.host}`, metadata,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   };
+}
+
+/** A lost host that has ports of the pool which would be taken if most hosts were not lost with it. */
+function sparedByMassLoss(state: State, { holders }: PoolSpace): Host | undefined {
+  if (!state.shared || state.losses.size === 0) return undefined;
+  for (const holder of holders.values()) {
+    const host = spared(state, holder.host);
+    if (host !== undefined && (holder.free.size > 0 || firstHold(holder) !== undefined)) return host;
+  }
+  return undefined;
+}
+
+/** The host, if it is lost and nothing is taken from it because most are. */
+function spared(state: State, name: string): Host | undefined {
+  const host = state.hosts.get(name);
+  const isSpared = host?.state === 'lost' && host.record.keptUntilMs <= state.nowMs && lossOf(state, host) !== undefined;
+  return isSpared ? host : undefined;
+}
+
+/** The refusal of an exact port that another host has idle and would have to give. */
+export function refuseSpared(state: State, lease: Lease, { port, metadata, field }: { port: number; metadata: Record<string, string>; field: string }): Refusal | undefined {
+  const host = lease.holder?.free.has(port) === true ? spared(state, lease.record.host) : undefined;
+  return host === undefined ? undefined : refuseMassLoss(state, host, { metadata, field });
+}
+
+/** The refusal of a run that there would be. */
+export function refuseSparedRun(state: State, needy: Holder, { length, metadata, field }: { length: number; metadata: Record<string, string>; field: string }): Refusal | undefined {
+  const host = sparedByMassLoss(state, needy.poolSpace);
+  if (host === undefined || findRun(state, needy, length, { idleElsewhereBut: [], andSpared: true }) === undefined) return undefined;
+  return refuseMassLoss(state, host, { metadata, field });
 }
 
 /** For a dry run: a free port of another host that would be called back, other than those picked already. */
@@ -181,7 +218,13 @@ function isDonor(state: State, host: string): boolean {
 /** What a silent host has may be taken for others. */
 function isReclaimable(state: State, name: string): boolean {
   const host = state.hosts.get(name);
-  return host?.state === 'lost' && mayReclaim(state, host);
+  return host?.state === 'lost' && mayReclaim(state, host) && !budgetIsSpent(state);
+}
+
+/** Moves ports to `needy`; those of lost hosts are counted. */
+function take(state: State, lease: Lease, ports: PortRange, needy: Holder): void {
+  if (state.hosts.get(lease.record.host)?.state === 'lost') spend(state, rangeSize(ports));
+  transfer(state, lease, ports, needy);
 }
 
 /** Nothing that needs a fence is started before the gateway's hello. */

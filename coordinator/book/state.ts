@@ -13,8 +13,8 @@ import { PortMap } from './portmap.js';
 import { PortSet } from './portset.js';
 import { Queue } from './queue.js';
 import type {
-  AuditRecord, EnvironmentRecord, EpochStart, EventRecord, GatewayRecord, HostLiveness, HostRecord, LeaseRecord, MappingRecord,
-  PoolSpec, RequestRecord, Timing,
+  AuditRecord, EnvironmentRecord, EpochStart, EventRecord, ForgottenRecord, GatewayRecord, HostLiveness, HostRecord, LeaseRecord, LossScope, MappingRecord,
+  OverrideRecord, PoolSpec, RequestRecord, Timing,
 } from './types.js';
 
 /** A lease with what is known of its route. */
@@ -123,11 +123,16 @@ export type Space = {
   formerAt: PortMap<Former>;
 };
 
+/** `isTold`: its event is out. */
+export type Loss = { lost: number; hosts: number; sinceMs: number; isTold: boolean };
+
 export type Deadline = { kind: 'quarantine'; mapping: Mapping } | { kind: 'idleLease'; lease: Lease };
 
 type Dirty = {
   pools: Set<Pool>; hosts: Set<Host>; leases: Set<Lease>; environments: Set<Environment>; mappings: Set<Mapping>; requests: Set<Request>;
+  forgotten: Map<string, ForgottenRecord>; overrides: Map<LossScope, OverrideRecord>;
   removedPools: string[]; removedHosts: string[]; removedLeases: string[]; removedEnvironments: string[]; removedRequests: string[];
+  removedForgotten: string[]; removedOverrides: LossScope[];
   events: EventRecord[]; audits: AuditRecord[];
 };
 
@@ -153,6 +158,13 @@ export class State {
   readonly unrouted = new Set<Lease>();
   readonly withdrawing = new Set<Lease>();
   readonly startedAtMs: number;
+  /** Hosts that were removed after they had a session. */
+  readonly forgotten = new Map<string, ForgottenRecord>();
+  /** Scopes in which most hosts are silent: nothing is reclaimed there. */
+  readonly losses = new Map<LossScope, Loss>();
+  readonly overrides = new Map<LossScope, OverrideRecord>();
+  /** Reclaim is bounded until then, and by this budget of ports. */
+  readonly gradual = { untilMs: 0, ports: 0, atMs: 0 };
   /** The host with the gateway role, if one is known (scope shared). */
   gatewayAgent: Host | undefined;
   /** The host that had the gateway role before, in this run. */
@@ -280,6 +292,10 @@ export class State {
     for (const { mappings } of this.requests.values()) for (const mapping of mappings) dirty.mappings.add(mapping);
     for (const { spec } of old.pools) dirty.pools.add(this.pools.get(spec.pool) as Pool);
     for (const { record } of old.requests) dirty.requests.add(this.requests.get(record.requestId) as Request);
+    for (const record of this.forgotten.values()) dirty.forgotten.set(record.host, record);
+    for (const record of old.overrides.values()) dirty.overrides.set(record.scope, record);
+    dirty.removedForgotten.push(...old.removedForgotten);
+    dirty.removedOverrides.push(...old.removedOverrides);
     dirty.removedPools.push(...old.removedPools);
     dirty.removedHosts.push(...old.removedHosts);
     dirty.removedRequests.push(...old.removedRequests);
@@ -305,6 +321,7 @@ export function inRanges(ranges: readonly { first: number; last: number }[], por
 function newDirty(): Dirty {
   return {
     pools: new Set(), hosts: new Set(), leases: new Set(), environments: new Set(), mappings: new Set(), requests: new Set(),
-    removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], events: [], audits: [],
+    forgotten: new Map(), overrides: new Map(), removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [],
+    removedForgotten: [], removedOverrides: [], events: [], audits: [],
   };
 }

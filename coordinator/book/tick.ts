@@ -1,6 +1,8 @@
 /** What time alone brings about: late and lost heartbeats, the end of a quarantine, idle leases, requests that are forgotten. */
 import { passDuty } from './duty.js';
+import { finishForgetting } from './forget.js';
 import { expireLeases, withdraw } from './leases.js';
+import { watchLosses } from './mass-loss.js';
 import { freePort, vacate } from './mappings.js';
 import { endRest } from './restoring.js';
 import { fenceReleasing } from './release.js';
@@ -20,10 +22,12 @@ export function tick(state: State): void {
   // Nothing expires, and nothing is taken, while it is not known what there is (S9).
   if (state.gateway.restoring === 'reporting') return;
   endRest(state);
-  for (const host of state.hosts.values()) {
+  for (const host of [...state.hosts.values()]) {
     watch(state, host);
-    passDuty(state, host);
+    if (host.record.duty === 'forgetting') finishForgetting(state, host);
+    else passDuty(state, host);
   }
+  watchLosses(state);
   for (let due = state.deadlines.peek(); due !== undefined && due.key <= state.nowMs; due = state.deadlines.peek()) {
     state.deadlines.pop();
     meet(state, due.value);
@@ -38,7 +42,7 @@ export function remember(state: State, request: Request): void {
 }
 
 function watch(state: State, host: Host): void {
-  if (host.state === 'lost' || (host.record.session === 0 && host.leases.size === 0)) return;
+  if (host.state === 'lost' || (host.record.bootId === '' && host.leases.size === 0)) return;
   const silentMs = state.nowMs - host.heardAtMs;
   if (silentMs > state.timing.lostMs) lose(state, host);
   else if (host.state === 'alive' && silentMs > state.timing.suspectMs) {

@@ -51,8 +51,9 @@ export type PoolSpec = {
   domainTemplate: string;
 };
 
-/** Only an open host gets new ports. draining: what it has unused goes back to the pools; drained: it has no lease any more. */
-export type HostDuty = 'open' | 'cordoned' | 'draining' | 'drained';
+/** Only an open host gets new ports. draining: what it has unused goes back to the pools; drained: it has no lease any more.
+ *  forgetting: all that it had is on its way back behind the fence, then it is removed. */
+export type HostDuty = 'open' | 'cordoned' | 'draining' | 'drained' | 'forgetting';
 
 export type HostRecord = {
   host: string;
@@ -77,6 +78,15 @@ export type HostRecord = {
   /** Restore mode goes on without its report. */
   waived: boolean;
 };
+
+/** A host that was removed after it had a session: one of that name goes on with the next number. */
+export type ForgottenRecord = { host: string; session: number; atMs: number };
+
+/** Where hosts that are silent are counted together: 'gateway', or 'domain/NAME' for a failure domain. */
+export type LossScope = string;
+
+/** Until then reclaim goes on there as if no mass loss had been. */
+export type OverrideRecord = { scope: LossScope; untilMs: number };
 
 export type LeaseState = 'fencing' | 'active' | 'expired' | 'withdrawing';
 
@@ -153,8 +163,8 @@ export const EVENT_KINDS = [
   'PortAllocated', 'PortReleased', 'PortChanged', 'PortAvailable',
   'LeaseGranted', 'LeaseExpired', 'LeaseRenewed', 'LeaseReclaimed',
   'HostAlive', 'HostSuspect', 'HostLost', 'HostRefused',
-  'HostCordoned', 'HostUncordoned', 'HostDraining', 'HostDrained', 'HostKept', 'HostKeptOver',
-  'RestoreBegan', 'RestoreEnded',
+  'HostCordoned', 'HostUncordoned', 'HostDraining', 'HostDrained', 'HostKept', 'HostKeptOver', 'HostForgotten',
+  'MassLoss', 'MassLossOver', 'MassLossOverridden', 'RestoreBegan', 'RestoreEnded',
   'PoolCreated', 'PoolUpdated', 'PoolDeleted', 'GatewayCreated', 'GatewayDeleted',
 ] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
@@ -193,12 +203,16 @@ export type Changes = {
   removedLeases: string[];
   removedEnvironments: string[];
   removedRequests: string[];
+  removedForgotten: string[];
+  removedOverrides: LossScope[];
   pools: PoolSpec[];
   hosts: HostRecord[];
   leases: LeaseRecord[];
   environments: EnvironmentRecord[];
   mappings: MappingRecord[];
   requests: RequestRecord[];
+  forgotten: ForgottenRecord[];
+  overrides: OverrideRecord[];
   events: EventRecord[];
   audits: AuditRecord[];
 };
@@ -215,6 +229,8 @@ export type StoredGateway = {
   environments: EnvironmentRecord[];
   mappings: MappingRecord[];
   requests: RequestRecord[];
+  forgotten: ForgottenRecord[];
+  overrides: OverrideRecord[];
 };
 
 /** Who asks: for the audit record and, later, for roles. */
@@ -273,7 +289,12 @@ export type Command =
   | { kind: 'deletePool'; actor: Actor; pool: string }
   | { kind: 'createHost'; actor: Actor; host: string; roles: Role[]; failureDomain: string; publicHost: string }
   | { kind: 'replaceHost'; actor: Actor; host: string; reason: string }
-  | { kind: 'reclaimHost'; actor: Actor; host: string; reason: string }
+  /** `override`: also during a mass loss, and from a host that is kept. */
+  | { kind: 'reclaimHost'; actor: Actor; host: string; reason: string; override: boolean }
+  /** What the operator answers for: `hostIsOff`, this host serves nothing any more; `gatewayIsOff`, it routes nothing any more. */
+  | { kind: 'forgetHost'; actor: Actor; host: string; reason: string; hostIsOff: boolean; gatewayIsOff: boolean }
+  /** `failureDomain` '': all of the gateway. `forMs` 0 ends it. */
+  | { kind: 'overrideMassLoss'; actor: Actor; failureDomain: string; reason: string; forMs: number }
   | { kind: 'cordonHost' | 'uncordonHost' | 'drainHost'; actor: Actor; host: string; reason: string }
   | { kind: 'holdHost'; actor: Actor; host: string; reason: string; forMs: number }
   /** Restore mode is to go on without the host's report. */
@@ -314,6 +335,9 @@ export type Reply =
   | { kind: 'pool'; pool: PoolSpec }
   | { kind: 'host'; host: HostRecord }
   | { kind: 'reclaimed'; mappings: number; ports: number }
+  /** `isGone` false: it is removed when the gateway has confirmed. */
+  | { kind: 'forgotten'; mappings: number; ports: number; isGone: boolean }
+  | { kind: 'overridden'; untilMs: number }
   | { kind: 'done' };
 
 /** What a decision lets out besides its reply, once its sequence is durable. */
@@ -344,6 +368,10 @@ export type HostView = {
   leasedPorts: number;
   driftRepairs: number;
 };
+
+/** Hosts that fell silent together: `lost` of `hosts` that are counted in the failure domain ('': over the whole gateway).
+ *  `overriddenUntilMs` 0: nothing is reclaimed there. */
+export type LossView = { failureDomain: string; lost: number; hosts: number; sinceMs: number; overriddenUntilMs: number };
 
 /** `awaited`: hosts that have neither reported nor been waived. */
 export type RestoreView =

@@ -46,9 +46,20 @@ export function figuresOf(state: State, pool: Pool): PoolFigures {
   const held = pool.counts.held - left.held;
   const usable = total - reserved;
   return {
-    total, reserved, leased, allocated, held, quarantined, free: usable - allocated - held - quarantined + left.quarantined,
+    total, reserved, leased, allocated, held, quarantined, free: usable - allocated - held - quarantined + left.quarantined + restingElsewhere(state, pool),
     usagePercent: usable === 0 ? 0 : (100 * (allocated + held)) / usable, draining: left.allocated + left.held,
   };
+}
+
+/** Scope host: ports that rest in the space of a host that is no more. */
+function restingElsewhere(state: State, pool: Pool): number {
+  if (state.shared) return 0;
+  let ports = 0;
+  for (const space of state.spaces.values()) {
+    if (space.mapped.size === 0 || state.hosts.has(space.name.slice(state.gateway.gateway.length + 1))) continue;
+    for (const [, mapping] of space.mappingAt) if (mapping.record.pool === pool.spec.pool && !pool.leftover.has(mapping)) ports += 1;
+  }
+  return ports;
 }
 
 /** The pool's ports that left it or were reserved while an environment had them, or while they rested. */

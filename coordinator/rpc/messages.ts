@@ -1,5 +1,5 @@
 /** Records of the book as messages of the contract. */
-import { HostDuty as WireHostDuty, HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type Latency, type Lease, type Pool, type PoolRates as WireRates, type Restore } from '../../shared/gen/portlease/v1/operations.js';
+import { HostDuty as WireHostDuty, HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type Latency, type Lease, type MassLoss, type Pool, type PoolRates as WireRates, type Restore } from '../../shared/gen/portlease/v1/operations.js';
 import { MappingState as WireState } from '../../shared/gen/portlease/v1/common.js';
 import { Role as WireRole } from '../../shared/gen/portlease/v1/agents.js';
 import type { Environment, Mapping } from '../../shared/gen/portlease/v1/ports.js';
@@ -7,7 +7,7 @@ import { msToDuration, msToTimestamp, protocolToWire, rangeToWire, targetToWire 
 import type { Histogram } from '../../shared/histogram.js';
 import type { Book } from '../book/book.js';
 import type {
-  EnvironmentView, GatewayRecord, HostDuty, HostLiveness, HostRecord, HostView, LeaseState, LeaseView, MappingRecord, MappingState, PoolFigures, PoolSpec, RestoreView,
+  EnvironmentView, GatewayRecord, HostDuty, HostLiveness, HostRecord, HostView, LeaseState, LeaseView, LossView, MappingRecord, MappingState, PoolFigures, PoolSpec, RestoreView,
 } from '../book/types.js';
 import type { PoolRates, Rates } from '../keeper/meter.js';
 
@@ -89,6 +89,7 @@ const DUTIES: Record<HostDuty, WireHostDuty> = {
   cordoned: WireHostDuty.HOST_DUTY_CORDONED,
   draining: WireHostDuty.HOST_DUTY_DRAINING,
   drained: WireHostDuty.HOST_DUTY_DRAINED,
+  forgetting: WireHostDuty.HOST_DUTY_FORGETTING,
 };
 
 export function hostToWire({ record, state, heartbeatAgeMs, mappings, leasedPorts, driftRepairs }: HostView, gateway: string): Host {
@@ -109,6 +110,13 @@ export function hostToWire({ record, state, heartbeatAgeMs, mappings, leasedPort
     replaceable: record.replaceable,
     duty: DUTIES[record.duty],
     keptUntil: record.keptUntilMs === 0 ? undefined : msToTimestamp(record.keptUntilMs),
+  };
+}
+
+export function massLossToWire({ failureDomain, lost, hosts, sinceMs, overriddenUntilMs }: LossView, gateway: string): MassLoss {
+  return {
+    gateway, failureDomain, lostHosts: lost, hosts, since: msToTimestamp(sinceMs),
+    overriddenUntil: overriddenUntilMs === 0 ? undefined : msToTimestamp(overriddenUntilMs),
   };
 }
 

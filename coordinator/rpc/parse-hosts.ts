@@ -1,7 +1,7 @@
 /** Requests of OperationsService that are about hosts. Each parser throws InvalidRequest with all that is wrong. */
 import type { Duration } from '../../shared/gen/google/protobuf/duration.js';
 import { Role as WireRole } from '../../shared/gen/portlease/v1/agents.js';
-import type { HoldHostRequest, Host } from '../../shared/gen/portlease/v1/operations.js';
+import type { HoldHostRequest, Host, OverrideMassLossRequest } from '../../shared/gen/portlease/v1/operations.js';
 import { durationToMs } from '../../shared/wire.js';
 import type { Role } from '../book/types.js';
 import { Checks } from './checks.js';
@@ -31,7 +31,7 @@ function roleOf(role: WireRole, field: string, checks: Checks): Role {
   }
 }
 
-/** Of ReplaceHost and ReclaimHost: a host, and why. */
+/** Of ReplaceHost, ReclaimHost and ForgetHost: a host, and why. */
 export function parseHostAndReason({ host, reason }: { host: string; reason: string }): { host: string; reason: string } {
   const checks = new Checks();
   checks.label(host, 'host');
@@ -56,6 +56,16 @@ export function parseHold({ host, reason, duration }: HoldHostRequest): { host: 
   const forMs = durationWithin(duration, { field: 'duration', maxMs: MAX_HOLD_MS }, checks);
   checks.done();
   return { host, reason, forMs };
+}
+
+export function parseOverride({ gateway, failureDomain, reason, duration }: OverrideMassLossRequest): { gateway: string; failureDomain: string; reason: string; forMs: number } {
+  const checks = new Checks();
+  checks.label(gateway, 'gateway');
+  checks.optionalLabel(failureDomain, 'failure_domain');
+  checkReason(reason, 1, checks);
+  const forMs = durationWithin(duration, { field: 'duration', maxMs: MAX_HOLD_MS }, checks);
+  checks.done();
+  return { gateway, failureDomain, reason, forMs };
 }
 
 function durationWithin(value: Duration | undefined, { field, maxMs }: { field: string; maxMs: number }, checks: Checks): number {

@@ -5,7 +5,7 @@ import { msToDuration } from '../../shared/wire.js';
 import type { Book } from '../book/book.js';
 import type { Gateways } from '../keeper/gateways.js';
 import type { Keeper } from '../keeper/keeper.js';
-import { gatewayToWire, poolsToWire } from './messages.js';
+import { gatewayToWire, massLossToWire, poolsToWire } from './messages.js';
 
 export type StatusSource = {
   gateways: Gateways;
@@ -31,6 +31,7 @@ export async function statusAnswer({ gateways, clock, version, startedAtMs, jour
     hostsUnknown: sum(({ hosts }) => hosts.unknown),
     environments: sum(({ environments }) => environments),
     mappings: sum(({ mappings }) => mappings),
+    massLosses: parts.flatMap(({ massLosses }) => massLosses),
   };
 }
 
@@ -40,5 +41,6 @@ function screenOf(book: Book, keeper: Keeper) {
   const hosts = { alive: 0, suspect: 0, lost: 0, unknown: 0 };
   for (const { state } of book.hosts()) hosts[state] += 1;
   const { environments, mappings } = book.counts();
-  return { gateway: gatewayToWire(book), pools: poolsToWire(book, (pool) => keeper.ratesOf(pool)), hosts, environments, mappings };
+  const massLosses = book.massLosses().map((loss) => massLossToWire(loss, book.gateway.gateway));
+  return { gateway: gatewayToWire(book), pools: poolsToWire(book, (pool) => keeper.ratesOf(pool)), hosts, environments, mappings, massLosses };
 }

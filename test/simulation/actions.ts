@@ -1,4 +1,5 @@
 /** What happens to the fleet besides its own doing: callers, clients, and everything that can go wrong. */
+import { NO_STATE } from '../../agent/state/accepted.js';
 import type { Callers, Clients } from './callers.js';
 import type { CoordinatorMachine } from './coordinator.js';
 import type { Machine } from './machine.js';
@@ -27,6 +28,10 @@ const ACTIONS: readonly (readonly [number, Act])[] = [
   [14, ({ operators }, chance) => operators.setDuty(chance)],
   [6, ({ operators }, chance) => operators.hold(chance)],
   [10, ({ operators }, chance) => operators.resize(chance)],
+  [10, ({ operators }, chance) => operators.forget(chance)],
+  [15, ({ operators }, chance) => operators.createOne(chance)],
+  [4, ({ operators }, chance) => operators.override(chance)],
+  [5, retireMachine],
   [20, ({ callers }) => callers.look()],
   [300, ({ clients }, chance) => clients.connect(chance)],
   [40, ({ clients }, chance) => clients.leave(chance)],
@@ -77,6 +82,7 @@ export function heal(stage: Stage): void {
     Object.assign(machine.path, { up: true, down: true, slowMs: 0 });
     Object.assign(machine.manners, USUAL);
     machine.diskIsFull = false;
+    machine.isGone = false;
     if (machine.isPaused) machine.resume(true);
     machine.start();
   }
@@ -164,7 +170,7 @@ function cloneMachine(stage: Stage, chance: Chance): string {
   const { machines, world } = stage;
   const hosts = machines.filter(({ options }) => options.roles.includes('host'));
   const original = chance.pick(hosts);
-  if (world.scope === 'host' || hosts.some((other) => other !== original && other.host === original.host)) return 'nothing';
+  if (world.scope === 'host' || original.isGone || hosts.some((other) => other !== original && other.host === original.host)) return 'nothing';
   const clone = stage.clone(original);
   clone.disk = original.disk;
   machines.push(clone);
@@ -182,6 +188,24 @@ function remove({ machines }: Stage, machine: Machine): void {
   machine.reboot();
   machine.isGone = true;
   machines.splice(machines.indexOf(machine), 1);
+}
+
+/** Switched off and said to be off; a machine of its name comes later, and remembers nothing. */
+function retireMachine(stage: Stage, chance: Chance): string {
+  const { machines, operators } = stage;
+  const machine = chance.pick(machines);
+  if (machine.isGone || machines.some((other) => other !== machine && other.host === machine.host)) return 'nothing';
+  machine.reboot();
+  machine.isGone = true;
+  machine.disk = NO_STATE;
+  const offMs = chance.between(3_000, 20_000);
+  for (const delayMs of [chance.between(0, 3_000), chance.between(3_000, offMs)]) later(stage, delayMs, () => { if (machine.isGone) operators.forgetWhatIsOff(machine.host); });
+  later(stage, offMs, () => {
+    machine.isGone = false;
+    operators.create(machine.host);
+    machine.start();
+  });
+  return `switch ${machine.host} off for ${offMs} ms, and forget it`;
 }
 
 function flushRules(stage: Stage, chance: Chance): string {

@@ -23,6 +23,9 @@ export type CoordinatorOptions = {
   onBreach: (rule: string) => void;
 };
 
+/** A commit is on the disk within this. */
+const COMMIT_MS = 50;
+
 type Process = { life: Life; server: Server | undefined; keeper: Keeper | undefined };
 
 export class CoordinatorMachine {
@@ -30,6 +33,8 @@ export class CoordinatorMachine {
   readonly clock: MachineClock;
   isPaused = false;
   #startedMs = 0;
+  #pausedAtMs = 0;
+  #stall = { endMs: -Infinity, forMs: 0 };
   #process: Process | undefined;
 
   constructor(private readonly options: CoordinatorOptions) {
@@ -50,6 +55,11 @@ export class CoordinatorMachine {
   /** For how long its process has served, by its clock. */
   get upMs(): number {
     return this.clock.nowMs() - this.#startedMs;
+  }
+
+  /** For how long it stood still a moment ago: what is on the disk now may have been decided before that. */
+  get stalledMs(): number {
+    return this.clock.nowMs() - this.#stall.endMs < COMMIT_MS ? this.#stall.forMs : 0;
   }
 
   get isRunning(): boolean {
@@ -76,12 +86,15 @@ export class CoordinatorMachine {
 
   pause(): void {
     this.isPaused = true;
+    this.#pausedAtMs = this.clock.nowMs();
     this.clock.sleep();
   }
 
   resume(keepsTime: boolean): void {
     this.isPaused = false;
     this.clock.wake(keepsTime);
+    const endMs = this.clock.nowMs();
+    this.#stall = { endMs, forMs: endMs - this.#pausedAtMs };
     if (this.#process !== undefined) this.options.time.thaw(this.#process.life);
   }
 

@@ -1,20 +1,12 @@
 /** The journal on a disk in memory: commits take time, fail, or get lost with the power; constraints as in the real one. */
 import { ConstraintViolated, JournalClosed, OutcomeUnknown, SequenceConflict, type EventPage, type Journal, type Purged, type StoredAudit } from '../../coordinator/journal/journal.js';
-import type { AuditRecord, Changes, EnvironmentRecord, EventRecord, GatewayRecord, HostRecord, LeaseRecord, MappingRecord, PoolSpec, RequestRecord, StoredGateway } from '../../coordinator/book/types.js';
+import type { AuditRecord, Changes, EventRecord, GatewayRecord, MappingRecord, StoredGateway } from '../../coordinator/book/types.js';
+import { applyRows, listRows, noRows, type StoredRows } from '../support/stored-rows.js';
 import type { Chance } from './random.js';
 import type { Life, Time } from './time.js';
 
 /** What is on the disk of a coordinator, of its one gateway. Records are never changed in place. */
-export type Stored = {
-  gateway: GatewayRecord;
-  epochs: StoredGateway['epochs'];
-  pools: Map<string, PoolSpec>;
-  hosts: Map<string, HostRecord>;
-  leases: Map<string, LeaseRecord>;
-  environments: Map<string, EnvironmentRecord>;
-  mappings: Map<string, MappingRecord>;
-  requests: Map<string, RequestRecord>;
-};
+export type Stored = StoredRows & { gateway: GatewayRecord; epochs: StoredGateway['epochs'] };
 
 /** How the disk behaves: what the next commits come to. */
 export type Weather = 'fine' | 'full' | 'failing';
@@ -31,7 +23,7 @@ export class Database {
   private readonly owners = new Map<string, string>();
 
   constructor(gateway: GatewayRecord, private readonly onCommit: OnCommit) {
-    this.stored = { gateway, epochs: [], pools: new Map(), hosts: new Map(), leases: new Map(), environments: new Map(), mappings: new Map(), requests: new Map() };
+    this.stored = { gateway, epochs: [], ...noRows() };
   }
 
   /** What a process finds that opens it after another one was killed. */
@@ -54,17 +46,7 @@ export class Database {
 
   apply(changes: Changes): void {
     const { stored } = this;
-    for (const name of changes.removedPools) stored.pools.delete(name);
-    for (const name of changes.removedHosts) stored.hosts.delete(name);
-    for (const id of changes.removedLeases) stored.leases.delete(id);
-    for (const name of changes.removedEnvironments) stored.environments.delete(name);
-    for (const id of changes.removedRequests) stored.requests.delete(id);
-    for (const pool of changes.pools) stored.pools.set(pool.pool, pool);
-    for (const host of changes.hosts) stored.hosts.set(host.host, host);
-    for (const lease of changes.leases) stored.leases.set(lease.leaseId, lease);
-    for (const environment of changes.environments) stored.environments.set(environment.environment, environment);
-    for (const mapping of changes.mappings) stored.mappings.set(mapping.mappingId, mapping);
-    for (const request of changes.requests) stored.requests.set(request.requestId, request);
+    applyRows(stored, changes);
     noteEpoch(stored, changes.gateway);
     stored.gateway = changes.gateway;
     for (const mapping of changes.mappings) this.noteOwner(mapping);
@@ -127,10 +109,8 @@ export function storedGateway(stored: Stored): StoredGateway {
     if ((newest.get(key)?.releasedSequence ?? -1) < mapping.releasedSequence) newest.set(key, mapping);
   }
   const kept = [...stored.mappings.values()].filter((mapping) => mapping.state !== 'released' || named.has(mapping.mappingId) || newest.get(`${mapping.space}:${mapping.port}`) === mapping);
-  return {
-    gateway: { ...stored.gateway }, epochs: [...stored.epochs], pools: [...stored.pools.values()], hosts: [...stored.hosts.values()], leases: [...stored.leases.values()],
-    environments: [...stored.environments.values()], mappings: kept, requests: [...stored.requests.values()],
-  };
+  const { gateway, epochs, ...rows } = stored;
+  return { ...listRows(rows), gateway: { ...gateway }, epochs: [...epochs], mappings: kept };
 }
 
 /** One process's journal on a database. Its promises are kept only while its process lives. */
@@ -208,7 +188,7 @@ export class SimulatedJournal implements Journal {
 }
 
 const NO_ROWS: Omit<Changes, 'gateway'> = {
-  removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], pools: [], hosts: [], leases: [],
+  removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], removedForgotten: [], removedOverrides: [], forgotten: [], overrides: [], pools: [], hosts: [], leases: [],
   environments: [], mappings: [], requests: [], events: [] as EventRecord[], audits: [] as AuditRecord[],
 };
 

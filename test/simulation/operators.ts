@@ -3,6 +3,7 @@ import type { Command, PortRange } from '../../coordinator/book/types.js';
 import type { Callers } from './callers.js';
 import type { Chance } from './random.js';
 
+const GATEWAY = 'gateway';
 const BY = { actor: 'operator', reason: 'simulated' };
 
 export class Operators {
@@ -10,7 +11,7 @@ export class Operators {
 
   reclaim(chance: Chance): string {
     const host = chance.pick(this.of.hosts);
-    this.#ask({ kind: 'reclaimHost', ...BY, host });
+    this.#ask({ kind: 'reclaimHost', ...BY, host, override: chance.oneIn(2) });
     return `reclaim ${host}`;
   }
 
@@ -27,6 +28,34 @@ export class Operators {
     const forMs = chance.oneIn(3) ? 0 : chance.between(1_000, 20_000);
     this.#ask({ kind: 'holdHost', ...BY, host, forMs });
     return `hold ${host} for ${forMs} ms`;
+  }
+
+  /** A lost host is removed; one of its name is created some time later, and may be the same machine with all that it remembers. */
+  forget(chance: Chance): string {
+    const host = chance.pick(this.of.hosts);
+    this.#ask({ kind: 'forgetHost', ...BY, host, hostIsOff: false, gatewayIsOff: false });
+    return `forget ${host}`;
+  }
+
+  /** What is said of a machine that is off: a host, or the gateway. */
+  forgetWhatIsOff(host: string): void {
+    this.#ask({ kind: 'forgetHost', ...BY, host, hostIsOff: true, gatewayIsOff: host === GATEWAY });
+  }
+
+  create(host: string): void {
+    this.#ask({ kind: 'createHost', actor: 'operator', host, roles: [host === GATEWAY ? 'gateway' : 'host'], failureDomain: '', publicHost: '' });
+  }
+
+  createOne(chance: Chance): string {
+    const host = chance.pick(this.of.hosts);
+    this.create(host);
+    return `create ${host}`;
+  }
+
+  override(chance: Chance): string {
+    const forMs = chance.oneIn(3) ? 0 : chance.between(1_000, 20_000);
+    this.#ask({ kind: 'overrideMassLoss', ...BY, failureDomain: '', forMs });
+    return `override a mass loss for ${forMs} ms`;
   }
 
   /** Shrinks the pool to a part of its ports, reserves some, or gives it all of them again. */

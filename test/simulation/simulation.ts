@@ -66,7 +66,7 @@ class Simulation {
     const coordinator: CoordinatorMachine = new CoordinatorMachine({
       gateway: { gateway: 'gw', ordinal: 1, scope, publicHost: '203.0.113.1', epoch: 0, sequence: 0, restoring: 'no' }, timing: TIMING, time, chance: chance(0), log,
       onCommit: (changes) => {
-        this.#truth.committed(changes, { nowMs: coordinator.clock.nowMs(), upMs: coordinator.upMs });
+        this.#truth.committed(changes, { nowMs: coordinator.clock.nowMs(), upMs: coordinator.upMs, stalledMs: coordinator.stalledMs });
         this.#tell(() => tellCommit(changes));
       }, onBreach: (rule) => { this.#truth.note(rule); },
     });
@@ -122,6 +122,7 @@ class Simulation {
     heal(this.#stage);
     this.#trace.push(`${this.#at()} everything heals`);
     await this.#pass(30_000);
+    for (const { host } of this.#stage.machines) operators.create(host);
     // After a clone the machine that is left may be the one that is refused.
     const { machines, world: { everyMachine } } = this.#stage;
     const cloned = machines.filter((machine) => everyMachine.some((other) => other !== machine && other.host === machine.host));

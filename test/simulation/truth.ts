@@ -80,13 +80,14 @@ export class Truth {
     this.breach ??= breach;
   }
 
-  /** A commit is on the disk. By the coordinator's clock: `nowMs`, and for how long its process has served. */
-  committed(changes: Changes, { nowMs, upMs }: { nowMs: number; upMs: number }): void {
+  /** A commit is on the disk. By the coordinator's clock: `nowMs`, for how long its process has served, and has just stood still. */
+  committed(changes: Changes, { nowMs, upMs, stalledMs }: { nowMs: number; upMs: number; stalledMs: number }): void {
     this.isDirty = true;
     this.#followRestore(changes.gateway.restoring);
     for (const { leaseId, epoch, generation } of changes.leases) this.#checkGrant(leaseId, epoch, generation);
+    for (const { action, outcome, detail } of changes.audits) if (action === 'ReplaceHost' && outcome === 'ok') this.#replaceable.add((JSON.parse(detail) as { host: string }).host);
     for (const host of changes.hosts) this.#noteSession(host);
-    for (const mapping of changes.mappings) this.#noteMapping(mapping, nowMs);
+    for (const mapping of changes.mappings) this.#noteMapping(mapping, { nowMs, decidedMs: nowMs - stalledMs });
     this.#checkAudits(changes);
     const expired = changes.events.find(({ kind }) => kind === 'LeaseExpired');
     if (expired !== undefined && upMs < this.world.lostMs - 50) this.note(`S9: a lease of ${expired.host} expired ${upMs} ms after the coordinator started`);
@@ -103,7 +104,7 @@ export class Truth {
     this.#newestGrant = { epoch, generation };
   }
 
-  #noteMapping(mapping: MappingRecord, nowMs: number): void {
+  #noteMapping(mapping: MappingRecord, { nowMs, decidedMs }: { nowMs: number; decidedMs: number }): void {
     const key = `${mapping.space}:${mapping.port}`;
     const owner = this.#owners.get(key);
     if (mapping.state === 'released') {
@@ -111,7 +112,7 @@ export class Truth {
       return;
     }
     if (owner?.mappingId !== mapping.mappingId && !this.#isUnknown) this.#checkRest(key, mapping, nowMs);
-    if (mapping.state === 'quarantined' && owner?.state !== 'quarantined') this.#restedSince.set(key, { environment: mapping.environment, tenant: mapping.tenant, atMs: nowMs });
+    if (mapping.state === 'quarantined' && owner?.state !== 'quarantined') this.#restedSince.set(key, { environment: mapping.environment, tenant: mapping.tenant, atMs: decidedMs });
     if (mapping.state === 'live' && owner?.state !== 'live' && !this.#isUnknown) this.#checkLive(mapping);
     this.#owners.set(key, { ...mapping });
   }

@@ -102,8 +102,12 @@ export class Api {
     return this.call(OPERATIONS.replaceHost, { host, reason });
   }
 
+  forgetHost(host: string, of: Partial<operations.ForgetHostRequest> = {}): Promise<operations.ForgetHostResponse> {
+    return this.call(OPERATIONS.forgetHost, { host, reason: 'test', hostIsOff: false, gatewayIsOff: false, ...of });
+  }
+
   reclaimHost(host: string, reason: string): Promise<operations.ReclaimHostResponse> {
-    return this.call(OPERATIONS.reclaimHost, { host, reason });
+    return this.call(OPERATIONS.reclaimHost, { host, reason, override: false });
   }
 
   async leases(filter: operations.DeepPartial<operations.ListLeasesRequest> = {}): Promise<operations.Lease[]> {

@@ -6,12 +6,13 @@
  */
 import type { Changes, GatewayRecord } from '../../book/types.js';
 import type { Value } from './connection.js';
-import { AUDIT, ENVIRONMENT, EVENT, HOST, LEASE, MAPPING, POOL, REQUEST, type Row, type Table } from './rows.js';
+import { AUDIT, ENVIRONMENT, EVENT, FORGOTTEN, HOST, LEASE, MAPPING, OVERRIDE, POOL, REQUEST, type Row, type Table } from './rows.js';
 
 /** What is in a slot of the batch: a JSON array; '' for none. */
 export type Batch = Record<Slot, string>;
 
 const SLOTS = ['compare', 'removed_pool', 'removed_host', 'removed_lease', 'removed_environment', 'removed_request',
+  'removed_forgotten_host', 'removed_mass_loss_override', 'forgotten_host', 'mass_loss_override',
   'pool', 'host', 'lease', 'environment', 'mapping', 'request', 'event', 'audit'] as const;
 type Slot = (typeof SLOTS)[number];
 
@@ -34,6 +35,8 @@ CREATE TEMP TRIGGER write_batch INSTEAD OF INSERT ON batch BEGIN
   ${remove('lease', 'lease_id', 'value')}
   ${remove('environment', 'environment', 'value')}
   ${remove('request', '(gateway, request_id)', 'value ->> 0, value ->> 1')}
+  ${remove('forgotten_host', '(gateway, host)', 'value ->> 0, value ->> 1')}
+  ${remove('mass_loss_override', '(gateway, scope)', 'value ->> 0, value ->> 1')}
   ${upsert(POOL, 'gateway, pool')}
   ${upsert(HOST, 'host')}
   DELETE FROM lease WHERE NEW.lease IS NOT NULL AND lease_id IN (SELECT value ->> 0 FROM jsonb_each(NEW.lease));
@@ -42,6 +45,8 @@ CREATE TEMP TRIGGER write_batch INSTEAD OF INSERT ON batch BEGIN
   DELETE FROM mapping WHERE NEW.mapping IS NOT NULL AND mapping_id IN (SELECT value ->> 0 FROM jsonb_each(NEW.mapping));
   ${insert(MAPPING)};
   ${upsert(REQUEST, 'gateway, request_id')}
+  ${upsert(FORGOTTEN, 'gateway, host')}
+  ${upsert(OVERRIDE, 'gateway, scope')}
   ${insert(EVENT)};
   ${insert(AUDIT)};
 END;`;
@@ -56,6 +61,10 @@ export function batchOf(gateway: string, expectedSequence: number, changes: Chan
     removed_lease: arrayOf(changes.removedLeases),
     removed_environment: arrayOf(changes.removedEnvironments),
     removed_request: arrayOf(changes.removedRequests.map(named)),
+    removed_forgotten_host: arrayOf(changes.removedForgotten.map(named)),
+    removed_mass_loss_override: arrayOf(changes.removedOverrides.map(named)),
+    forgotten_host: rows(FORGOTTEN, gateway, changes.forgotten),
+    mass_loss_override: rows(OVERRIDE, gateway, changes.overrides),
     pool: rows(POOL, gateway, changes.pools),
     host: rows(HOST, gateway, changes.hosts),
     lease: rows(LEASE, gateway, changes.leases),

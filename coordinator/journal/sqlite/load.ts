@@ -1,7 +1,7 @@
 /** Reads what a book starts from: one snapshot, in pages, so that neither SQLite's thread nor the event loop is held for long. */
 import type { EpochStart, GatewayRecord, StoredGateway } from '../../book/types.js';
 import { Connection } from './connection.js';
-import { ENVIRONMENT, GATEWAY, HOST, LEASE, MAPPING, POOL, REQUEST, type LoadedTable, type Row } from './rows.js';
+import { ENVIRONMENT, FORGOTTEN, GATEWAY, HOST, LEASE, MAPPING, OVERRIDE, POOL, REQUEST, type LoadedTable, type Row } from './rows.js';
 
 const PAGE_ROWS = 2_000;
 
@@ -40,6 +40,8 @@ export async function loadGateway(path: string, gateway: string): Promise<Stored
       environments: await readAll(reader, gateway, ENVIRONMENT),
       mappings: await readAll(reader, gateway, MAPPING, `AND (state <> 'released' OR mapping_id IN (SELECT mapping_id FROM remembered))`),
       requests: await readAll(reader, gateway, REQUEST),
+      forgotten: await readAll(reader, gateway, FORGOTTEN),
+      overrides: await readAll(reader, gateway, OVERRIDE),
     };
   } finally {
     await reader.close();

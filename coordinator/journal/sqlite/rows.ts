@@ -1,6 +1,6 @@
 /** How records become rows, as arrays of values in the order of `columns`, and back. */
-import type { AuditRecord, EnvironmentRecord, EventRecord, GatewayRecord, HostRecord, LeaseRecord, MappingRecord, PoolSpec, PortRange,
-  RequestRecord, Role } from '../../book/types.js';
+import type { AuditRecord, EnvironmentRecord, EventRecord, ForgottenRecord, GatewayRecord, HostRecord, LeaseRecord, MappingRecord,
+  OverrideRecord, PoolSpec, PortRange,  RequestRecord, Role } from '../../book/types.js';
 
 /** A row as JSON carries it. Booleans are 0 and 1, lists and maps are JSON text. */
 export type Row = (string | number)[];
@@ -106,6 +106,28 @@ export const REQUEST: LoadedTable<RequestRecord> = {
   decode: (row) => {
     const [, requestId, bodyHash, environment, mappingIds, atMs] = row as [string, string, string, string, string, number];
     return { requestId, bodyHash, environment, mappingIds: JSON.parse(mappingIds) as string[], atMs };
+  },
+};
+
+export const FORGOTTEN: LoadedTable<ForgottenRecord> = {
+  name: 'forgotten_host',
+  key: 'host',
+  columns: ['gateway', 'host', 'session', 'at_ms'],
+  encode: (gateway, r) => [gateway, r.host, r.session, r.atMs],
+  decode: (row) => {
+    const [, host, session, atMs] = row as [string, string, number, number];
+    return { host, session, atMs };
+  },
+};
+
+export const OVERRIDE: LoadedTable<OverrideRecord> = {
+  name: 'mass_loss_override',
+  key: 'scope',
+  columns: ['gateway', 'scope', 'until_ms'],
+  encode: (gateway, r) => [gateway, r.scope, r.untilMs],
+  decode: (row) => {
+    const [, scope, untilMs] = row as [string, string, number];
+    return { scope, untilMs };
   },
 };
 

@@ -183,7 +183,7 @@ CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(AB
 `;
 
 const DUTY = `
-ALTER TABLE host ADD COLUMN duty TEXT NOT NULL DEFAULT 'open' CHECK (duty IN ('open','cordoned','draining','drained'));
+ALTER TABLE host ADD COLUMN duty TEXT NOT NULL DEFAULT 'open' CHECK (duty IN ('open','cordoned','draining','drained','forgetting'));
 ALTER TABLE host ADD COLUMN kept_until_ms INTEGER NOT NULL DEFAULT 0; -- nothing is reclaimed from it before while it is lost
 `;
 
@@ -207,8 +207,28 @@ CREATE TRIGGER restore_is_over AFTER UPDATE OF restoring ON gateway WHEN NEW.res
 END;
 `;
 
+const FORGOTTEN = `
+-- Hosts that were removed after they had a session: the next one of the name goes on with their number.
+CREATE TABLE forgotten_host (
+  gateway TEXT NOT NULL REFERENCES gateway,
+  host    TEXT NOT NULL,
+  session INTEGER NOT NULL,                                  -- newest session number given out
+  at_ms   INTEGER NOT NULL,
+  PRIMARY KEY (gateway, host)
+) STRICT, WITHOUT ROWID;
+
+-- Where an operator lets reclaim go on in spite of a mass loss.
+CREATE TABLE mass_loss_override (
+  gateway  TEXT NOT NULL REFERENCES gateway,
+  scope    TEXT NOT NULL,                                    -- 'gateway', or 'domain/NAME' for a failure domain
+  until_ms INTEGER NOT NULL,
+  PRIMARY KEY (gateway, scope)
+) STRICT, WITHOUT ROWID;
+`;
+
 export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 1, description: 'first tables', sql: FIRST },
   { version: 2, description: 'hosts that are cordoned, drained or kept', sql: DUTY },
   { version: 3, description: 'restore mode, and when epochs began', sql: RESTORE },
+  { version: 4, description: 'hosts that are forgotten, mass losses that are overridden', sql: FORGOTTEN },
 ];

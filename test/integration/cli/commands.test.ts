@@ -16,6 +16,7 @@ const ANSWERS: Answers = {
   listGateways: () => ({ gateways: [GATEWAY] }), createGateway: () => ({ gateway: GATEWAY }), deleteGateway: () => ({}),
   listHosts: () => ({ hosts: [HOST] }), createHost: () => ({ host: HOST }), replaceHost: () => ({ host: { ...HOST, replaceable: true } }),
   reclaimHost: () => ({ mappings: 2, ports: 32 }),
+  forgetHost: () => ({ forgotten: true, mappings: 2, ports: 32 }), overrideMassLoss: () => ({ overriddenUntil: { seconds: 1_700_000_000, nanos: 0 } }),
   cordonHost: () => ({ host: HOST }), uncordonHost: () => ({ host: HOST }), drainHost: () => ({ host: HOST }), holdHost: () => ({ host: HOST }),
   listLeases: () => ({ leases: [LEASE], nextPageToken: '' }),
   allocatePorts: (request: { requestId: string }) => ({ requestId: request.requestId, environment: environment(), mappings: [mapping()], replayed: false }),
@@ -140,7 +141,11 @@ describe('the command line, asking a coordinator', () => {
     assert.deepEqual((await ok('gateways', 'delete', 'gw-1')).request, { gateway: 'gw-1' });
     assert.deepEqual((await ok('pools', 'delete', 'ssh', '--gateway', 'gw-1')).request, { gateway: 'gw-1', pool: 'ssh' });
     assert.deepEqual((await ok('hosts', 'replace', 'host-a', '--reason', 'new board')).request, { host: 'host-a', reason: 'new board' });
-    assert.deepEqual((await ok('hosts', 'reclaim', 'host-a', '--reason', 'it is off')).request, { host: 'host-a', reason: 'it is off' });
+    assert.deepEqual((await ok('hosts', 'reclaim', 'host-a', '--reason', 'it is off')).request, { host: 'host-a', reason: 'it is off', override: false });
+    assert.deepEqual((await ok('hosts', 'forget', 'host-a', '--reason', 'sold', '--host-is-off')).request, { host: 'host-a', reason: 'sold', hostIsOff: true, gatewayIsOff: false });
+    assert.deepEqual((await ok('gateways', 'override-mass-loss', 'gw-1', '--failure-domain', 'rack-1', '--for', '90m', '--reason', 'gone')).request,
+      { gateway: 'gw-1', failureDomain: 'rack-1', reason: 'gone', duration: { seconds: 5_400, nanos: 0 } });
+    assert.deepEqual((await ok('hosts', 'hold', 'host-a', '--for', '2h')).request, { host: 'host-a', reason: '', duration: { seconds: 7_200, nanos: 0 } });
   });
 
   it('hands filters of lists on', async () => {
@@ -192,6 +197,7 @@ describe('the command line, asking a coordinator', () => {
       ['status'], ['gateways'], ['hosts'], ['leases'], ['list'], ['mappings'], ['release', 'env-1'], ['move', 'env-1', '--to=host-b'], ['gateways', 'delete', 'gw-1'],
       ['allocate', 'env-1', '--host=h', '--tenant=t', '--want=name=a,pool=p,target=10.0.0.1'], ['hosts', 'reclaim', 'host-a', '--reason=off'],
       ['hosts', 'cordon', 'host-a'], ['hosts', 'uncordon', 'host-a'], ['hosts', 'drain', 'host-a'], ['hosts', 'hold', 'host-a', '--for=2h'],
+      ['hosts', 'forget', 'host-a', '--reason=sold'], ['gateways', 'override-mass-loss', 'gw-1', '--for=1h', '--reason=gone'],
     ];
     for (const line of lines) assert.equal(typeof await json(...line), 'object', line.join(' '));
   });

@@ -114,6 +114,27 @@ describe('the command line and a real coordinator, over its unix socket', () => 
     assert.match((await run('hosts', 'replace', 'h9', '--reason=new board')).out, /^h9 +gw-2 +host +unknown \(replaceable\) /m);
   });
 
+  it('cordons, drains, holds and forgets hosts, and shrinks pools by draining', async () => {
+    await withAgents();
+    await json('allocate', 'env-1', '--host=h1', '--tenant=acme', `${WANT},port=30050`);
+    assert.match((await run('hosts', 'cordon', 'h1', '--reason=new disk')).out, /^h1 +gw +host +alive \(cordoned\) /m);
+    assert.equal((await refused('allocate', 'env-2', '--host=h1', '--tenant=acme', WANT)).error.reason, 'HOST_CORDONED');
+    const drained = await run('hosts', 'drain', 'h1');
+    assert.match(drained.out, /^h1 +gw +host +alive \(draining\) /m);
+    assert.match(drained.err, /^next: 1 mappings are left: portlease list --host h1 /m);
+    assert.match((await run('hosts', 'hold', 'h1', '--for=2h')).out, /alive \(draining, kept until 20\d\d-/);
+    assert.match((await run('hosts', 'uncordon', 'h1')).out, /alive \(kept until /);
+    assert.match((await run('hosts', 'hold', 'h1', '--for=0s')).out, /^h1 +gw +host +alive +/m);
+    assert.equal((await refused('pools', 'update', 'ssh', '--gateway=gw', '--range=30000-30009')).error.reason, 'POOL_IN_USE');
+    const shrunk = await run('pools', 'update', 'ssh', '--gateway=gw', '--range=30000-30009', '--drain');
+    assert.match(shrunk.out, /^ssh +gw +ssh +tcp +30000-30009 +10 +0 +0 +1 +0 +10 /m);
+    assert.match(shrunk.err, /^next: 1 ports are served until they are released: portlease mappings --pool ssh /m);
+    assert.equal((await refused('hosts', 'forget', 'h1', '--reason=sold')).error.reason, 'HOST_NOT_LOST');
+    assert.equal((await refused('hosts', 'forget', 'g1', '--reason=sold')).error.reason, 'GATEWAY_MAY_ROUTE');
+    assert.equal((await run('hosts', 'forget', 'h2', '--reason=sold')).out, '0 mappings are given up and 0 leased ports taken back; h2 is forgotten\n');
+    assert.match((await run('gateways', 'override-mass-loss', 'gw', '--for=1h', '--reason=they are gone')).out, /^reclaim goes on in gateway gw until 20\d\d-/);
+  });
+
   it('lists leases in pages', async () => {
     await withAgents();
     for (const name of ['a', 'b', 'c']) await json('allocate', `env-${name}`, '--host=h1', '--tenant=acme', `--want=name=x,pool=ssh,target=10.1.0.1`, '--wait=recorded');

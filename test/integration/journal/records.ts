@@ -1,5 +1,5 @@
 /** Records for tests of the journal, each whole and plausible; a test names only what it is about. */
-import type { Changes, EnvironmentRecord, GatewayRecord, HostRecord, LeaseRecord, MappingRecord, PoolSpec, RequestRecord,
+import type { Changes, EnvironmentRecord, ForgottenRecord, GatewayRecord, HostRecord, LeaseRecord, MappingRecord, OverrideRecord, PoolSpec, RequestRecord,
 } from '../../../coordinator/book/types.js';
 
 export const AT_MS = 1_790_000_000_000;
@@ -11,7 +11,7 @@ export function gatewayRecord(of: Partial<GatewayRecord> = {}): GatewayRecord {
 /** Changes that bring `gateway` to `sequence`. */
 export function changes(sequence: number, of: Partial<Changes> = {}, gateway = gatewayRecord()): Changes {
   return { gateway: { ...gateway, sequence }, removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [],
-    removedRequests: [], pools: [], hosts: [], leases: [], environments: [], mappings: [], requests: [], events: [], audits: [], ...of };
+    removedRequests: [], removedForgotten: [], removedOverrides: [], forgotten: [], overrides: [], pools: [], hosts: [], leases: [], environments: [], mappings: [], requests: [], events: [], audits: [], ...of };
 }
 
 export function mapping(of: Partial<MappingRecord> = {}): MappingRecord {
@@ -42,6 +42,14 @@ export function pool(of: Partial<PoolSpec> = {}): PoolSpec {
 export function host(of: Partial<HostRecord> = {}): HostRecord {
   return { host: 'host-a', roles: ['host'], failureDomain: 'rack-1', publicHost: '', addresses: ['192.0.2.1', '2001:db8::1'], session: 3,
     confirmedSession: 2, bootId: 'b00t', agentVersion: '0.1.0', replaceable: false, lostAtMs: 0, duty: 'open', keptUntilMs: 0, waived: false, ...of };
+}
+
+export function forgotten(of: Partial<ForgottenRecord> = {}): ForgottenRecord {
+  return { host: 'host-z', session: 8, atMs: AT_MS, ...of };
+}
+
+export function override(of: Partial<OverrideRecord> = {}): OverrideRecord {
+  return { scope: 'domain/rack-1', untilMs: AT_MS, ...of };
 }
 
 /** What an allocation of one port writes: the n-th one of `gateway`. */

@@ -4,7 +4,7 @@ import { ConstraintViolated } from '../../../coordinator/journal/journal.js';
 import { Connection } from '../../../coordinator/journal/sqlite/connection.js';
 import type { SqliteJournal } from '../../../coordinator/journal/sqlite/journal.js';
 import { Place } from './place.js';
-import { allocation, changes, environment, gatewayRecord, host, lease, mapping, pool, request } from './records.js';
+import { allocation, changes, environment, forgotten, gatewayRecord, host, lease, mapping, override, pool, request } from './records.js';
 
 const OWNING: MappingRecord['state'][] = ['pending', 'live', 'blocked', 'held', 'releasing', 'quarantined'];
 
@@ -124,7 +124,7 @@ describe('the rules of the database', () => {
   });
 
   it('refuse to delete a gateway that is in use; afterwards only its audit records are left', async () => {
-    await accepts({ pools: [pool()], hosts: [host()], leases: [lease()], ...historyOf(1) });
+    await accepts({ pools: [pool()], hosts: [host()], leases: [lease()], forgotten: [forgotten()], overrides: [override()], ...historyOf(1) });
     await assert.rejects(journal.deleteGateway('gw'), ConstraintViolated);
     await accepts({ removedPools: ['ssh'], removedHosts: ['host-a'], removedLeases: ['l1'] });
     await assert.rejects(journal.deleteGateway('gw'), /not released/);
@@ -132,7 +132,7 @@ describe('the rules of the database', () => {
     await journal.deleteGateway('gw');
     await journal.deleteGateway('gw');
     assert.deepEqual(await journal.gateways(), []);
-    for (const table of ['mapping', 'environment', 'request', 'event']) assert.equal(await place.count(table), 0, table);
+    for (const table of ['mapping', 'environment', 'request', 'event', 'forgotten_host', 'mass_loss_override']) assert.equal(await place.count(table), 0, table);
     assert.equal(await place.count('audit'), 1);
     await journal.createGateway(gatewayRecord());
     await journal.append('gw', 0, allocation(1));

@@ -75,6 +75,9 @@ const allocation: Record<string, Row | typeof FREE> = {
   labels, wait, dry_run: FREE,
 };
 
+/** At most 30 days. */
+const TERMS = [undefined, ...DURATIONS, { seconds: 30 * 86_400 + 1, nanos: 0 }];
+const WHY: Row = { field: 'reason', bad: ['', 'a\nb', 'a\0', 'x'.repeat(257)] };
 /** Why, if the caller says so. */
 const NOTE: Row = { field: 'reason', bad: ['a\nb', 'a\0', 'x'.repeat(257)] };
 
@@ -125,12 +128,14 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     ...Object.fromEntries(['state', 'addresses', 'session', 'agent_version', 'heartbeat_age', 'mappings', 'leased_ports', 'drift_repairs', 'replaceable', 'duty', 'kept_until'].map((field) => [`host.${field}`, FREE])),
   }),
   ...under('OperationsService/ListHosts', { gateway: filter('gateway'), host: filter('host') }),
-  ...under('OperationsService/ReplaceHost', { host: name('host'), reason: { field: 'reason', bad: ['', 'a\nb', 'a\0', 'x'.repeat(257)] } }),
-  ...under('OperationsService/ReclaimHost', { host: name('host'), reason: { field: 'reason', bad: ['', 'a\nb', 'a\0', 'x'.repeat(257)] } }),
+  ...under('OperationsService/ReplaceHost', { host: name('host'), reason: WHY }),
+  ...under('OperationsService/ReclaimHost', { host: name('host'), reason: WHY, override: FREE }),
   ...under('OperationsService/CordonHost', { host: name('host'), reason: NOTE }),
   ...under('OperationsService/UncordonHost', { host: name('host'), reason: NOTE }),
   ...under('OperationsService/DrainHost', { host: name('host'), reason: NOTE }),
-  ...under('OperationsService/HoldHost', { host: name('host'), reason: NOTE, duration: { field: 'duration', bad: [undefined, ...DURATIONS, { seconds: 30 * 86_400 + 1, nanos: 0 }] } }),
+  ...under('OperationsService/HoldHost', { host: name('host'), reason: NOTE, duration: { field: 'duration', bad: TERMS } }),
+  ...under('OperationsService/ForgetHost', { host: name('host'), reason: WHY, host_is_off: FREE, gateway_is_off: FREE }),
+  ...under('OperationsService/OverrideMassLoss', { gateway: name('gateway'), failure_domain: filter('failure_domain'), reason: WHY, duration: { field: 'duration', bad: TERMS } }),
   ...under('OperationsService/Purge', { dry_run: FREE }),
   ...under('OperationsService/ListLeases', { gateway: filter('gateway'), host: filter('host'), pool: filter('pool'), ...page }),
   ...under('EventService/WatchEvents', {

@@ -80,6 +80,13 @@ export class TestCoordinator {
     return agent;
   }
 
+  /** The newest agent of this host. */
+  agentOf(host: string): FakeAgent {
+    const agent = this.#agents.findLast((one) => one.host === host);
+    if (agent === undefined) throw new Error(`there is no agent of ${host}`);
+    return agent;
+  }
+
   async close(): Promise<void> {
     await this.shutdown();
     rmSync(this.folder, { recursive: true });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { Protocol, Wait } from '../../../shared/gen/portlease/v1/common.js';
-import { HostDuty, OperationsServiceService as OPERATIONS, UpdatePoolRequest, type Host } from '../../../shared/gen/portlease/v1/operations.js';
+import { Role } from '../../../shared/gen/portlease/v1/agents.js';
+import { MappingState, Protocol, Wait } from '../../../shared/gen/portlease/v1/common.js';
+import { CreateHostRequest, HostDuty, HostState, OperationsServiceService as OPERATIONS, UpdatePoolRequest, type Host } from '../../../shared/gen/portlease/v1/operations.js';
 import { refusalOf, status } from '../../support/api.js';
 import { eventually } from '../../support/wait.js';
 import { TestCoordinator } from './coordinator.js';
@@ -74,5 +75,73 @@ describe('what operators say of hosts, over the wire', () => {
     await coordinator.api.release({ selector: { $case: 'environment', value: mapping?.environment ?? '' } });
     const { draining, free } = await figures() ?? {};
     assert.deepEqual([draining, free], [0, 5]);
+  });
+
+  it('forgets a lost host once the gateway confirmed, and does not know it afterwards', async () => {
+    const agent = await coordinator.agent({ host: 'h3', addresses: ['10.9.0.3'] });
+    const { mappings: [mapping] } = await coordinator.api.allocate(allocation('e', 'h3'));
+    assert.equal((await refusalOf(coordinator.api.forgetHost('h3'))).details.reason, 'HOST_NOT_LOST');
+    assert.equal((await refusalOf(coordinator.api.forgetHost('none'))).details.reason, 'HOST_UNKNOWN');
+    agent.silence();
+    await coordinator.api.untilHost('h3', HostState.HOST_STATE_LOST);
+    const { mappings } = await coordinator.api.forgetHost('h3', { reason: 'sold' });
+    assert.equal(mappings, 1);
+    await eventually('h3 to be gone', async () => await coordinator.api.host('h3') === undefined, { withinMs: 10_000 });
+    assert.deepEqual((await coordinator.api.mappings({ environment: 'e' })).map(({ state }) => state), [MappingState.MAPPING_STATE_RELEASED]);
+    const port = mapping?.publicPort ?? 0;
+    const again = await eventually('its port to have rested', async () => {
+      const { mappings: [got] } = await coordinator.api.allocate({ ...allocation('f', 'h2'), wants: [{ ...allocation('f').wants[0], choice: { $case: 'exactPort', value: port } }] });
+      return got;
+    }, { withinMs: 10_000 });
+    assert.equal(again.publicPort, port);
+    const back = await coordinator.agent({ host: 'h3', addresses: ['10.9.0.3'], lastSession: agent.session });
+    assert.deepEqual([back.session, back.objects.size], [agent.session + 1, 0], 'where everybody is admitted it starts from nothing');
+  });
+
+  it('forgets a host with an address of its own only when somebody answers for it, and corrects a role that was mistyped', async () => {
+    const agent = await coordinator.agent({ host: 'e1', gateway: 'edge', addresses: ['198.51.100.7'] });
+    await coordinator.api.allocate(allocation('e', 'e1'));
+    agent.silence();
+    await coordinator.api.untilHost('e1', HostState.HOST_STATE_LOST);
+    const refused = await refusalOf(coordinator.api.forgetHost('e1'));
+    assert.deepEqual([refused.code, refused.details.reason], [status.FAILED_PRECONDITION, 'HOST_MAY_SERVE']);
+    assert.deepEqual(await coordinator.api.forgetHost('e1', { hostIsOff: true }), { forgotten: true, mappings: 1, ports: 10 });
+    const create = (roles: Role[]) => coordinator.api.call(OPERATIONS.createHost, CreateHostRequest.fromPartial({ host: { host: 'e1', gateway: 'gw', roles } }));
+    await create([Role.ROLE_HOST]);
+    assert.deepEqual(await coordinator.api.forgetHost('e1'), { forgotten: true, mappings: 0, ports: 0 });
+    assert.deepEqual((await create([Role.ROLE_HOST])).host?.roles, [Role.ROLE_HOST]);
+  });
+
+  it('forgets a gateway only when somebody answers for it, and leaves its role to the next', async () => {
+    await coordinator.api.allocate(allocation('e'));
+    assert.equal((await refusalOf(coordinator.api.forgetHost('g1'))).details.reason, 'GATEWAY_MAY_ROUTE');
+    assert.equal((await refusalOf(coordinator.api.forgetHost('g1', { gatewayIsOff: true }))).details.reason, 'HOST_NOT_LOST');
+    coordinator.agentOf('g1').silence();
+    await coordinator.api.untilHost('g1', HostState.HOST_STATE_LOST);
+    assert.equal((await coordinator.api.forgetHost('g1', { gatewayIsOff: true })).forgotten, true);
+    assert.equal((await coordinator.api.mappings({ environment: 'e' }))[0]?.state, MappingState.MAPPING_STATE_PENDING);
+    await coordinator.agent({ host: 'g2', roles: ['gateway'], addresses: ['203.0.113.2'] });
+    await eventually('the next gateway to route it', async () => (await coordinator.api.mappings({ environment: 'e' }))[0]?.state === MappingState.MAPPING_STATE_LIVE, { withinMs: 10_000 });
+  });
+
+  it('shows a mass loss with how to override it, and reclaims nothing meanwhile', async () => {
+    const agents = [];
+    for (const n of [4, 5, 6, 7]) agents.push(await coordinator.agent({ host: `h${n}`, addresses: [`10.9.0.${n}`] }));
+    const tiny = (environment: string, host: string, count = 1) => ({
+      ...allocation(environment, host), wants: [{ name: 'x', count, source: { $case: 'pool' as const, value: 'tiny' }, target: { kind: { $case: 'address' as const, value: '10.1.0.1' } } }],
+    });
+    await coordinator.api.allocate(tiny('e', 'h4', 2));
+    for (const agent of agents) agent.silence();
+    await coordinator.api.untilHost('h4', HostState.HOST_STATE_LOST);
+    const loss = await eventually('a mass loss', async () => (await coordinator.api.status()).massLosses[0], { withinMs: 10_000 });
+    assert.deepEqual([loss.gateway, loss.failureDomain, loss.lostHosts, loss.hosts, loss.overriddenUntil], ['gw', '', 4, 6, undefined]);
+    const refused = await refusalOf(coordinator.api.allocate(tiny('f', 'h1')));
+    assert.deepEqual([refused.code, refused.details.reason, refused.details.metadata['lost_hosts']], [status.RESOURCE_EXHAUSTED, 'MASS_LOSS', '4']);
+    assert.equal((await refusalOf(coordinator.api.reclaimHost('h4', 'burnt'))).details.reason, 'MASS_LOSS');
+    const override = { gateway: 'gw', failureDomain: '', reason: 'they are gone', duration: { seconds: 60, nanos: 0 } };
+    assert.ok((await coordinator.api.call(OPERATIONS.overrideMassLoss, override)).overriddenUntil !== undefined);
+    assert.ok((await coordinator.api.status()).massLosses[0]?.overriddenUntil !== undefined);
+    await coordinator.api.reclaimHost('h4', 'burnt');
+    assert.equal((await refusalOf(coordinator.api.call(OPERATIONS.overrideMassLoss, { ...override, failureDomain: 'none' }))).details.reason, 'INVALID_FIELD');
   });
 });

@@ -63,10 +63,11 @@ export function backUp(world: World): () => void {
   return () => {
     const { tables } = world;
     tables.gateway = copy.gateway;
-    for (const table of ['pools', 'hosts', 'leases', 'environments', 'mappings', 'requests'] as const) tables[table].clear();
-    tables.epochs.splice(0, Infinity, ...copy.epochs);
-    const { gateway, pools, hosts, leases, environments, mappings, requests } = copy;
-    tables.apply({ gateway, pools, hosts, leases, environments, mappings, requests, removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], events: [], audits: [] });
+    for (const table of ['pools', 'hosts', 'leases', 'environments', 'mappings', 'requests', 'forgotten', 'overrides'] as const) tables[table].clear();
+    const { epochs, ...rows } = copy;
+    tables.epochs.splice(0, Infinity, ...epochs);
+    const nothing = { removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], removedForgotten: [], removedOverrides: [], events: [], audits: [] };
+    tables.apply({ ...rows, ...nothing });
     world.restart();
   };
 }

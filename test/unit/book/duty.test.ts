@@ -226,7 +226,7 @@ describe('a host that is kept', () => {
   it('lets others be reclaimed, the oldest hold among them first', () => {
     const world = shared({ ranges: [{ first: FIRST, last: FIRST + 2 }] });
     world.addAgent(new FakeAgent('c', ['host'], '10.77.0.13'));
-    for (const host of ['d', 'e']) world.addAgent(new FakeAgent(host, ['host'], `10.77.1.${host.charCodeAt(0)}`));
+    for (const host of ['d', 'e', 'f']) world.addAgent(new FakeAgent(host, ['host'], `10.77.1.${host.charCodeAt(0)}`));
     const exact = (environment: string, host: string, port: number) => portsOf(world.allocate(environment, host, [want({ choice: { kind: 'exact', port } })]));
     exact('kept', 'a', FIRST);
     exact('older', 'b', FIRST + 1);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { agentOf, checkWorldsAfterEach, lose, release, shared, suspect } from './checked.js';
+import { agentOf, checkWorldsAfterEach, hostScope, lose, release, shared, suspect } from './checked.js';
 import { REASONS, type Reason } from '../../../shared/reasons.js';
 import type { Command, Reply, WantSpec } from '../../../coordinator/book/types.js';
 import { FakeAgent, poolSpec, want, type World } from './world.js';
@@ -76,15 +76,41 @@ const ROWS: Partial<Record<Reason, [field: string | undefined, provoke: (world: 
     return ask(world);
   }],
   HOST_NOT_SERVING: ['host', (world) => ask(world, {}, 'gw-1')],
-  HOST_NOT_LOST: ['host', (world) => decide(world, { kind: 'reclaimHost', actor: 'o', host: 'a', reason: '' })],
+  HOST_NOT_LOST: ['host', (world) => decide(world, { kind: 'reclaimHost', actor: 'o', host: 'a', reason: '', override: false })],
   GATEWAY_NOT_READY: [undefined, (world) => {
     lose(world, 'a');
     world.restart();
-    return decide(world, { kind: 'reclaimHost', actor: 'o', host: 'a', reason: '' });
+    return decide(world, { kind: 'reclaimHost', actor: 'o', host: 'a', reason: '', override: false });
   }],
   HOST_CORDONED: ['host', (world) => {
     decide(world, { kind: 'cordonHost', actor: 'o', host: 'a', reason: '' });
     return ask(world);
+  }],
+  HOST_FORGETTING: ['host', (world) => {
+    ask(world);
+    lose(world, 'a');
+    decide(world, { kind: 'forgetHost', actor: 'o', host: 'a', reason: 'sold', hostIsOff: false, gatewayIsOff: false });
+    return decide(world, { kind: 'replaceHost', actor: 'o', host: 'a', reason: 'x' });
+  }],
+  HOST_KEPT: ['host', (world) => {
+    lose(world, 'a');
+    decide(world, { kind: 'holdHost', actor: 'o', host: 'a', reason: '', forMs: 60_000 });
+    return decide(world, { kind: 'reclaimHost', actor: 'o', host: 'a', reason: 'x', override: false });
+  }],
+  HOST_MAY_SERVE: ['host_is_off', () => {
+    const world = hostScope();
+    ask(world);
+    lose(world, 'a');
+    return decide(world, { kind: 'forgetHost', actor: 'o', host: 'a', reason: 'sold', hostIsOff: false, gatewayIsOff: false });
+  }],
+  GATEWAY_MAY_ROUTE: ['gateway_is_off', (world) => {
+    ask(world);
+    return decide(world, { kind: 'forgetHost', actor: 'o', host: 'gw-1', reason: 'sold', hostIsOff: true, gatewayIsOff: false });
+  }],
+  MASS_LOSS: ['host', (world) => {
+    world.addAgent(new FakeAgent('c', ['host'], '10.77.0.13'));
+    lose(world, 'a', 'b');
+    return decide(world, { kind: 'reclaimHost', actor: 'o', host: 'a', reason: 'x', override: false });
   }],
   ENVIRONMENT_UNKNOWN: ['environment', (world) => decide(world, { kind: 'move', actor: 'o', environment: 'none', host: 'b', targets: [], verify: false })],
   ENVIRONMENT_ELSEWHERE: ['host', (world) => {

@@ -25,12 +25,16 @@ const MUTATIONS: [action: string, outcome: string, command: (world: World) => Co
   ['CreateHost', 'ok', () => ({ kind: 'createHost', actor: 'o', host: 'c', roles: ['host'], failureDomain: '', publicHost: '' })],
   ['CreateHost', 'HOST_EXISTS', () => ({ kind: 'createHost', actor: 'o', host: 'a', roles: ['host'], failureDomain: '', publicHost: '' })],
   ['ReplaceHost', 'ok', () => ({ kind: 'replaceHost', actor: 'o', host: 'a', reason: 'disk' })],
-  ['ReclaimHost', 'HOST_NOT_LOST', () => ({ kind: 'reclaimHost', actor: 'o', host: 'a', reason: 'dead' })],
+  ['ReclaimHost', 'HOST_NOT_LOST', () => ({ kind: 'reclaimHost', actor: 'o', host: 'a', reason: 'dead', override: false })],
   ['CordonHost', 'ok', () => ({ kind: 'cordonHost', actor: 'o', host: 'a', reason: '' })],
   ['CordonHost', 'HOST_UNKNOWN', () => ({ kind: 'cordonHost', actor: 'o', host: 'none', reason: '' })],
   ['UncordonHost', 'ok', () => ({ kind: 'uncordonHost', actor: 'o', host: 'a', reason: 'done' })],
   ['DrainHost', 'ok', () => ({ kind: 'drainHost', actor: 'o', host: 'a', reason: 'disk' })],
   ['HoldHost', 'ok', () => ({ kind: 'holdHost', actor: 'o', host: 'a', reason: '', forMs: 7_200_000 })],
+  ['ForgetHost', 'HOST_NOT_LOST', () => ({ kind: 'forgetHost', actor: 'o', host: 'a', reason: 'sold', hostIsOff: true, gatewayIsOff: false })],
+  ['ForgetHost', 'ok', () => ({ kind: 'forgetHost', actor: 'o', host: 'b', reason: 'sold', hostIsOff: false, gatewayIsOff: false })],
+  ['OverrideMassLoss', 'ok', () => ({ kind: 'overrideMassLoss', actor: 'o', failureDomain: '', reason: 'gone', forMs: 60_000 })],
+  ['OverrideMassLoss', 'INVALID_FIELD', () => ({ kind: 'overrideMassLoss', actor: 'o', failureDomain: 'none', reason: 'gone', forMs: 60_000 })],
   ['HoldHost', 'HOST_UNKNOWN', () => ({ kind: 'holdHost', actor: 'o', host: 'none', reason: '', forMs: 1 })],
   ['Session', 'SECOND_MACHINE', () => hello(0)],
   ['Session', 'ok', (world) => hello(agentOf(world, 'a').session)],
@@ -106,7 +110,7 @@ describe('the events of a gateway', () => {
     assert.deepEqual(kinds(world, from), ['HostSuspect', 'HostLost', 'LeaseExpired', 'PortChanged', 'HostAlive', 'LeaseRenewed', 'PortChanged']);
     const again = world.tables.events.length;
     lose(world, 'a');
-    world.decide({ kind: 'reclaimHost', actor: 'o', host: 'a', reason: 'dead' });
+    world.decide({ kind: 'reclaimHost', actor: 'o', host: 'a', reason: 'dead', override: false });
     world.settle();
     assert.ok(kinds(world, again).includes('LeaseReclaimed') && kinds(world, again).includes('PortReleased'));
   });

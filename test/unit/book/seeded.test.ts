@@ -33,7 +33,7 @@ function step(world: World, environments: number, hosts: string[]): string {
     for (const each of world.agents.values()) if (each.online) world.hello(each);
     return 'restart';
   }
-  if (dice < 0.86) return `reclaim ${host}: ${world.decide({ kind: 'reclaimHost', actor: 'o', host, reason: 'test' }).kind}`;
+  if (dice < 0.86) return `reclaim ${host}: ${world.decide({ kind: 'reclaimHost', actor: 'o', host, reason: 'test', override: false }).kind}`;
   world.pass(Math.floor(world.random() * 2_500));
   return 'time';
 }

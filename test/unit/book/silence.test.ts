@@ -189,9 +189,9 @@ describe('a host whose heartbeat was lost', () => {
     const world = shared();
     portsOf(world.allocate('e', 'a', [want({ count: 2 })]));
     world.settle();
-    assert.equal(reasonOf(world.decide({ kind: 'reclaimHost', actor: 'o', host: 'a', reason: 'dead' })), 'HOST_NOT_LOST');
+    assert.equal(reasonOf(world.decide({ kind: 'reclaimHost', actor: 'o', host: 'a', reason: 'dead', override: false })), 'HOST_NOT_LOST');
     lose(world, 'a');
-    const reply = world.decide({ kind: 'reclaimHost', actor: 'o', host: 'a', reason: 'dead' });
+    const reply = world.decide({ kind: 'reclaimHost', actor: 'o', host: 'a', reason: 'dead', override: false });
     assert.deepEqual(reply, { kind: 'reclaimed', mappings: 2, ports: 4 });
     assert.equal(mappingAt(world, FIRST), 'releasing', 'nothing is free before the gateway confirmed (S8)');
     world.settle();

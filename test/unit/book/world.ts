@@ -5,8 +5,9 @@
 import assert from 'node:assert/strict';
 import { Book } from '../../../coordinator/book/book.js';
 import { StateDigest } from '../../../shared/digest.js';
+import { applyRows, type StoredRows } from '../../support/stored-rows.js';
 import type {
-  AllocateCommand, Changes, Command, Confirmation, Decision, DesiredObject, MappingRecord, PoolSpec, Reply, StoredGateway, Timing, WantSpec,
+  AllocateCommand, Changes, Command, Confirmation, Decision, DesiredObject, PoolSpec, Reply, StoredGateway, Timing, WantSpec,
 } from '../../../coordinator/book/types.js';
 
 export const TIMING: Timing = { heartbeatMs: 500, deadlineMs: 300, suspectMs: 1_500, lostMs: 3_000 };
@@ -42,12 +43,14 @@ export function seeded(seed: number): () => number {
 export class Tables {
   gateway: StoredGateway['gateway'];
   readonly epochs: StoredGateway['epochs'] = [];
-  readonly pools = new Map<string, PoolSpec>();
-  readonly hosts = new Map<string, StoredGateway['hosts'][number]>();
-  readonly leases = new Map<string, StoredGateway['leases'][number]>();
-  readonly environments = new Map<string, StoredGateway['environments'][number]>();
-  readonly mappings = new Map<string, MappingRecord>();
-  readonly requests = new Map<string, StoredGateway['requests'][number]>();
+  readonly pools: StoredRows['pools'] = new Map();
+  readonly hosts: StoredRows['hosts'] = new Map();
+  readonly leases: StoredRows['leases'] = new Map();
+  readonly environments: StoredRows['environments'] = new Map();
+  readonly mappings: StoredRows['mappings'] = new Map();
+  readonly requests: StoredRows['requests'] = new Map();
+  readonly forgotten: StoredRows['forgotten'] = new Map();
+  readonly overrides: StoredRows['overrides'] = new Map();
   readonly audits: Changes['audits'] = [];
   readonly events: Changes['events'] = [];
 
@@ -65,17 +68,7 @@ export class Tables {
     assert.ok(changes.gateway.sequence >= this.gateway.sequence, 'S3: the sequence grows');
     this.noteEpoch(changes.gateway);
     this.gateway = { ...changes.gateway };
-    for (const key of changes.removedPools) this.pools.delete(key);
-    for (const key of changes.removedHosts) this.hosts.delete(key);
-    for (const key of changes.removedLeases) this.leases.delete(key);
-    for (const key of changes.removedEnvironments) this.environments.delete(key);
-    for (const key of changes.removedRequests) this.requests.delete(key);
-    for (const row of changes.pools) this.pools.set(row.pool, structuredClone(row));
-    for (const row of changes.hosts) this.hosts.set(row.host, structuredClone(row));
-    for (const row of changes.leases) this.leases.set(row.leaseId, structuredClone(row));
-    for (const row of changes.environments) this.environments.set(row.environment, structuredClone(row));
-    for (const row of changes.mappings) this.mappings.set(row.mappingId, structuredClone(row));
-    for (const row of changes.requests) this.requests.set(row.requestId, structuredClone(row));
+    applyRows(this, structuredClone(changes));
     this.audits.push(...changes.audits);
     this.events.push(...changes.events);
   }
@@ -96,6 +89,7 @@ export class Tables {
     return {
       gateway: { ...this.gateway }, epochs: [...this.epochs], pools: rows(this.pools), hosts: rows(this.hosts), leases: rows(this.leases),
       environments: rows(this.environments), mappings: rows(this.mappings), requests: rows(this.requests),
+      forgotten: rows(this.forgotten), overrides: rows(this.overrides),
     };
   }
 }

@@ -67,6 +67,8 @@ const COMMANDS: Record<string, Row> = {
   'portlease hosts waive': { base: ['hosts', 'waive', '--reason=it is off', 'host-a'], flags: { '--reason': REASONS }, args: NAMES },
   'portlease hosts reclaim': { base: ['hosts', 'reclaim', '--reason=it is off', 'host-a'], flags: { '--reason': REASONS }, args: NAMES },
   ...Object.fromEntries(['cordon', 'uncordon', 'drain'].map((name) => [`portlease hosts ${name}`, { base: ['hosts', name, '--reason=disk', 'host-a'], flags: { '--reason': REASONS }, args: NAMES }])),
+  'portlease hosts forget': { base: ['hosts', 'forget', '--reason=sold', '--host-is-off', 'host-a'], flags: { '--reason': REASONS }, args: NAMES },
+  'portlease gateways override-mass-loss': { base: ['gateways', 'override-mass-loss', '--for=1h', '--reason=gone', 'gw-1'], flags: { '--failure-domain': NAMES, '--reason': REASONS, '--for': TIMES }, args: NAMES },
   'portlease hosts hold': { base: ['hosts', 'hold', '--for=2h', 'host-a'], flags: { '--reason': REASONS, '--for': TIMES }, args: NAMES },
   'portlease leases': { base: ['leases'], flags: { '--gateway': NAMES, '--host': NAMES, '--pool': NAMES, '--limit': COUNTS } },
   'portlease allocate': {

@@ -22,6 +22,15 @@ describe('the status screen', () => {
     assert.ok(screen.split('\n').every((line) => line.length <= 100));
   });
 
+  it('says where most hosts are silent, and how reclaim goes on there', () => {
+    const loss = { gateway: 'gw-1', failureDomain: 'rack-1', lostHosts: 7, hosts: 10, since: undefined, overriddenUntil: undefined };
+    const [hint] = statusHints(statusAnswer({ massLosses: [loss] }));
+    assert.equal(hint, '7 of 10 hosts of failure domain rack-1 of gw-1 are silent, so nothing is reclaimed there: look at network and power; '
+      + 'or portlease gateways override-mass-loss gw-1 --failure-domain rack-1 --for 1h --reason WHY');
+    const [overridden] = statusHints(statusAnswer({ massLosses: [{ ...loss, failureDomain: '', overriddenUntil: { seconds: 1_700_000_000, nanos: 0 } }] }));
+    assert.equal(overridden, '7 of 10 hosts of gateway gw-1 are silent; reclaim goes on until 2023-11-14 22:13:20Z');
+  });
+
   it('draws usage in plain ASCII: anything shows, and only full is full', () => {
     const empty = '-'.repeat(20);
     assert.equal(usageBar(0), `[${empty}]   0%`);

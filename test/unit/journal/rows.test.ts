@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { GatewayRecord } from '../../../coordinator/book/types.js';
-import { ENVIRONMENT, GATEWAY, HOST, LEASE, MAPPING, POOL, REQUEST, type LoadedTable, type Row } from '../../../coordinator/journal/sqlite/rows.js';
-import { environment, gatewayRecord, host, lease, mapping, pool, request } from '../../integration/journal/records.js';
+import { ENVIRONMENT, FORGOTTEN, GATEWAY, HOST, LEASE, MAPPING, OVERRIDE, POOL, REQUEST, type LoadedTable, type Row } from '../../../coordinator/journal/sqlite/rows.js';
+import { environment, forgotten, gatewayRecord, host, lease, mapping, override, pool, request } from '../../integration/journal/records.js';
 
 describe('rows of the journal', () => {
   const tables = [
     [GATEWAY, gatewayRecord()], [POOL, pool()], [HOST, host()], [LEASE, lease()], [ENVIRONMENT, environment()], [MAPPING, mapping()],
-    [REQUEST, request()],
+    [REQUEST, request()], [FORGOTTEN, forgotten()], [OVERRIDE, override()],
   ] as [LoadedTable<Record<string, unknown>>, Record<string, unknown>][];
 
   for (const [table, example] of tables) {

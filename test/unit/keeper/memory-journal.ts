@@ -1,17 +1,9 @@
 /** A journal in memory that fails when it is told to. What was appended is kept as the SQLite journal keeps it. */
 import type { AuditRecord, Changes, GatewayRecord, StoredGateway } from '../../../coordinator/book/types.js';
+import { applyRows, listRows, noRows, type StoredRows } from '../../support/stored-rows.js';
 import { SequenceConflict, type EventPage, type EventsAfter, type EventsBefore, type Journal, type Purged, type StoredEvent } from '../../../coordinator/journal/journal.js';
 
-type Tables = {
-  gateway: GatewayRecord;
-  epochs: StoredGateway['epochs'];
-  pools: Map<string, StoredGateway['pools'][number]>;
-  hosts: Map<string, StoredGateway['hosts'][number]>;
-  leases: Map<string, StoredGateway['leases'][number]>;
-  environments: Map<string, StoredGateway['environments'][number]>;
-  mappings: Map<string, StoredGateway['mappings'][number]>;
-  requests: Map<string, StoredGateway['requests'][number]>;
-};
+type Tables = StoredRows & { gateway: GatewayRecord; epochs: StoredGateway['epochs'] };
 
 /** What an append does instead of succeeding; 'lands': it is written, and the failure is thrown all the same. */
 type Fault = { error: Error; lands?: boolean };
@@ -49,12 +41,8 @@ export class MemoryJournal implements Journal {
       return Promise.reject(new Error('disk I/O error'));
     }
     if (tables === undefined) return Promise.resolve(undefined);
-    const { pools, hosts, leases, environments, mappings, requests } = tables;
-    const all = <T>(map: Map<string, T>): T[] => [...map.values()];
-    return Promise.resolve(structuredClone({
-      gateway: tables.gateway, epochs: tables.epochs, pools: all(pools), hosts: all(hosts), leases: all(leases), environments: all(environments),
-      mappings: all(mappings), requests: all(requests),
-    }));
+    const { gateway: record, epochs, ...rows } = tables;
+    return Promise.resolve(structuredClone({ gateway: record, epochs, ...listRows(rows) }));
   }
 
   async append(gateway: string, expectedSequence: number, changes: Changes): Promise<void> {
@@ -78,9 +66,7 @@ export class MemoryJournal implements Journal {
   }
 
   createGateway(record: GatewayRecord): Promise<void> {
-    this.#tables.set(record.gateway, {
-      gateway: { ...record }, epochs: [], pools: new Map(), hosts: new Map(), leases: new Map(), environments: new Map(), mappings: new Map(), requests: new Map(),
-    });
+    this.#tables.set(record.gateway, { gateway: { ...record }, epochs: [], ...noRows() });
     return Promise.resolve();
   }
 
@@ -117,16 +103,6 @@ export class MemoryJournal implements Journal {
       this.events.push({ ...event, gateway: changes.gateway.gateway, position: before?.sequence === event.sequence ? before.position + 1 : 1 });
     }
     tables.gateway = changes.gateway;
-    for (const name of changes.removedPools) tables.pools.delete(name);
-    for (const name of changes.removedHosts) tables.hosts.delete(name);
-    for (const id of changes.removedLeases) tables.leases.delete(id);
-    for (const name of changes.removedEnvironments) tables.environments.delete(name);
-    for (const id of changes.removedRequests) tables.requests.delete(id);
-    for (const row of changes.pools) tables.pools.set(row.pool, row);
-    for (const row of changes.hosts) tables.hosts.set(row.host, row);
-    for (const row of changes.leases) tables.leases.set(row.leaseId, row);
-    for (const row of changes.environments) tables.environments.set(row.environment, row);
-    for (const row of changes.mappings) tables.mappings.set(row.mappingId, row);
-    for (const row of changes.requests) tables.requests.set(row.requestId, row);
+    applyRows(tables, changes);
   }
 }
