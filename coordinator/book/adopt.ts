@@ -37,7 +37,7 @@ export function adopt(copy: Copy, reports: ReadonlyMap<string, Report>, nowMs: n
   const mappings = mappingsAfter(copy, reports, { leases, nowMs, sequence });
   return {
     gateway: { ...copy.gateway, epoch, sequence, restoring: 'resting' }, leases, mappings, environments: environmentsAfter(copy, mappings, sequence),
-    hosts: copy.hosts.map((host) => hostAfter(host, reports.get(host.host))),
+    hosts: copy.hosts.map((host) => ({ ...hostAfter(host, reports.get(host.host)), addresses: addressesAfter(host, reports) })),
   };
 }
 
@@ -58,6 +58,15 @@ export function portsWithoutPool(copy: Pools, reports: ReadonlyMap<string, Repor
     const ports = 'ports' in object ? object.ports : { first: object.port, last: object.port };
     return poolAt(copy, ports.first) === undefined ? [{ host: hello.host, ...ports }] : [];
   }));
+}
+
+/** Where the gateway leads clients of the host, if it knows more than the copy: it goes on doing so until the host says where it is. */
+function addressesAfter({ host, addresses }: HostRecord, reports: ReadonlyMap<string, Report>): string[] {
+  for (const { isAhead, objects } of reports.values()) {
+    const route = isAhead ? objects.find((object) => object.kind === 'route' && object.host === host) : undefined;
+    if (route?.kind === 'route' && route.addresses.some((address) => !addresses.includes(address))) return [...route.addresses];
+  }
+  return addresses;
 }
 
 /** A machine that did not report may have been given sessions that the copy does not know. */

@@ -4,8 +4,10 @@
  * rests for one more quarantine, because what was released after the copy was made is not known (S9, S12).
  */
 import { adopt, portsWithoutPool, type Adopted, type Copy } from './adopt.js';
-import type { Host, State } from './state.js';
-import type { Command, HelloCommand, MappingRecord, Refusal, Reply, RestoreView } from './types.js';
+import { runs } from './leftover.js';
+import { isUsable } from './poolspace.js';
+import { inRanges, type Host, type State } from './state.js';
+import type { Command, HelloCommand, MappingRecord, PortRange, Refusal, Reply, RestoreView } from './types.js';
 
 /** Commands that wait until the agents have reported. */
 const WAITING: ReadonlySet<Command['kind']> = new Set(['allocate', 'release', 'move', 'reclaimHost', 'drainHost', 'forgetHost', 'updatePool', 'deletePool'] as const);
@@ -14,12 +16,21 @@ const GRANTING: ReadonlySet<Command['kind']> = new Set(['allocate', 'move'] as c
 
 export function refuseWhileRestoring(state: State, command: Command): Refusal | undefined {
   const { gateway, restoring } = state.gateway;
-  if (restoring === 'no' || !(restoring === 'reporting' ? WAITING : GRANTING).has(command.kind)) return undefined;
+  if (restoring === 'no' || !(restoring === 'reporting' ? WAITING : GRANTING).has(command.kind) || onlyGrows(state, command)) return undefined;
   const waitsFor = restoring === 'reporting' ? `hosts that have not reported yet: ${awaited(state).join(', ')}` : 'the quarantine of ports that may have been released lately';
   return {
     kind: 'refused', reason: 'RESTORING', message: `gateway ${gateway} runs on an older copy of its database, and waits for ${waitsFor}`, metadata: { gateway },
     retryAfterMs: restoring === 'reporting' ? state.timing.heartbeatMs : Math.max(1, state.restUntilMs - state.nowMs),
   };
+}
+
+/** A pool that had been grown after the copy was made is grown again: what hosts hold is then in a pool. */
+function onlyGrows(state: State, command: Command): boolean {
+  const pool = command.kind === 'updatePool' ? state.pools.get(command.pool) : undefined;
+  if (command.kind !== 'updatePool' || pool === undefined) return false;
+  const { ranges = pool.spec.ranges, reserved = pool.spec.reserved, protocol = pool.spec.protocol } = command.change;
+  const keeps = ({ first, last }: PortRange): boolean => runs({ first, last }, (port) => isUsable(pool, port) && (!inRanges(ranges, port) || inRanges(reserved, port))).length === 0;
+  return protocol === pool.spec.protocol && pool.spec.ranges.every(keeps);
 }
 
 /** A hello while agents are to report, or of the first one that knows more than the database. It is refused in any case. */
@@ -101,7 +112,7 @@ function problemOf(state: State): string | undefined {
   // Mappings and leases are looked at only when a port is in no pool.
   let [gap] = portsWithoutPool({ pools, mappings: [], leases: [] }, state.reports);
   if (gap !== undefined) [gap] = portsWithoutPool(copyOf(state), state.reports);
-  return gap === undefined ? undefined : `host ${gap.host} holds ports ${gap.first}-${gap.last}, which no pool has: create the pool again`;
+  return gap === undefined ? undefined : `host ${gap.host} holds ports ${gap.first}-${gap.last}, which no pool has: create the pool again, or give it its ranges again`;
 }
 
 function copyOf(state: State): Copy {

@@ -123,10 +123,11 @@ class Simulation {
     this.#trace.push(`${this.#at()} everything heals`);
     await this.#pass(30_000);
     for (const { host } of this.#stage.machines) operators.create(host);
-    // After a clone the machine that is left may be the one that is refused.
+    operators.reopen();
+    // After a clone the machine that is left may be the one that is refused; one that was switched off remembers nothing.
     const { machines, world: { everyMachine } } = this.#stage;
-    const cloned = machines.filter((machine) => everyMachine.some((other) => other !== machine && other.host === machine.host));
-    for (const { host } of cloned) callers.ask({ kind: 'replaceHost', actor: 'operator', host, reason: 'simulated' });
+    const strange = machines.filter((machine) => machine.disk.session === 0 || everyMachine.some((other) => other !== machine && other.host === machine.host));
+    for (const { host } of strange) callers.ask({ kind: 'replaceHost', actor: 'operator', host, reason: 'simulated' });
     await this.#pass(30_000);
     this.#truth.endRestore();
     this.#truth.isDirty = true;

@@ -78,6 +78,24 @@ describe('a hello', () => {
     agentOf(world, 'a').session = reply.session;
   });
 
+  it('that takes the place of another may say the same hello again when its welcome was lost on the way, until it used the session (S4)', () => {
+    const world = shared();
+    const old = agentOf(world, 'a');
+    world.decide({ kind: 'replaceHost', actor: 'o', host: 'a', reason: 'new disk' });
+    const empty = (): Reply => world.decide({
+      kind: 'hello', actor: 'host:a', host: 'a', bootId: 'boot-new', agentVersion: '1', driver: 'iptables', roles: ['host'], addresses: ['10.77.0.11'], lastSession: 0,
+      accepted: undefined, state: undefined, leases: [], routes: [], admit: false,
+    });
+    const first = empty();
+    assert.equal(first.kind, 'welcome');
+    const second = empty();
+    assert.ok(second.kind === 'welcome' && first.kind === 'welcome' && second.session === first.session + 1);
+    world.decide({ kind: 'heartbeat', host: 'a', session: second.session, acceptedRevision: 0, digest: '' });
+    assert.equal(reasonOf(empty()), 'SECOND_MACHINE');
+    assert.equal(reasonOf(world.hello(old)), 'SECOND_MACHINE', 'as is the one that it replaced');
+    old.online = false;
+  });
+
   it('that knows more than the database proves that the database is an old copy, and is asked for its state (S9)', () => {
     const world = shared();
     const agent = agentOf(world, 'a');
