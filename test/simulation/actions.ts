@@ -184,7 +184,7 @@ function cloneMachine(stage: Stage, chance: Chance): string {
 
 /** Switches a machine off for ever, unless it is the last one of its host. */
 function remove({ machines }: Stage, machine: Machine): void {
-  if (!machines.some((other) => other !== machine && other.host === machine.host)) return;
+  if (machine.isGone || !machines.some((other) => other !== machine && other.host === machine.host)) return;
   machine.reboot();
   machine.isGone = true;
   machines.splice(machines.indexOf(machine), 1);

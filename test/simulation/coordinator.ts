@@ -2,6 +2,8 @@
 import type { AgentServiceServer } from '../../shared/gen/portlease/v1/agents.js';
 import type { Log } from '../../shared/log.js';
 import type { GatewayRecord, Timing } from '../../coordinator/book/types.js';
+import type { EventFeed } from '../../coordinator/feed/feed.js';
+import type { Timers } from '../../shared/timers.js';
 import { Gateways } from '../../coordinator/keeper/gateways.js';
 import type { Keeper } from '../../coordinator/keeper/keeper.js';
 import { ADMISSION, Admission } from '../../coordinator/rpc/admission.js';
@@ -50,6 +52,13 @@ export class CoordinatorMachine {
 
   get keeper(): Keeper | undefined {
     return this.#process?.keeper;
+  }
+
+  /** What watchers follow, with the life that it has. */
+  get watched(): { feed: EventFeed; life: Life; clock: MachineClock; timers: Timers } | undefined {
+    const { keeper, life } = this.#process ?? {};
+    if (keeper === undefined || life === undefined) return undefined;
+    return { feed: keeper.events, life, clock: this.clock, timers: timersOf(this.options.time, this.clock, life) };
   }
 
   /** For how long its process has served, by its clock. */

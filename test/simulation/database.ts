@@ -1,5 +1,5 @@
 /** The journal on a disk in memory: commits take time, fail, or get lost with the power; constraints as in the real one. */
-import { ConstraintViolated, JournalClosed, OutcomeUnknown, SequenceConflict, type EventPage, type Journal, type Purged, type StoredAudit } from '../../coordinator/journal/journal.js';
+import { ConstraintViolated, JournalClosed, OutcomeUnknown, SequenceConflict, type EventPage, type EventsAfter, type Journal, type Purged, type StoredAudit, type StoredEvent } from '../../coordinator/journal/journal.js';
 import type { AuditRecord, Changes, EventRecord, GatewayRecord, MappingRecord, StoredGateway } from '../../coordinator/book/types.js';
 import { applyRows, listRows, noRows, type StoredRows } from '../support/stored-rows.js';
 import type { Chance } from './random.js';
@@ -16,6 +16,10 @@ export type OnCommit = (changes: Changes) => void;
 
 export class Database {
   stored: Stored;
+  /** Everything that was committed, in order. */
+  events: StoredEvent[] = [];
+  /** Grows when a backup takes the place of what was there. */
+  history = 0;
   weather: Weather = 'fine';
   /** Written, but lost when the power fails: the next commits of `stored`, in order. */
   unsynced: Changes[] = [];
@@ -50,6 +54,7 @@ export class Database {
     noteEpoch(stored, changes.gateway);
     stored.gateway = changes.gateway;
     for (const mapping of changes.mappings) this.noteOwner(mapping);
+    this.keepEvents(changes);
     this.onCommit(changes);
   }
 
@@ -57,6 +62,8 @@ export class Database {
   restore(stored: Stored): void {
     this.stored = stored;
     this.unsynced = [];
+    this.history += 1;
+    this.events = this.events.filter(({ sequence }) => sequence <= stored.gateway.sequence);
     this.owners.clear();
     for (const mapping of stored.mappings.values()) this.noteOwner(mapping);
   }
@@ -85,6 +92,13 @@ export class Database {
       return next?.space === lease.space && next.first <= lease.last;
     });
     return at === -1 ? undefined : `S2: leases ${inOrder[at]?.leaseId} and ${inOrder[at + 1]?.leaseId} overlap`;
+  }
+
+  private keepEvents({ gateway: { gateway }, events }: Changes): void {
+    for (const event of events) {
+      const before = this.events.at(-1);
+      this.events.push({ ...event, gateway, position: before?.sequence === event.sequence ? before.position + 1 : 1 });
+    }
   }
 
   private noteOwner({ mappingId, space, port, state }: MappingRecord): void {
@@ -175,7 +189,15 @@ export class SimulatedJournal implements Journal {
   createGateway(): Promise<void> { return Promise.reject(new Error('the simulation has one gateway')); }
   deleteGateway(): Promise<void> { return Promise.reject(new Error('the simulation has one gateway')); }
   listAudits(): Promise<StoredAudit[]> { return Promise.resolve([]); }
-  listEvents(): Promise<EventPage> { return Promise.resolve({ events: [], purgedTo: 0 }); }
+
+  /** On a connection of its own, beside the commits. */
+  async listEvents({ after, upTo, limit }: EventsAfter): Promise<EventPage> {
+    await this.#wait(1);
+    const isWanted = ({ sequence, position }: StoredEvent): boolean =>
+      sequence <= upTo && (sequence > after.revision || (sequence === after.revision && after.position > 0 && position > after.position));
+    return { events: this.database.events.filter(isWanted).slice(0, limit), purgedTo: 0 };
+  }
+
   listEventsBefore(): Promise<EventPage> { return Promise.resolve({ events: [], purgedTo: 0 }); }
   purge(): Promise<Purged> { return Promise.resolve({ events: 0, audits: 0, mappings: 0 }); }
   countPurgeable(): Promise<Purged> { return this.purge(); }

@@ -90,4 +90,15 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'route told before the host guards its ports', file: 'coordinator/book/leases.js',
     edits: [{ find: 'if (!state.shared || !lease.record.guarded)\n        return;', replace: 'if (!state.shared)\n        return;' }], within: 300_000, scope: 'shared',
   },
+  {
+    name: 'events told before their commit', file: 'coordinator/keeper/keeper.js',
+    edits: [
+      { find: 'this.events.committed(changes.events, changes.gateway.sequence);', replace: '' },
+      { find: 'const changes = this.#book.takeChanges();\n', replace: 'const changes = this.#book.takeChanges();\n        if (changes !== undefined) this.events.committed(changes.events, changes.gateway.sequence);\n' },
+    ], within: 100_000,
+  },
+  {
+    name: 'events of a commit of unknown outcome forgotten', file: 'coordinator/keeper/keeper.js',
+    edits: [{ find: 'this.events.reset(book.sequence);', replace: '' }], within: 800_000,
+  },
 ];

@@ -13,6 +13,7 @@ import { describe, tellCommit } from './state.js';
 import { Chance } from './random.js';
 import { settled, Time } from './time.js';
 import { Truth, type World } from './truth.js';
+import { Watcher } from './watcher.js';
 
 export type SimulationOptions = {
   seed: number;
@@ -36,6 +37,9 @@ const PORTS = { first: 30_000, last: 30_023 };
 /** Mean time between two actions. */
 const PACE_MS = 60;
 
+/** Of so many runs one has watchers of events. */
+const WATCHED_ONE_IN = 3;
+
 const SILENT = createLogger({ name: 'simulation', level: 'silent' });
 
 export async function simulate(options: SimulationOptions): Promise<Outcome> {
@@ -55,6 +59,7 @@ class Simulation {
   readonly #truth: Truth;
   readonly #stage: Stage;
   readonly #mood: Mood;
+  readonly #watchers: Watcher[];
 
   constructor(private readonly options: SimulationOptions) {
     const { seed, scope, hosts, log = SILENT } = options;
@@ -93,6 +98,9 @@ class Simulation {
       return machine;
     };
     const operators = new Operators({ callers, hosts: names, pool: 'ssh', ports: PORTS });
+    // Their steps are left to the others in most runs.
+    const watchers = seed % WATCHED_ONE_IN === 0 ? 2 : 0;
+    this.#watchers = Array.from({ length: watchers }, (_, at) => new Watcher({ coordinator, time, chance: Chance.of(seed, 5, at), note: (breach) => { this.#truth.note(breach); } }));
     this.#stage = { world, time, coordinator, machines, clone, callers, operators, clients: new Clients(world, this.#truth), truth: this.#truth, backup: undefined };
   }
 
@@ -135,6 +143,7 @@ class Simulation {
     callers.releaseAll();
     await this.#pass(20_000);
     if (this.breach !== undefined) return;
+    await this.#checkWatchers();
     const { mappings, hosts } = coordinator.database.stored;
     const left = [...mappings.values()].filter(({ state }) => state !== 'released');
     if (left.length > 0) this.#truth.note(`liveness: ${left.length} ports are not free again: ${left.map(({ port, state, host }) => `${port} ${state} on ${host}`).join(', ')}`);
@@ -142,6 +151,12 @@ class Simulation {
       const view = await this.#ask((book) => book.host(host));
       if (view?.state !== 'alive') this.#truth.note(`liveness: ${host} is ${view?.state} although everything works`);
     }
+  }
+
+  async #checkWatchers(): Promise<void> {
+    const committed = this.#stage.coordinator.database.events.length;
+    await this.#pass(5_000);
+    for (const { seen } of this.#watchers) if (seen < committed) this.#truth.note(`S5: a watcher has seen ${seen} of ${committed} events although everything works`);
   }
 
   outcome(): Outcome {
