@@ -13,7 +13,7 @@ export function makePool(spec: PoolSpec): Pool {
   for (const range of spec.ranges) ports.addRange(range.first, range.last);
   for (const range of spec.reserved) reserved.addRange(range.first, range.last);
   const counts = { leased: 0, allocated: 0, held: 0, quarantined: 0, releasing: 0 };
-  return { spec, reserved, reservedCount: reserved.size, total: ports.size, spaces: new Map(), counts, leftover: new Set() };
+  return { spec, reserved, reservedCount: reserved.size, total: ports.size, spaces: new Map(), counts, level: 'fresh', leftover: new Set() };
 }
 
 /** The pool may give this port out. */

@@ -11,6 +11,7 @@ import type { FreePorts } from './freeports.js';
 import { MinHeap } from './minheap.js';
 import { PortMap } from './portmap.js';
 import { PortSet } from './portset.js';
+import type { KnownLevel } from './usage.js';
 import { Queue } from './queue.js';
 import type {
   AuditRecord, EnvironmentRecord, EpochStart, EventRecord, ForgottenRecord, GatewayRecord, HostLiveness, HostRecord, LeaseRecord, LossScope, MappingRecord,
@@ -106,6 +107,7 @@ export type Pool = {
   total: number;
   spaces: Map<string, PoolSpace>;
   counts: Counts;
+  level: KnownLevel;
   /** Its mappings whose port has left the pool or was reserved: they are served, or rest, and their port is not given out again. */
   leftover: Set<Mapping>;
 };

@@ -6,6 +6,7 @@ import { watchLosses } from './mass-loss.js';
 import { freePort, vacate } from './mappings.js';
 import { endRest } from './restoring.js';
 import { fenceReleasing } from './release.js';
+import { watchUsage } from './usage.js';
 import { gatewayReady, isIdle, keepReserve } from './shortage.js';
 import type { Deadline, Host, Request, State } from './state.js';
 
@@ -34,6 +35,7 @@ export function tick(state: State): void {
   }
   forgetRequests(state);
   for (const pool of state.pools.values()) for (const poolSpace of pool.spaces.values()) keepReserve(state, poolSpace);
+  watchUsage(state);
 }
 
 /** Looks at the request again after 7 days: it is forgotten once all its mappings have been released for as long. */

@@ -165,7 +165,7 @@ export const EVENT_KINDS = [
   'HostAlive', 'HostSuspect', 'HostLost', 'HostRefused',
   'HostCordoned', 'HostUncordoned', 'HostDraining', 'HostDrained', 'HostKept', 'HostKeptOver', 'HostForgotten',
   'MassLoss', 'MassLossOver', 'MassLossOverridden', 'RestoreBegan', 'RestoreEnded',
-  'PoolCreated', 'PoolUpdated', 'PoolDeleted', 'GatewayCreated', 'GatewayDeleted',
+  'PoolCreated', 'PoolUpdated', 'PoolDeleted', 'PoolWarning', 'PoolCritical', 'PoolNormal', 'GatewayCreated', 'GatewayDeleted',
 ] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
 
