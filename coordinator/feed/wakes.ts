@@ -6,13 +6,15 @@ import type { Timers } from '../../shared/timers.js';
 const PER_TURN = 32;
 /** A round of waking is followed by so many times as long without one, at most MAX_REST_MS. */
 const REST = 9;
-const MAX_REST_MS = 250;
+const MAX_REST_MS = 500;
 
 type Place = { wake: () => void; isOff: boolean };
 
 export class Wakes {
   #waiting = new Set<Place>();
-  #isScheduled = false;
+  #state: 'idle' | 'scheduled' | 'waking' = 'idle';
+  /** There was more while others were being woken. */
+  #isMore = false;
   #restUntilMs = 0;
 
   constructor(private readonly options: { clock: Clock; timers: Timers }) {}
@@ -29,8 +31,9 @@ export class Wakes {
 
   /** Costs the same however many wait. */
   wakeAll(): void {
-    if (this.#isScheduled || this.#waiting.size === 0) return;
-    this.#isScheduled = true;
+    if (this.#state === 'waking') this.#isMore = true;
+    if (this.#state !== 'idle' || this.#waiting.size === 0) return;
+    this.#state = 'scheduled';
     const { clock, timers } = this.options;
     const restMs = this.#restUntilMs - clock.nowMs();
     const begin = (): void => { this.#begin(); };
@@ -41,15 +44,22 @@ export class Wakes {
   #begin(): void {
     const places = [...this.#waiting];
     this.#waiting = new Set();
-    this.#isScheduled = false;
+    this.#state = 'waking';
+    this.#isMore = false;
     this.#turn(places, { from: 0, sinceMs: this.options.clock.nowMs() });
   }
 
+  /** What the woken do is done before the next turn, and so is counted. */
   #turn(places: readonly Place[], { from, sinceMs }: { from: number; sinceMs: number }): void {
+    if (from >= places.length) return this.#end(sinceMs);
     for (const place of places.slice(from, from + PER_TURN)) if (!place.isOff) place.wake();
-    const { clock, timers } = this.options;
-    if (from + PER_TURN < places.length) return timers.soon(() => { this.#turn(places, { from: from + PER_TURN, sinceMs }); });
-    const nowMs = clock.nowMs();
+    this.options.timers.soon(() => { this.#turn(places, { from: from + PER_TURN, sinceMs }); });
+  }
+
+  #end(sinceMs: number): void {
+    const nowMs = this.options.clock.nowMs();
     this.#restUntilMs = nowMs + Math.min(MAX_REST_MS, REST * (nowMs - sinceMs));
+    this.#state = 'idle';
+    if (this.#isMore) this.wakeAll();
   }
 }
