@@ -3,7 +3,7 @@
  * compared with what the database committed.
  */
 import type { StoredEvent } from '../../coordinator/journal/journal.js';
-import type { Delivery } from '../../coordinator/feed/feed.js';
+import type { Delivery, EventFeed } from '../../coordinator/feed/feed.js';
 import { EVERYTHING } from '../../coordinator/feed/filter.js';
 import { Follower } from '../../coordinator/feed/follower.js';
 import type { CoordinatorMachine } from './coordinator.js';
@@ -42,16 +42,16 @@ export class Watcher {
   }
 
   /** What was seen may never have been after a restore: begins with a list. */
-  #list(): void {
-    const { events, history, stored: { gateway: { sequence } } } = this.options.coordinator.database;
+  #list({ revision }: EventFeed): void {
+    const { events, history } = this.options.coordinator.database;
     if (history === this.#history) return;
     this.#history = history;
-    this.#cursor = { revision: sequence, position: 0 };
-    this.#seen = events.filter((event) => event.sequence <= sequence).length;
+    this.#cursor = { revision, position: 0 };
+    this.#seen = events.filter(({ sequence }) => sequence <= revision).length;
   }
 
   #connect({ feed, life, clock, timers }: NonNullable<CoordinatorMachine['watched']>): void {
-    this.#list();
+    this.#list(feed);
     const follower: Follower = new Follower({
       feed, clock, timers, after: this.#cursor, filter: EVERYTHING, bookmarkMs: BOOKMARK_MS,
       deliver: (delivery) => (life.isOver ? new Promise(() => undefined) : this.#send(follower, delivery)),
