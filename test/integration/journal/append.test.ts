@@ -22,7 +22,7 @@ describe('an append to the journal on SQLite', () => {
       mappings: [mapping({ state: 'held', reason: 'host lost', untilMs: 5, releasedSequence: 0 })], requests: [request()], forgotten: [forgotten()], overrides: [override()],
     };
     await journal.append('gw', 0, changes(4, stored, gatewayRecord({ epoch: 2, publicHost: 'other.example.com' })));
-    assert.deepEqual(await journal.load('gw'), { gateway: gatewayRecord({ epoch: 2, sequence: 4, publicHost: 'other.example.com' }), ...stored });
+    assert.deepEqual(await journal.load('gw'), { gateway: gatewayRecord({ epoch: 2, sequence: 4, publicHost: 'other.example.com' }), ...stored, epochs: [{ epoch: 2, sequence: 4 }] });
     assert.deepEqual(await journal.gateways(), [gatewayRecord({ epoch: 2, sequence: 4, publicHost: 'other.example.com' })]);
     assert.equal(await journal.load('absent'), undefined);
   });
@@ -34,12 +34,12 @@ describe('an append to the journal on SQLite', () => {
       environments: [environment({ host: 'host-b' })], mappings: [mapping({ state: 'blocked', reason: 'occupied' })], requests: [request({ mappingIds: [] })],
       forgotten: [forgotten({ session: 9 })], overrides: [override({ untilMs: 9 })] };
     await journal.append('gw', 1, changes(2, { ...next, removedPools: ['ssh'], removedRequests: ['r1'] }));
-    assert.deepEqual(await journal.load('gw'), { gateway: gatewayRecord({ sequence: 2 }), ...next });
+    assert.deepEqual(await journal.load('gw'), { gateway: gatewayRecord({ sequence: 2 }), ...next, epochs: [] });
     await journal.append('gw', 2, changes(3, { removedPools: ['ssh'], removedHosts: ['host-a'], removedLeases: ['l1'],
       removedEnvironments: ['env-1'], removedRequests: ['r1'], removedForgotten: ['host-z'], removedOverrides: ['domain/rack-1'],
       mappings: [mapping({ state: 'quarantined' })] }));
     assert.deepEqual(await journal.load('gw'), { gateway: gatewayRecord({ sequence: 3 }), pools: [], hosts: [], leases: [], environments: [],
-      mappings: [mapping({ state: 'quarantined' })], requests: [], forgotten: [], overrides: [] });
+      mappings: [mapping({ state: 'quarantined' })], requests: [], forgotten: [], overrides: [], epochs: [] });
   });
 
   it('takes what it needs before it returns: the book may change its records at once', async () => {

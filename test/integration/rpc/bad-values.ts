@@ -49,6 +49,32 @@ const grant = (at: string): Record<string, Row> => ({
   generation: number(),
 });
 
+const served = (at: string): Record<string, Row | typeof FREE> => ({
+  index: FREE,
+  mapping_id: { field: `${at}.mapping_id`, bad: ['', '-j', '../x', 'x'.repeat(19), 'a b'] },
+  environment: name(`${at}.environment`), tenant: name(`${at}.tenant`), name: name(`${at}.name`),
+  protocol: { field: `${at}.protocol`, bad: [0, ...UNKNOWN_ENUM] },
+  port: { field: `${at}.port`, bad: [0, ...PORTS] },
+  'target.address': { field: `${at}.target`, bad: TARGETS },
+  internal_port: { field: `${at}.internal_port`, bad: [0, ...PORTS] },
+  generation: number(),
+});
+const cut = (at: string): Row => ({ field: `${at}.cut`, bad: [undefined, ...DURATIONS] });
+
+/** What an agent says that it accepted. */
+const acceptedObjects: Record<string, Row | typeof FREE> = {
+  key: { field: 'hello.state.objects[0].key', bad: ['', 'x/y', 'lease/', 'lease/l2', 'mapping/l1'] },
+  version: number(),
+  ...prefixed('lease', { ...grant('hello.state.objects[0].lease'), guard_occupied: FREE, host: filter('hello.state.objects[0].lease.host') }),
+  ...prefixed('mapping', { ...served('hello.state.objects[1].mapping'), verify: FREE }),
+  ...prefixed('release', { ...served('hello.state.objects[2].release'), cut: cut('hello.state.objects[2].release') }),
+  ...prefixed('route', {
+    ...grant('hello.state.objects[3].route'), host: name('hello.state.objects[3].route.host'), fence: FREE, cut: cut('hello.state.objects[3].route'),
+    addresses: { field: 'hello.state.objects[3].route.addresses', bad: [['x'], ['10.0.0.256'], ['10.0.0.1', 'fd00::1', '10.0.0.2']] },
+  }),
+  ...prefixed('withdrawal', { ...grant('hello.state.objects[4].withdrawal'), cut: cut('hello.state.objects[4].withdrawal') }),
+};
+
 const eventFilter: Record<string, Row> = {
   'filter.kinds': { field: 'filter.kinds', bad: [[''], ['portAllocated'], ['PortAllocated', '$(id)'], ['toString'], Array.from({ length: 65 }, () => 'HostLost')] },
   'filter.host': filter('filter.host'),
@@ -113,6 +139,7 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     'gateway.scope': { field: 'gateway.scope', bad: [0, ...UNKNOWN_ENUM] },
     'gateway.public_host': { field: 'gateway.public_host', bad: ['', 'a b', '-x', '$(id)', 'a\nb', '1.2.3.400', 'x'.repeat(254)] },
     'gateway.revision': FREE, 'gateway.agent_host': FREE, 'gateway.agent_state': FREE,
+    'gateway.restore.awaited_hosts': FREE, 'gateway.restore.problem': FREE, 'gateway.restore.rest': FREE,
   }),
   ...under('OperationsService/DeleteGateway', { gateway: name('gateway') }),
   ...under('OperationsService/CreatePool', prefixed('pool', pool)),
@@ -136,6 +163,7 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
   ...under('OperationsService/HoldHost', { host: name('host'), reason: NOTE, duration: { field: 'duration', bad: TERMS } }),
   ...under('OperationsService/ForgetHost', { host: name('host'), reason: WHY, host_is_off: FREE, gateway_is_off: FREE }),
   ...under('OperationsService/OverrideMassLoss', { gateway: name('gateway'), failure_domain: filter('failure_domain'), reason: WHY, duration: { field: 'duration', bad: TERMS } }),
+  ...under('OperationsService/WaiveHost', { host: name('host'), reason: WHY }),
   ...under('OperationsService/Purge', { dry_run: FREE }),
   ...under('OperationsService/ListLeases', { gateway: filter('gateway'), host: filter('host'), pool: filter('pool'), ...page }),
   ...under('EventService/WatchEvents', {
@@ -156,6 +184,7 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     'hello.last_session': number(), 'hello.driver': { field: 'hello.driver', bad: [3, 99] },
     ...prefixed('hello.accepted', version), ...prefixed('hello.leases', grant('hello.leases[0]')), ...prefixed('hello.routes', grant('hello.routes[0]')),
     'hello.leases.host': FREE, 'hello.routes.host': name('hello.routes[0].host'),
+    ...prefixed('hello.state.objects', acceptedObjects),
     'report.session': number(), ...prefixed('report.applied', version),
     'report.problems.key': { field: 'report.problems[0].key', bad: ['', 'x/y', 'mapping/', 'mapping/../x', 'lease/-j'] },
     'report.problems.reason': { field: 'report.problems[0].reason', bad: ['', 'lower', 'A B', 'A'.repeat(65)] },

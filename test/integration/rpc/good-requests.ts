@@ -19,6 +19,16 @@ const target = { kind: { $case: 'address' as const, value: '10.0.0.1' } };
 const allocation = { tenant: 't', environment: 'e', host: 'h1', wants: [{ name: 'a', source: { $case: 'pool' as const, value: 'ssh' }, target }] };
 const range = { first: 44_000, last: 45_000 };
 const grant = { leaseId: 'l1', ports: { first: 30_000, last: 30_001 }, protocol: 1, generation: 1, host: 'h1' };
+const served = { mappingId: 'm1', environment: 'e', tenant: 't', name: 'a', protocol: 1, port: 30_000, target, internalPort: 22, generation: 1 };
+const cut = { seconds: 1, nanos: 0 };
+/** One object of each kind. */
+const objects = [
+  { key: 'lease/l1', object: { $case: 'lease' as const, value: grant } },
+  { key: 'mapping/m1', object: { $case: 'mapping' as const, value: served } },
+  { key: 'release/m1', object: { $case: 'release' as const, value: { ...served, cut } } },
+  { key: 'route/l1', object: { $case: 'route' as const, value: { ...grant, addresses: ['10.9.0.1'], cut } } },
+  { key: 'withdrawal/l1', object: { $case: 'withdrawal' as const, value: { ...grant, cut } } },
+];
 const pool = { pool: 'web', gateway: 'gw', ranges: [{ ...range }], reserved: [{ ...range }], protocol: 1, aliases: [] };
 const host = { host: 'new', gateway: 'gw', roles: [1] };
 
@@ -42,6 +52,7 @@ export const GOOD: Record<string, () => object> = {
   'OperationsService/ListHosts': () => ({ gateway: '', host: '' }),
   'OperationsService/ReplaceHost': () => ({ host: 'absent', reason: 'why' }),
   'OperationsService/ReclaimHost': () => ({ host: 'absent', reason: 'why', override: false }),
+  'OperationsService/WaiveHost': () => ({ host: 'absent', reason: 'why' }),
   'OperationsService/CordonHost': () => ({ host: 'absent', reason: 'why' }),
   'OperationsService/UncordonHost': () => ({ host: 'absent', reason: 'why' }),
   'OperationsService/DrainHost': () => ({ host: 'absent', reason: 'why' }),
@@ -53,7 +64,7 @@ export const GOOD: Record<string, () => object> = {
   'EventService/WatchEvents': () => events.WatchEventsRequest.fromPartial({ gateway: 'gw', afterRevision: 1, filter: {} }),
   'EventService/ListEvents': () => events.ListEventsRequest.fromPartial({ gateway: 'gw', filter: {} }),
   'AgentService/Heartbeat': () => ({ host: 'absent', session: 1, sequence: 1, acceptedRevision: 0, digest: '0'.repeat(16) }),
-  'AgentService/Session hello': () => agents.SessionRequest.fromPartial({ message: { $case: 'hello', value: { host: 'h1', gateway: 'gw', bootId: 'b', version: '1', roles: [1], addresses: ['10.9.0.1'], accepted: { epoch: 1 }, leases: [grant], routes: [grant] } } }),
+  'AgentService/Session hello': () => agents.SessionRequest.fromPartial({ message: { $case: 'hello', value: { host: 'h1', gateway: 'gw', bootId: 'b', version: '1', roles: [1], addresses: ['10.9.0.1'], accepted: { epoch: 1 }, leases: [grant], routes: [grant], state: { objects } } } }),
   'AgentService/Session report': () => agents.SessionRequest.fromPartial({ message: { $case: 'report', value: { session: 1, applied: { epoch: 1 }, problems: [{ key: 'mapping/m1', reason: 'X' }], confirmations: [{ key: 'release/m1', generation: 1, ports: { first: 30_000, last: 30_001 }, protocol: 1 }] } } }),
 };
 
@@ -64,10 +75,10 @@ const UPDATED = {
 
 const ONEOF_OF: Record<string, string> = {
   pool: 'source', serviceType: 'source', exactPort: 'choice', preferredPort: 'choice', address: 'kind', environment: 'selector', mappingId: 'selector',
-  port: 'selector', hello: 'message', report: 'message',
+  port: 'selector', hello: 'message', report: 'message', lease: 'object', mapping: 'object', release: 'object', route: 'object', withdrawal: 'object',
 };
 
-/** Sets a field by its path; of a repeated field the first element. */
+/** Sets a field by its path; of a repeated field the first element, or the first of that kind. */
 export function put(message: object, path: string, value: unknown): void {
   const steps = path.split('.').map((step) => step.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()));
   let at = message as Tree;
@@ -83,7 +94,11 @@ export function put(message: object, path: string, value: unknown): void {
     } else if (isLast) at[step] = value;
     else {
       const next = at[step];
-      at = (Array.isArray(next) ? next[0] : next) as Tree;
+      at = (Array.isArray(next) ? elementOf(next as Tree[], steps[i + 1] ?? '') : next) as Tree;
     }
   }
+}
+
+function elementOf(elements: readonly Tree[], step: string): Tree | undefined {
+  return elements.find((element) => (element[ONEOF_OF[step] ?? ''] as Tree | undefined)?.['$case'] === step) ?? elements[0];
 }
