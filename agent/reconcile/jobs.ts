@@ -18,7 +18,12 @@ export function cutJobs({ plan, before, dropMs, isFirst, isKnown }: Round): CutJ
   const swept = isFirst ? sweepOf(plan, dropMs) : [];
   const ends = [...plan.ends.values()].filter(end => !isKnown(end)).map(end => ({ end, cuts: end.cuts.map(cut => withLostPlaces(cut, before, plan.serving)) }));
   const isLoss = lossesOf(plan);
-  return [...[...cuts, ...swept].map(cut => ({ cuts: [cut], end: undefined, isLoss: isLoss(cut) })), ...ends];
+  return [
+    ...cuts.map(cut => ({ cuts: [cut], end: undefined, isLoss: isLoss(cut) })),
+    // Where a port led before is not known: until its connections were looked at it may be somewhere else.
+    ...swept.map(cut => ({ cuts: [cut], end: undefined, isLoss: true })),
+    ...ends,
+  ];
 }
 
 /** True for a cut of ports that led elsewhere before, unless their end is confirmed by itself. */

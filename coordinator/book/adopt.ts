@@ -7,6 +7,7 @@
  */
 import { overlaps } from '../../shared/ports.js';
 import { isInForce } from './states.js';
+import { newHostRecord } from './host-record.js';
 import { inRanges } from './state.js';
 import type { DesiredObject, EnvironmentRecord, GatewayRecord, HelloCommand, HostRecord, LeaseRecord, MappingRecord, PoolSpec, StoredGateway } from './types.js';
 
@@ -31,13 +32,13 @@ export const MARGIN = 1_000_000;
 
 export function adopt(copy: Copy, reports: ReadonlyMap<string, Report>, nowMs: number): Adopted {
   const accepted = [...reports.values()].flatMap(({ hello }) => hello.accepted ?? []);
-  const epoch = Math.max(copy.gateway.epoch, Math.floor(nowMs / 1_000), ...accepted.map((version) => version.epoch)) + 1;
+  const epoch = Math.max(copy.gateway.epoch, Math.floor(nowMs), ...accepted.map((version) => version.epoch)) + 1;
   const sequence = Math.max(copy.gateway.sequence, ...accepted.map(({ revision }) => revision)) + MARGIN;
   const leases = leasesAfter(copy, reports, nowMs).flatMap((lease) => withoutReport(lease, copy, reports));
   const mappings = mappingsAfter(copy, reports, { leases, nowMs, sequence });
   return {
     gateway: { ...copy.gateway, epoch, sequence, restoring: 'resting' }, leases, mappings, environments: environmentsAfter(copy, mappings, sequence),
-    hosts: copy.hosts.map((host) => ({ ...hostAfter(host, reports.get(host.host)), addresses: addressesAfter(host, reports) })),
+    hosts: [...copy.hosts, ...hostsMadeSince(copy, reports)].map((host) => ({ ...hostAfter(host, reports.get(host.host)), addresses: addressesAfter(host, reports) })),
   };
 }
 
@@ -67,6 +68,12 @@ function addressesAfter({ host, addresses }: HostRecord, reports: ReadonlyMap<st
     if (route?.kind === 'route' && route.addresses.some((address) => !addresses.includes(address))) return [...route.addresses];
   }
   return addresses;
+}
+
+/** Hosts that the copy has never heard of and that the config admits: they have reported. */
+function hostsMadeSince({ hosts }: Copy, reports: ReadonlyMap<string, Report>): HostRecord[] {
+  const known = new Set(hosts.map(({ host }) => host));
+  return [...reports.values()].filter(({ hello }) => !known.has(hello.host)).map(({ hello: { host, roles } }) => newHostRecord(host, roles, '', ''));
 }
 
 /** A machine that did not report may have been given sessions that the copy does not know. */

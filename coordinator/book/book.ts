@@ -71,7 +71,7 @@ export class Book {
       // They may have had sessions since that the copy does not know.
       forgotten: Array.from(before.forgotten.values(), (record) => ({ ...record, session: record.session + MARGIN })) };
     const state = restore({ ...stored, epochs: [{ epoch: records.gateway.epoch, sequence: records.gateway.sequence + 1 }] }, { timing, random, epoch: records.gateway.epoch, nowMs: before.nowMs });
-    state.takeOver(before);
+    state.takeOver(before, records.mappings);
     state.gateway.sequence += 1;
     this.state = state;
     return { reply, sequence: state.gateway.sequence, pushes: [], touchedMappings: [...state.mappings.keys()], progress: true };

@@ -4,6 +4,7 @@ import { Desired } from './desired.js';
 import { hostOf } from './duty.js';
 import { recall } from './forget.js';
 import { activate, finishWithdrawal, guarded, refence, renewLeases, routed } from './leases.js';
+import { newHostRecord } from './host-record.js';
 import { endLeftover } from './leftover.js';
 import { awaitRoutes, refuseRoles, takeRole } from './gateway-role.js';
 import { about, freePort, rest, setState, settle } from './mappings.js';
@@ -19,10 +20,6 @@ export function makeHost(record: HostRecord, nowMs: number): Host {
     desired: undefined, revision: 0, appliedRevision: 0, mustApply: 0, awaiting: new Set(), problems: new Map(), behind: { heartbeats: 0, lastAccepted: 0 },
     occupied: new Set(),
   };
-}
-
-export function newHostRecord(host: string, roles: HostRecord['roles'], failureDomain: string, publicHost: string): HostRecord {
-  return { host, roles, failureDomain, publicHost, addresses: [], session: 0, confirmedSession: 0, bootId: '', agentVersion: '', replaceable: false, lostAtMs: 0, duty: 'open', keptUntilMs: 0, waived: false };
 }
 
 export function createHost(state: State, command: Extract<Command, { kind: 'createHost' }>): Reply {
@@ -136,9 +133,11 @@ function refuseHistory(state: State, command: HelloCommand, known: Host | undefi
   return undefined;
 }
 
-/** The machine knows more than this database, which is then an older copy (S3, S9). One that replaces another has a history of its own. */
+/**
+ * The machine knows more than this database, which is then an older copy (S3, S9). One that may take the place of another is no exception: the
+ * leave for it may have been used after the copy was made.
+ */
 function isBehind(state: State, { host, lastSession, accepted }: HelloCommand, known: Host | undefined): boolean {
-  if (known?.record.replaceable === true) return false;
   // A forgotten host may be known again, by any machine that had the name: what it remembers was made here.
   const session = known?.record.session ?? state.forgotten.get(host)?.session ?? 0;
   return lastSession > session || (accepted !== undefined && isAhead(state, accepted));

@@ -136,7 +136,8 @@ export function poolSpaceOf(state: State, record: { pool: string; space: string 
 function leaveEnvironment(state: State, mapping: Mapping): void {
   const { environment } = mapping;
   environment.mappings.splice(environment.mappings.indexOf(mapping), 1);
-  if (environment.mappings.length > 0) return;
+  // Another tenant may have an environment of that name already.
+  if (environment.mappings.length > 0 || environment.isGone) return;
   const name = environment.record.environment;
   environment.isGone = true;
   state.environments.delete(name);

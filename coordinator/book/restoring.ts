@@ -90,24 +90,25 @@ function begin(state: State, { host }: HelloCommand): void {
   state.event('RestoreBegan', { host });
 }
 
-/** Its next heartbeat makes it say hello again. */
+/** Its next heartbeat makes it say hello again. Whether the copy's leave to replace it was used since is not known: an operator gives it anew. */
 function forgetSession(state: State, host: Host): void {
   host.desired = undefined;
   state.told.delete(host);
-  if (!host.record.waived) return;
-  host.record.waived = false;
+  if (!host.record.waived && !host.record.replaceable) return;
+  Object.assign(host.record, { waived: false, replaceable: false });
   state.dirtyHost(host);
 }
 
-/** Hosts that have ever said hello, or that something is routed to, and that have neither reported nor been waived. */
+/** The gateway's agent, and hosts that have ever said hello, or that something is routed to: those that have neither reported nor been waived. */
 function awaited(state: State): string[] {
   if (state.gateway.restoring !== 'reporting') return [];
-  const names = new Set([...state.hosts.values()].filter(({ record, leases }) => record.session > 0 || leases.size > 0).map(({ record }) => record.host));
+  const names = new Set([...state.hosts.values()].filter((host) => host === state.gatewayAgent || host.record.session > 0 || host.leases.size > 0).map(({ record }) => record.host));
   for (const { objects } of state.reports.values()) for (const object of objects) if (object.kind === 'route') names.add(object.host);
   return [...names].filter((name) => !state.reports.has(name) && state.hosts.get(name)?.record.waived !== true).sort();
 }
 
 function problemOf(state: State): string | undefined {
+  if (state.shared && state.gatewayAgent === undefined) return 'no host with the role gateway is known, and only its agent knows where clients are led: create it; waive it if there is none any more';
   const pools = [...state.pools.values()].map(({ spec }) => spec);
   // Mappings and leases are looked at only when a port is in no pool.
   let [gap] = portsWithoutPool({ pools, mappings: [], leases: [] }, state.reports);

@@ -131,7 +131,7 @@ export type Loss = { lost: number; hosts: number; sinceMs: number; isTold: boole
 export type Deadline = { kind: 'quarantine'; mapping: Mapping } | { kind: 'idleLease'; lease: Lease };
 
 type Dirty = {
-  pools: Set<Pool>; hosts: Set<Host>; leases: Set<Lease>; environments: Set<Environment>; mappings: Set<Mapping>; requests: Set<Request>;
+  pools: Set<Pool>; hosts: Set<Host>; leases: Set<Lease>; environments: Set<Environment>; mappings: Set<Pick<Mapping, 'record'>>; requests: Set<Request>;
   forgotten: Map<string, ForgottenRecord>; overrides: Map<LossScope, OverrideRecord>;
   removedPools: string[]; removedHosts: string[]; removedLeases: string[]; removedEnvironments: string[]; removedRequests: string[];
   removedForgotten: string[]; removedOverrides: LossScope[];
@@ -284,7 +284,7 @@ export class State {
   }
 
   /** Everything is to be written that this state and the one before it differ in, and what that one had not written yet. */
-  takeOver(before: State): void {
+  takeOver(before: State, records: readonly MappingRecord[]): void {
     const { dirty } = this;
     const old = before.takeDirty();
     for (const host of this.hosts.values()) dirty.hosts.add(host);
@@ -292,6 +292,8 @@ export class State {
     for (const environment of this.environments.values()) dirty.environments.add(environment);
     for (const mapping of this.mappings.values()) dirty.mappings.add(mapping);
     for (const { mappings } of this.requests.values()) for (const mapping of mappings) dirty.mappings.add(mapping);
+    const known = new Set([...dirty.mappings].map((mapping) => mapping.record.mappingId));
+    for (const record of records) if (before.mappings.has(record.mappingId) && !known.has(record.mappingId)) dirty.mappings.add({ record });
     for (const { spec } of old.pools) dirty.pools.add(this.pools.get(spec.pool) as Pool);
     for (const { record } of old.requests) dirty.requests.add(this.requests.get(record.requestId) as Request);
     for (const record of this.forgotten.values()) dirty.forgotten.set(record.host, record);

@@ -13,7 +13,7 @@ import { SequenceConflict, type Journal } from '../journal/journal.js';
  */
 export async function commitBarrier(journal: Journal, stored: StoredGateway, { startMs }: { startMs: number | undefined }): Promise<StoredGateway> {
   const { sequence, epoch } = stored.gateway;
-  const gateway = { ...stored.gateway, sequence: sequence + 1, epoch: startMs === undefined ? epoch : Math.max(epoch + 1, Math.floor(startMs / 1_000)) };
+  const gateway = { ...stored.gateway, sequence: sequence + 1, epoch: startMs === undefined ? epoch : Math.max(epoch + 1, Math.floor(startMs)) };
   await journal.barrier(gateway.gateway, sequence, gateway);
   const epochs = startMs !== undefined ? [...stored.epochs, { epoch: gateway.epoch, sequence: gateway.sequence }] : stored.epochs;
   return { ...stored, gateway, epochs };

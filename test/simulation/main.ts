@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { shrink } from './shrink.js';
 import { simulate, type SimulationOptions } from './simulation.js';
 
-type Options = { seed: number; steps: number; run: number; hosts: number; scope: 'shared' | 'host' | 'both'; verbose?: true; tail: number; shrink: boolean; outcomes?: true; restores?: true };
+type Options = { seed: number; steps: number; run: number; hosts: number; scope: 'shared' | 'host' | 'both'; verbose?: true; tail: number; shrink: boolean; outcomes?: true };
 
 /** Runs of the search for a shorter story. */
 const TRIES = 400;
@@ -17,20 +17,19 @@ const program = new Command('npm run sim --')
   .addOption(new Option('--scope <scope>', 'of the gateway; both: every fourth run is in scope host').choices(['shared', 'host', 'both']).default('both'))
   .option('--verbose', 'the trace tells of commits and accepted states, too')
   .option('--tail <n>', 'how much of the trace is shown', whole, 60)
-  .option('--restores', 'older copies of the database take its place, too')
   .option('--no-shrink', 'show a failure as it was found')
   .option('--outcomes', 'count what callers were told')
   .parse();
 process.exitCode = await main(program.opts<Options>());
 
 /** 0: no rule broke. 1: one did. */
-async function main({ seed: first, steps: wanted, run, hosts, scope, verbose, tail, shrink: isShrinking, outcomes: showsOutcomes, restores }: Options): Promise<number> {
+async function main({ seed: first, steps: wanted, run, hosts, scope, verbose, tail, shrink: isShrinking, outcomes: showsOutcomes }: Options): Promise<number> {
   const begin = performance.now();
   const told = new Map<string, number>();
   let done = 0;
   let seed = first;
   for (; done < wanted; seed += 1) {
-    const options: SimulationOptions = { seed, steps: Math.min(run, wanted - done), hosts, restores: restores === true, scope: scope === 'both' ? (seed % 4 === 0 ? 'host' : 'shared') : scope };
+    const options: SimulationOptions = { seed, steps: Math.min(run, wanted - done), hosts, scope: scope === 'both' ? (seed % 4 === 0 ? 'host' : 'shared') : scope };
     const outcome = await simulate(options);
     done += outcome.steps;
     for (const [name, count] of outcome.outcomes) told.set(name, (told.get(name) ?? 0) + count);

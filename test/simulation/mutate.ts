@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { packageFile } from '../../shared/package-files.js';
 import { MUTATIONS, type Mutation } from './mutations.js';
 
-const FOLDERS = ['agent', 'coordinator', 'shared', 'test/simulation'];
+const FOLDERS = ['agent', 'coordinator', 'shared', 'test/simulation', 'test/support/stored-rows.js'];
 
 export type Found = { exitCode: number | null; output: string };
 

@@ -101,4 +101,12 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'events of a commit of unknown outcome forgotten', file: 'coordinator/keeper/keeper.js',
     edits: [{ find: 'this.events.reset(book.sequence);', replace: '' }], within: 800_000,
   },
+  {
+    name: 'an older copy of the database taken for the newest', file: 'coordinator/book/hosts.js',
+    edits: [{ find: 'const isAhead = isBehind(state, command, known);', replace: 'const isAhead = false;' }], within: 300_000,
+  },
+  {
+    name: 'mappings forgotten that only agents know after a restore', file: 'coordinator/book/adopt.js',
+    edits: [{ find: 'if ((isServed || isEnding) &&', replace: 'if (isEnding &&' }], within: 300_000,
+  },
 ];

@@ -38,6 +38,10 @@ export class Truth {
   #newestGrant = { epoch: 0, generation: 0 };
   /** By "host number": the session that a machine had to know to be given it, and the machine that accepted it. */
   readonly #sessions = new Map<string, { mustKnow: number; machine: Machine | undefined }>();
+  /** Machines without memory that were welcomed on an older copy, with the epoch of it: what they are told may be outdated. */
+  readonly #untold = new Map<Machine, { epoch: number; isBeingTold: boolean }>();
+  /** By host: of every database that there was. */
+  readonly #newestSessions = new Map<string, number>();
   /** Hosts whose next hello may come from any machine. */
   readonly #replaceable = new Set<string>();
   /** Rules or connections have changed since check() looked. */
@@ -45,19 +49,31 @@ export class Truth {
   /** An older copy of the database is in use, and agents have not told it yet what happened since: nobody knows who owns what. */
   #isUnknown = false;
   #hasBegun = false;
+  #isReporting = false;
+  /** Hosts that the restore goes on without. */
+  readonly #waived = new Set<string>();
+  #wasRestored = false;
+  #restores = 0;
+  /** In scope host: those that the older copy has never heard of. Their ports are nobody's, until
+   *  they are created again and have applied what they are told then: they are given leases. */
+  readonly #strangers = new Set<string>();
   /** The first rule that was broken. */
   breach: string | undefined;
 
   constructor(private readonly world: World) {}
 
-  /** The database is an older copy from now on. `isBehind`: some machine knows more. */
+  /** The database is an older copy from now on. `isBehind`: some machine knows more; another one may hear more that was on its way. */
   restored(isBehind: boolean): void {
     this.#isUnknown = isBehind;
+    this.#wasRestored = true;
+    this.#restores += 1;
     this.#hasBegun = false;
     this.#owners.clear();
-    this.#restedSince.clear();
+    this.#waived.clear();
     this.#sessions.clear();
     this.#replaceable.clear();
+    this.#strangers.clear();
+    for (const { host } of this.world.scope === 'host' ? this.world.machines : []) if (!this.world.database.stored.hosts.has(host)) this.#strangers.add(host);
     for (const { host, replaceable } of this.world.database.stored.hosts.values()) if (replaceable) this.#replaceable.add(host);
     for (const mapping of this.world.database.stored.mappings.values()) if (mapping.state !== 'released') this.#owners.set(`${mapping.space}:${mapping.port}`, { ...mapping });
   }
@@ -72,7 +88,11 @@ export class Truth {
   }
 
   #followRestore(restoring: Restoring): void {
-    if (restoring !== 'no') this.#hasBegun = this.#isUnknown = true;
+    if (restoring === 'reporting') this.#isReporting = true;
+    if (restoring !== 'no') {
+      this.#hasBegun = this.#isUnknown = true;
+      this.#wasRestored = false;
+    }
     else if (this.#hasBegun) this.#hasBegun = this.#isUnknown = false;
   }
 
@@ -87,10 +107,34 @@ export class Truth {
     for (const { leaseId, epoch, generation } of changes.leases) this.#checkGrant(leaseId, epoch, generation);
     for (const { action, outcome, detail } of changes.audits) if (action === 'ReplaceHost' && outcome === 'ok') this.#replaceable.add((JSON.parse(detail) as { host: string }).host);
     for (const host of changes.hosts) this.#noteSession(host);
+    for (const { host } of changes.leases) this.#strangers.delete(host);
     for (const mapping of changes.mappings) this.#noteMapping(mapping, { nowMs, decidedMs: nowMs - stalledMs });
+    for (const { action, outcome, detail } of changes.audits) if (action === 'WaiveHost' && outcome === 'ok') this.#waived.add((JSON.parse(detail) as { host: string }).host);
+    if (this.#isReporting && changes.gateway.restoring === 'resting') this.#checkAdoption();
     this.#checkAudits(changes);
     const expired = changes.events.find(({ kind }) => kind === 'LeaseExpired');
     if (expired !== undefined && upMs < this.world.lostMs - 50) this.note(`S9: a lease of ${expired.host} expired ${upMs} ms after the coordinator started`);
+  }
+
+  /** What an agent serves rightly, and clients reach, is in the book that goes on after a restore. */
+  #checkAdoption(): void {
+    this.#isReporting = false;
+    const { machines, everyMachine, scope } = this.world;
+    for (const machine of machines) {
+      const isOnly = !everyMachine.some((other) => other !== machine && other.host === machine.host);
+      const entry = scope === 'host' ? machine : machines.find(({ options }) => options.roles.includes('gateway'));
+      const hasReported = ![...this.#waived, ...this.#strangers].some((host) => host === machine.host || host === entry?.host);
+      if (entry !== undefined && isOnly && hasReported) this.#checkAdopted(machine, entry);
+    }
+  }
+
+  #checkAdopted(machine: Machine, entry: Machine): void {
+    for (const object of machine.disk.objects.values()) {
+      const reached = object.kind === 'mapping' ? this.reach(entry, object.port) : undefined;
+      if (object.kind !== 'mapping' || reached?.kind !== 'target' || reached.machine !== machine || reached.to !== object.target.address) continue;
+      const key = `${this.world.scope === 'shared' ? 'gw' : `gw/${machine.host}`}:${object.port}`;
+      if (this.#owners.get(key)?.mappingId !== object.mappingId) this.note(`S13: ${machine.host} serves ${object.mappingId} on ${key}, and after the restore it is not known`);
+    }
   }
 
   #checkGrant(leaseId: string, epoch: number, generation: number): void {
@@ -144,6 +188,10 @@ export class Truth {
 
   /** A machine has written what it accepted. */
   accepted(machine: Machine, before: AcceptedState, after: AcceptedState): void {
+    const { epoch, sequence } = this.world.database.stored.gateway;
+    if (this.#wasRestored && after.version !== undefined && (after.version.epoch > epoch || (after.version.epoch === epoch && after.version.revision > sequence))) this.#isUnknown = true;
+    // It guards what it is told to, and an older copy of the database may not know that clients are led to it.
+    if (before.session === 0 && this.#isUnknown) this.#untold.set(machine, { epoch, isBeingTold: false });
     if (after.session < before.session) this.note(`S4: ${machine.host} went from session ${before.session} to ${after.session}`);
     if (after.session > before.session) this.#checkSession(machine, before.session, after.session);
     if (before.version !== undefined && (after.version === undefined || compareVersions(after.version, before.version) < 0)) this.note(`S4: ${machine.host} accepted an older state`);
@@ -151,6 +199,10 @@ export class Truth {
 
   /** An agent serves what it accepted, and nothing else, whether there is a coordinator or not. */
   ruled(machine: Machine, { served, before, now }: { served: readonly string[]; before: AcceptedState; now: AcceptedState }): void {
+    const untold = this.#untold.get(machine);
+    // The round that begins now applies it; the next one begins when it has.
+    if (untold?.isBeingTold === true) this.#untold.delete(machine);
+    else if (untold !== undefined) untold.isBeingTold = (now.version?.epoch ?? 0) > untold.epoch;
     const has = ({ objects }: AcceptedState, id: string): boolean => objects.has(`mapping/${id}`) || objects.has(`route/${id}`);
     const stranger = served.find((id) => !has(before, id) && !has(now, id));
     if (stranger !== undefined) this.note(`S7: ${machine.host} serves ${stranger}, which it has not accepted`);
@@ -163,6 +215,7 @@ export class Truth {
   /** Only a machine that knows the newest session in use is given another one. */
   #noteSession({ host, session, confirmedSession, replaceable }: HostRecord): void {
     const key = `${host} ${session}`;
+    this.#newestSessions.set(host, Math.max(session, this.#newestSessions.get(host) ?? 0));
     if (!this.#sessions.has(key)) this.#sessions.set(key, { mustKnow: this.#replaceable.has(host) ? 0 : confirmedSession, machine: undefined });
     if (replaceable) this.#replaceable.add(host);
     else this.#replaceable.delete(host);
@@ -171,9 +224,9 @@ export class Truth {
   #checkSession(machine: Machine, knew: number, session: number): void {
     const given = this.#sessions.get(`${machine.host} ${session}`);
     if (given === undefined) {
-      // Two hellos of one transaction: only the newer session has left a row.
-      const newest = this.world.database.stored.hosts.get(machine.host)?.session ?? 0;
-      if (newest < session && !this.#isUnknown) this.note(`S5: ${machine.host} was given session ${session}, and ${newest} is on the disk`);
+      // Two hellos of one transaction: only the newer session has left a row. A welcome may be on its way while an older copy takes the database's place.
+      const newest = this.#newestSessions.get(machine.host) ?? 0;
+      if (newest < session) this.note(`S5: ${machine.host} was given session ${session}, and ${newest} was the newest on the disk`);
       return;
     }
     if (given.machine !== undefined && given.machine !== machine) this.note(`S4: two machines of ${machine.host} accepted session ${session}`);
@@ -205,7 +258,7 @@ export class Truth {
     for (let port = first; port <= last; port += 1) {
       const reached = this.reach(entry, port);
       if (reached?.kind === 'target') this.#checkReach(space, port, { address: reached.to, machine: reached.machine, by: 'a new connection', reached: all });
-      else if (reached?.kind === 'local' && this.world.scope === 'shared') this.note(`S7: port ${port} leads to whatever listens on ${reached.machine.host}`);
+      else if (reached?.kind === 'local' && this.world.scope === 'shared' && !this.#untold.has(reached.machine) && !this.#untold.has(entry)) this.note(`S7: port ${port} leads to whatever listens on ${reached.machine.host}`);
     }
   }
 
@@ -221,6 +274,16 @@ export class Truth {
     return behind.kind === 'target' ? { ...behind, machine: host } : { kind: 'local', machine: host };
   }
 
+  /**
+   * What a waived host serves nobody knows. Of two machines that say they are one host only the newer one was asked what it serves: what the other
+   * one does nobody knows either. It may go on until the gateway has confirmed that the ports lead elsewhere: nobody is given them before that.
+   */
+  #isForgotten({ host, disk }: Machine, port: number): boolean {
+    if (this.#restores === 0) return false;
+    const { hosts, leases } = this.world.database.stored;
+    return disk.session < (hosts.get(host)?.confirmedSession ?? 0) || [...leases.values()].some(({ state, first, last }) => (state === 'withdrawing' || state === 'fencing') && first <= port && last >= port);
+  }
+
   #checkReach(space: string, port: number, { address, machine, by, reached }: { address: string; machine: Machine; by: string; reached: Map<string, Machine> }): void {
     const key = `${space}:${port}`;
     const owner = this.#owners.get(key);
@@ -228,7 +291,8 @@ export class Truth {
     const other = reached.get(key) ?? machine;
     reached.set(key, machine);
     if (other !== machine) return this.note(`S1: ${what}, and others reach ${other.host} (${other.address})`);
-    if (this.#isUnknown) return;
+    if (this.#isUnknown || this.#strangers.has(machine.host)) return;
+    if (owner === undefined && this.#isForgotten(machine, port)) return;
     if (owner === undefined) return this.note(`S8: ${what}, and nobody has the port`);
     if (owner.state === 'quarantined') return this.note(`S12: ${what}, and the port was released by ${owner.environment} already`);
     if (owner.target.address === address) return;

@@ -57,9 +57,10 @@ export function comeBack(world: World, host: string): void {
   world.settle();
 }
 
-/** The database as it is, to be put back later. */
-export function backUp(world: World): () => void {
-  const copy = structuredClone(world.tables.stored());
+/** The database as it is, to be put back later; as if it had never heard of the host `without`. */
+export function backUp(world: World, { without }: { without?: string } = {}): () => void {
+  const stored = world.tables.stored();
+  const copy = structuredClone({ ...stored, hosts: stored.hosts.filter(({ host }) => host !== without) });
   return () => {
     const { tables } = world;
     tables.gateway = copy.gateway;

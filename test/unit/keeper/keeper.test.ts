@@ -223,7 +223,7 @@ describe('keeper', () => {
       journal, clock: systemClock(), random: Math.random, log: pino({ level: 'silent' }), onHealth: () => undefined,
       timing: { heartbeatMs: 60_000, deadlineMs: 1000, suspectMs: 120_000, lostMs: 240_000 },
     });
-    assert.equal((await journal.gateways())[0]?.epoch, before + 1);
+    assert.ok(((await journal.gateways())[0]?.epoch ?? 0) > before);
   });
 
   it('refuses everything after it was closed', async () => {

@@ -42,7 +42,21 @@ describe('the reconcile loop', () => {
   it('reads listeners and reserves ports before it guards, says what it did right after the rules, and cuts last', async () => {
     bench.want(RANGE, ONE);
     await bench.settle();
-    assert.deepEqual(bench.order, ['listeners', 'reserve', 'rules', 'outcome', 'cut']);
+    bench.order.length = 0;
+    bench.want(mapping(30_009, '10.2.0.9'), { ...RANGE, version: 2 }, ONE);
+    await bench.settle();
+    assert.deepEqual(bench.order, ['listeners', 'rules', 'outcome', 'cut']);
+    assert.deepEqual(bench.last.applied, { epoch: 1, session: 1, revision: 2 });
+  });
+
+  it('does not call its first state applied before every connection that leads elsewhere has ended: what it was before is not known (S1, S12)', async () => {
+    bench.holdCuts = true;
+    bench.want(RANGE, ONE);
+    await bench.settle();
+    assert.deepEqual(bench.order, ['listeners', 'reserve', 'rules', 'cut']);
+    assert.equal(bench.outcomes.length, 0);
+    bench.heldCuts[0]?.finish(undefined);
+    await bench.settle();
     assert.deepEqual(bench.last.applied, { epoch: 1, session: 1, revision: 1 });
   });
 

@@ -1,0 +1,5 @@
+import type { HostRecord } from './types.js';
+
+export function newHostRecord(host: string, roles: HostRecord['roles'], failureDomain: string, publicHost: string): HostRecord {
+  return { host, roles, failureDomain, publicHost, addresses: [], session: 0, confirmedSession: 0, bootId: '', agentVersion: '', replaceable: false, lostAtMs: 0, duty: 'open', keptUntilMs: 0, waived: false };
+}
