@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { Event } from '../../shared/gen/portlease/v1/events.js';
 import { GatewayScope, OperationsServiceService } from '../../shared/gen/portlease/v1/operations.js';
-import { ExplainPortResponse, PortServiceService, portConditionToJSON, type ExplainPortRequest } from '../../shared/gen/portlease/v1/ports.js';
+import { ExplainPortResponse, PortServiceService, portConditionToJSON, type ExplainPortRequest, type FormerOwner } from '../../shared/gen/portlease/v1/ports.js';
 import { rangeText } from '../../shared/ports.js';
 import type { Coordinator } from '../coordinator.js';
 import { dnsLabel, port as portField, portSpace } from '../fields.js';
@@ -71,7 +71,8 @@ function screen(response: ExplainPortResponse): string {
     ...ownerLines(response),
     ['lease', leaseText(response)],
   ];
-  return `${properties(lines)}${response.history.length === 0 ? '' : `\n${table(COLUMNS, response.history)}`}`;
+  const tables = [response.history.length === 0 ? '' : table(COLUMNS, response.history), response.formerOwners.length === 0 ? '' : table(OWNER_COLUMNS, response.formerOwners)];
+  return [properties(lines), ...tables.filter((text) => text !== '')].join('\n');
 }
 
 function ownerLines({ mapping, ofAnotherTenant, lastEnvironment }: ExplainPortResponse): [string, string][] {
@@ -96,4 +97,12 @@ const COLUMNS: readonly Column<Event>[] = [
   { header: 'HOST', cell: (event) => event.host },
   { header: 'STATE', cell: (event) => event.detail['state'] ?? '' },
   { header: 'DETAIL', cell: (event) => event.detail['reason'] ?? (event.detail['first'] === undefined ? '' : `${event.detail['first']}-${event.detail['last'] ?? ''}`) },
+];
+
+const OWNER_COLUMNS: readonly Column<FormerOwner>[] = [
+  { header: 'HAD BY', cell: (owner) => owner.environment || 'another tenant' },
+  { header: 'TENANT', cell: (owner) => owner.tenant },
+  { header: 'HOST', cell: (owner) => owner.host },
+  { header: 'FROM', cell: (owner) => timeText(owner.createdAt) },
+  { header: 'UNTIL', cell: (owner) => timeText(owner.releasedAt) },
 ];

@@ -21,10 +21,10 @@ function preparePurge(_args: readonly string[], flags: Flags): Job {
     resume: 'portlease purge --dry-run tells what is left',
     run: async (coordinator) => {
       const answer = await coordinator.call(OperationsServiceService.purge, { dryRun });
-      const { mappings, events, audits, releasedBefore, eventsBefore, auditsBefore, finished } = answer;
+      const { mappings, events, audits, owners, releasedBefore, eventsBefore, auditsBefore, finished } = answer;
       const rows = properties([
         ['released ports', `${mappings}, of before ${timeText(releasedBefore)}`], ['events', `${events}, of before ${timeText(eventsBefore)}`],
-        ['audit records', `${audits}, of before ${timeText(auditsBefore)}`],
+        ['audit records', `${audits}, of before ${timeText(auditsBefore)}`], ['former owners', `${owners}, of before ${timeText(auditsBefore)}`],
       ]);
       const head = dryRun ? 'dry run: nothing was deleted; there are\n' : finished ? 'deleted\n' : 'being deleted\n';
       return { json: jsonOf(PurgeResponse, answer), text: head + rows, next: finished ? [] : ['it goes on; portlease purge --dry-run tells what is left'] };

@@ -6,7 +6,7 @@
  * - Every call is answered; nothing is retried behind the caller's back except appends that were certainly not written.
  * - Readers never see what is not committed.
  */
-import type { AuditRecord, Changes, EventRecord, GatewayRecord, StoredGateway } from '../book/types.js';
+import type { AuditRecord, Changes, EventRecord, GatewayRecord, MappingRecord, StoredGateway } from '../book/types.js';
 
 export interface Journal {
   gateways(): Promise<GatewayRecord[]>;
@@ -38,7 +38,10 @@ export interface Journal {
   /** The same backwards. */
   listEventsBefore(page: EventsBefore): Promise<EventPage>;
 
-  /** Deletes old events and audit records, and mappings that were released long ago and that no request names, in small transactions.
+  /** Who had a port, newest first, as far as a purge has put it down: it does when the events of that time go. */
+  listFormerOwners(page: FormerOwnersOf): Promise<FormerOwner[]>;
+
+  /** Deletes old events, audit records and former owners, and mappings that were released long ago and that no request names, in small transactions.
    *  After each `goOn` is awaited; false ends the purge. Answers how many rows went.
    *  @throws OutcomeUnknown, JournalClosed; what went until then is gone */
   purge(before: PurgeBefore, goOn: () => Promise<boolean>): Promise<Purged>;
@@ -59,8 +62,14 @@ export type PageOf = { gateway: string | undefined; afterId: number; limit: numb
 /** Rows of before these times go; `nowMs` tells times of a wrong clock. */
 export type PurgeBefore = { eventsAtMs: number; auditsAtMs: number; releasedAtMs: number; nowMs: number };
 
-/** Rows by kind; mappings: released ones. */
-export type Purged = { events: number; audits: number; mappings: number };
+/** Rows by kind; mappings: released ones; owners: former ones, that are as old as audit records that go. */
+export type Purged = { events: number; audits: number; mappings: number; owners: number };
+
+/** Up to `limit`. */
+export type FormerOwnersOf = { space: string; port: number; limit: number };
+
+/** It had the port from `createdAtMs` on, until its quarantine ended at `releasedAtMs`. */
+export type FormerOwner = Pick<MappingRecord, 'mappingId' | 'environment' | 'tenant' | 'name' | 'host' | 'protocol' | 'createdAtMs'> & { releasedAtMs: number };
 
 /** A place between two events of a gateway: after the first `position` events of the decision `revision`; position 0: after all of
  *  them. Revisions are book sequences. */

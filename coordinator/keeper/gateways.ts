@@ -4,7 +4,7 @@ import type { Log } from '../../shared/log.js';
 import type { Timers } from '../../shared/timers.js';
 import { Book } from '../book/book.js';
 import type { Actor, GatewayRecord, Scope, StoredGateway, Timing } from '../book/types.js';
-import { ConstraintViolated, type Journal } from '../journal/journal.js';
+import { ConstraintViolated, type FormerOwner, type FormerOwnersOf, type Journal } from '../journal/journal.js';
 import { noteOn } from './gateway-notes.js';
 import { Keeper } from './keeper.js';
 import { commitBarrier, loadStored } from './recovery.js';
@@ -160,6 +160,11 @@ export class Gateways {
     });
   }
 
+  /** Throws Refused when the journal cannot be read. */
+  formerOwners(of: FormerOwnersOf): Promise<FormerOwner[]> {
+    return orUnavailable(() => this.#options.journal.listFormerOwners(of));
+  }
+
   /** Ends every session, and answers those who wait for an agent; decisions go on. */
   dismiss(): void {
     for (const keeper of this.#keepers.values()) keeper.dismiss();
@@ -189,9 +194,9 @@ export class Gateways {
 }
 
 /** Failures of the journal as the refusal that callers are told. */
-async function orUnavailable(write: () => Promise<void>): Promise<void> {
+async function orUnavailable<T>(work: () => Promise<T>): Promise<T> {
   try {
-    await write();
+    return await work();
   } catch (error) {
     if (error instanceof ConstraintViolated) throw new Refused(notMade(error.message));
     throw new Refused(journalUnavailable(String(error)));

@@ -1,11 +1,12 @@
 /** ExplainPort: what a port is doing, in words, and what happened to it. */
 import type { Event } from '../../shared/gen/portlease/v1/events.js';
 import { HostState } from '../../shared/gen/portlease/v1/operations.js';
-import { PortCondition, type ExplainPortRequest, type ExplainPortResponse } from '../../shared/gen/portlease/v1/ports.js';
+import { PortCondition, type ExplainPortRequest, type ExplainPortResponse, type FormerOwner as WireFormerOwner } from '../../shared/gen/portlease/v1/ports.js';
 import { Protocol } from '../../shared/gen/portlease/v1/common.js';
 import { msToTimestamp, protocolToWire } from '../../shared/wire.js';
 import { InvalidField } from '../../shared/invalid.js';
 import type { PortCondition as Condition, PortExplanation } from '../book/types.js';
+import type { FormerOwner } from '../journal/journal.js';
 import type { Gateways } from '../keeper/gateways.js';
 import type { Keeper } from '../keeper/keeper.js';
 import { cursorOf, eventToWire, refusalOf } from './events.js';
@@ -24,6 +25,7 @@ const CONDITIONS: Record<Condition, PortCondition> = {
 /** Events that one page looks at: a port that nothing happens to must not make it read all that is kept. */
 const SCANNED = 20_000;
 const STEP = 1_000;
+const FORMER_OWNERS = 100;
 
 type Asker = { tenant: string; isOperator: boolean };
 type Place = { space: string; port: number };
@@ -41,7 +43,11 @@ export async function explainPort(gateways: Gateways, request: ExplainPortReques
   const size = pageSize(request.pageSize);
   const list = { list: 'explain', filter: { space, port, tenant } };
   const { events, next } = await historyOf(keeper, { space, port }, { before: positionOf(request.pageToken, list), size });
-  return { ...found, history: events.map((event) => redacted(event, asker)), nextPageToken: next === undefined ? '' : pageToken({ ...list, after: next }) };
+  const owners = request.pageToken === '' ? await gateways.formerOwners({ space, port, limit: FORMER_OWNERS }) : [];
+  return {
+    ...found, history: events.map((event) => redacted(event, asker)), nextPageToken: next === undefined ? '' : pageToken({ ...list, after: next }),
+    formerOwners: owners.map((owner) => formerOwnerToWire(owner, asker)),
+  };
 }
 
 function noSpace(space: string, { scope, gateway }: Keeper): Error {
@@ -50,7 +56,7 @@ function noSpace(space: string, { scope, gateway }: Keeper): Error {
   return new InvalidField('space', scope === 'host' ? `${gateway} has a port space for each host: write ${gateway}/HOST` : `${gateway} has one port space: write ${gateway}`);
 }
 
-function messageOf(known: PortExplanation, { asker, naming, gateway }: { asker: Asker; naming: Naming; gateway: string }): Omit<ExplainPortResponse, 'history' | 'nextPageToken'> {
+function messageOf(known: PortExplanation, { asker, naming, gateway }: { asker: Asker; naming: Naming; gateway: string }): Omit<ExplainPortResponse, 'history' | 'nextPageToken' | 'formerOwners'> {
   const { lease, pool, holder } = known;
   return {
     space: known.space, port: known.port, condition: CONDITIONS[known.condition], explanation: sentence(known),
@@ -127,6 +133,14 @@ function isAbout(detail: string, { space, port }: Place): boolean {
   if (!detail.includes(`"space":"${space}"`)) return false;
   const { port: one, first, last } = JSON.parse(detail) as { port?: number; first?: number; last?: number };
   return one === port || (first !== undefined && last !== undefined && first <= port && port <= last);
+}
+
+function formerOwnerToWire({ environment, tenant, name, mappingId, host, protocol, createdAtMs, releasedAtMs }: FormerOwner, asker: Asker): WireFormerOwner {
+  const isTold = asker.isOperator || tenant === asker.tenant;
+  return {
+    ...(isTold ? { environment, tenant, name, mappingId } : { environment: '', tenant: '', name: '', mappingId: '' }),
+    host, protocol: protocolToWire(protocol), createdAt: msToTimestamp(createdAtMs), releasedAt: msToTimestamp(releasedAtMs),
+  };
 }
 
 function redacted(event: Event, { tenant, isOperator }: Asker): Event {

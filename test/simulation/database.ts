@@ -1,5 +1,5 @@
 /** The journal on a disk in memory: commits take time, fail, or get lost with the power; constraints as in the real one. */
-import { ConstraintViolated, JournalClosed, OutcomeUnknown, SequenceConflict, type EventPage, type EventsAfter, type Journal, type Purged, type StoredAudit, type StoredEvent } from '../../coordinator/journal/journal.js';
+import { ConstraintViolated, JournalClosed, OutcomeUnknown, SequenceConflict, type EventPage, type EventsAfter, type FormerOwner, type Journal, type Purged, type StoredAudit, type StoredEvent } from '../../coordinator/journal/journal.js';
 import type { AuditRecord, Changes, EventRecord, GatewayRecord, MappingRecord, StoredGateway } from '../../coordinator/book/types.js';
 import { applyRows, listRows, noRows, type StoredRows } from '../support/stored-rows.js';
 import type { Chance } from './random.js';
@@ -199,7 +199,8 @@ export class SimulatedJournal implements Journal {
   }
 
   listEventsBefore(): Promise<EventPage> { return Promise.resolve({ events: [], purgedTo: 0 }); }
-  purge(): Promise<Purged> { return Promise.resolve({ events: 0, audits: 0, mappings: 0 }); }
+  purge(): Promise<Purged> { return Promise.resolve({ events: 0, audits: 0, mappings: 0, owners: 0 }); }
+  listFormerOwners(): Promise<FormerOwner[]> { return Promise.resolve([]); }
   countPurgeable(): Promise<Purged> { return this.purge(); }
   status(): string { return 'ok'; }
 

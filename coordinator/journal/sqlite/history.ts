@@ -1,6 +1,6 @@
 /** Events and audit records: pages of them. */
 import type { AuditRecord, EventKind } from '../../book/types.js';
-import type { EventPage, EventsAfter, EventsBefore, PageOf, StoredAudit, StoredEvent } from '../journal.js';
+import type { EventPage, EventsAfter, EventsBefore, FormerOwner, FormerOwnersOf, PageOf, StoredAudit, StoredEvent } from '../journal.js';
 import type { Connection } from './connection.js';
 
 type EventRow = { gateway: string; sequence: number; at_ms: number; kind: EventKind; host: string; environment: string;
@@ -45,6 +45,14 @@ async function purgedToOf(reader: Connection, gateway: string): Promise<number> 
   const row = await reader.one<{ oldest: number | null }>('SELECT min(sequence) AS oldest FROM event WHERE gateway = ?', gateway);
   const oldest = row?.oldest ?? 0;
   return oldest <= 1 ? 0 : oldest;
+}
+
+type OwnerRow = { mapping_id: string; environment: string; tenant: string; name: string; host: string; protocol: FormerOwner['protocol']; created_at_ms: number; released_at_ms: number };
+
+export async function formerOwners(reader: Connection, { space, port, limit }: FormerOwnersOf): Promise<FormerOwner[]> {
+  const rows = await reader.all<OwnerRow>(`SELECT mapping_id, environment, tenant, name, host, protocol, created_at_ms, released_at_ms FROM former_owner
+    WHERE space = ? AND port = ? ORDER BY released_at_ms DESC, mapping_id DESC LIMIT ?`, space, port, limit);
+  return rows.map(({ mapping_id, created_at_ms, released_at_ms, ...row }) => ({ ...row, mappingId: mapping_id, createdAtMs: created_at_ms, releasedAtMs: released_at_ms }));
 }
 
 export async function auditPage(reader: Connection, page: PageOf): Promise<StoredAudit[]> {

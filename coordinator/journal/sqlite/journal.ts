@@ -1,11 +1,12 @@
 /** The journal on SQLite: a queue of writes, one transaction at a time, appends of several gateways together. */
 import type { Changes, GatewayRecord, StoredGateway } from '../../book/types.js';
-import { ConstraintViolated, JournalClosed, OutcomeUnknown, SequenceConflict, type EventPage, type EventsAfter, type EventsBefore, type Journal, type PageOf,
+import { ConstraintViolated, JournalClosed, OutcomeUnknown, SequenceConflict, type EventPage, type EventsAfter, type EventsBefore, type FormerOwner, type FormerOwnersOf,
+  type Journal, type PageOf,
   type PurgeBefore, type Purged, type StoredAudit } from '../journal.js';
 import { batchOf, charactersOf, comparison, CONFLICT, valuesOf, WRITE_BATCH, type Batch } from './batch.js';
 import { Connection } from './connection.js';
 import { DatabaseFiles, isCorruption, isRefusal } from './files.js';
-import { auditPage, eventPage, eventPageBefore } from './history.js';
+import { auditPage, eventPage, eventPageBefore, formerOwners } from './history.js';
 import { gateways, loadGateway } from './load.js';
 import { DatabaseLock } from './lock.js';
 import { countRows, deletions, planPurge } from './purge.js';
@@ -74,12 +75,12 @@ export class SqliteJournal implements Journal {
 
   async purge(before: PurgeBefore, goOn: () => Promise<boolean>): Promise<Purged> {
     return this.withReader(async (reader) => {
-      const purged: Purged = { events: 0, audits: 0, mappings: 0 };
+      const purged: Purged = { events: 0, audits: 0, mappings: 0, owners: 0 };
       const steps = deletions(reader, await planPurge(reader, before));
       for (let step = await steps.next(); step.done !== true;) {
         const { kind, sql, values } = step.value;
         const rows = await this.write('', { kind: 'alone', run: (files) => files.writer.run(sql, ...values) });
-        purged[kind] += rows;
+        if (kind !== undefined) purged[kind] += rows;
         if (rows > 0 && !await goOn()) break;
         step = await steps.next(rows);
       }
@@ -106,6 +107,10 @@ export class SqliteJournal implements Journal {
 
   async listEvents(page: EventsAfter): Promise<EventPage> {
     return eventPage(this.readable(), page);
+  }
+
+  async listFormerOwners(page: FormerOwnersOf): Promise<FormerOwner[]> {
+    return formerOwners(this.readable(), page);
   }
 
   async listEventsBefore(page: EventsBefore): Promise<EventPage> {

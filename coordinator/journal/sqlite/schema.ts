@@ -226,9 +226,30 @@ CREATE TABLE mass_loss_override (
 ) STRICT, WITHOUT ROWID;
 `;
 
+const FORMER_OWNERS = `
+-- Who had a port: kept for as long as audit records, when events and mappings of that time are gone. Written by the purge.
+CREATE TABLE former_owner (
+  id             INTEGER PRIMARY KEY,
+  mapping_id     TEXT NOT NULL UNIQUE,
+  gateway        TEXT NOT NULL,
+  space          TEXT NOT NULL,
+  port           INTEGER NOT NULL,
+  protocol       TEXT NOT NULL,
+  environment    TEXT NOT NULL,
+  tenant         TEXT NOT NULL,
+  name           TEXT NOT NULL,                              -- of the port inside the environment
+  host           TEXT NOT NULL,
+  created_at_ms  INTEGER NOT NULL,
+  released_at_ms INTEGER NOT NULL                            -- end of its quarantine
+) STRICT;
+CREATE INDEX former_owner_by_port ON former_owner (space, port, released_at_ms);
+CREATE INDEX former_owner_by_time ON former_owner (released_at_ms);
+`;
+
 export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 1, description: 'first tables', sql: FIRST },
   { version: 2, description: 'hosts that are cordoned, drained or kept', sql: DUTY },
   { version: 3, description: 'restore mode, and when epochs began', sql: RESTORE },
   { version: 4, description: 'hosts that are forgotten, mass losses that are overridden', sql: FORGOTTEN },
+  { version: 5, description: 'who had a port long ago', sql: FORMER_OWNERS },
 ];

@@ -37,14 +37,14 @@ describe('purging the journal on SQLite', () => {
   it('keeps of the old events the newest decision, as the mark of how far was purged', async () => {
     await journal.append('gw', 0, changes(9, { events: [event(1, 10), event(2, 20), event(4, 30), event(4, 30), event(7, 40), event(9, 50)] }));
     assert.equal((await page({ revision: 0, position: 0 })).purgedTo, 0);
-    assert.deepEqual(await purge({ eventsAtMs: 35 }), { events: 2, audits: 0, mappings: 0 });
+    assert.deepEqual(await purge({ eventsAtMs: 35 }), { events: 2, audits: 0, mappings: 0, owners: 0 });
     assert.deepEqual(await sequences(), [4, 4, 7, 9]);
     assert.deepEqual((await page({ revision: 4, position: 0 })).events.map(({ sequence, position }) => [sequence, position]), [[7, 1], [9, 1]]);
     assert.equal((await page({ revision: 0, position: 0 })).purgedTo, 4);
     assert.deepEqual((await journal.listEventsBefore({ gateway: 'gw', before: { revision: 10, position: 1 }, limit: 10 })).events.map(({ sequence }) => sequence), [9, 7]);
     await purge({ eventsAtMs: 1_000 });
     assert.deepEqual(await sequences(), [9], 'the newest event always stays');
-    assert.deepEqual(await purge({ eventsAtMs: 1_000 }), { events: 0, audits: 0, mappings: 0 });
+    assert.deepEqual(await purge({ eventsAtMs: 1_000 }), { events: 0, audits: 0, mappings: 0, owners: 0 });
   });
 
   it('leaves no gap when the clock was wrong for a while, and is not held up by it', async () => {
@@ -69,19 +69,35 @@ describe('purging the journal on SQLite', () => {
         mapping({ mappingId: 'm5', port: 400, untilMs: 10, environment: 'env-5' }), mapping({ mappingId: 'm6', port: 500, untilMs: 10, environment: 'env-6', state: 'quarantined' })],
       requests: [request({ mappingIds: ['m2', 'm5'] })],
     }));
-    assert.deepEqual(await journal.countPurgeable({ ...NOTHING, releasedAtMs: 500 }), { events: 0, audits: 0, mappings: 2 });
-    assert.deepEqual(await purge({ releasedAtMs: 500 }), { events: 0, audits: 0, mappings: 2 });
+    assert.deepEqual(await journal.countPurgeable({ ...NOTHING, releasedAtMs: 500 }), { events: 0, audits: 0, mappings: 2, owners: 0 });
+    assert.deepEqual(await purge({ releasedAtMs: 500 }), { events: 0, audits: 0, mappings: 2, owners: 0 });
     assert.deepEqual((await place.select<{ id: string }>('SELECT mapping_id AS id FROM mapping ORDER BY id')).map(({ id }) => id), ['m2', 'm4', 'm5', 'm6']);
     await journal.append('gw', 1, changes(2, { removedRequests: ['r1'] }));
     assert.equal((await purge({ releasedAtMs: 500 })).mappings, 1);
   });
 
+  it('puts down who had a port before the events of that time go, and keeps that as long as audit records', async () => {
+    const released = (mappingId: string, untilMs: number, of: Partial<MappingRecord> = {}) => mapping({ mappingId, environment: `env-${mappingId}`, port: 100, state: 'released', releasedSequence: 1, createdAtMs: untilMs - 5, untilMs, ...of });
+    await journal.append('gw', 0, changes(1, {
+      mappings: [released('m1', 10), released('m2', 20), released('m3', 300), released('m4', 900), released('m5', 310, { port: 200 })], requests: [request({ mappingIds: ['m3'] })],
+    }));
+    const owners = async (limit = 10) => (await journal.listFormerOwners({ space: 'gw', port: 100, limit })).map(({ mappingId, environment, createdAtMs, releasedAtMs }) => `${mappingId} ${environment} ${createdAtMs}-${releasedAtMs}`);
+    const before = { eventsAtMs: 500, releasedAtMs: 400, auditsAtMs: 15 };
+    assert.deepEqual(await purge(before), { events: 0, audits: 0, mappings: 3, owners: 0 });
+    assert.deepEqual(await owners(), ['m3 env-m3 295-300', 'm2 env-m2 15-20'], 'm1 is too old, a request still names m3, m4 is in the events');
+    assert.deepEqual(await owners(1), ['m3 env-m3 295-300']);
+    assert.deepEqual(await purge(before), { events: 0, audits: 0, mappings: 0, owners: 0 }, 'once is enough');
+    assert.equal((await journal.countPurgeable({ ...NOTHING, auditsAtMs: 200 })).owners, 1);
+    assert.equal((await purge({ auditsAtMs: 200 })).owners, 1);
+    assert.deepEqual(await owners(), ['m3 env-m3 295-300']);
+  });
+
   it('counts what it would take, and takes more than one transaction does, while appends go on', async () => {
     await appendMany(30, 100);
     const before = { ...NOTHING, eventsAtMs: AT_MS + 2_501, auditsAtMs: AT_MS + 11 };
-    assert.deepEqual(await journal.countPurgeable(before), { events: 2_499, audits: 10, mappings: 0 });
+    assert.deepEqual(await journal.countPurgeable(before), { events: 2_499, audits: 10, mappings: 0, owners: 0 });
     const appending = appendMany(30, 10, 3_000);
-    assert.deepEqual(await journal.purge(before, goOn), { events: 2_499, audits: 10, mappings: 0 });
+    assert.deepEqual(await journal.purge(before, goOn), { events: 2_499, audits: 10, mappings: 0, owners: 0 });
     await appending;
     assert.equal((await page({ revision: 0, position: 0 })).purgedTo, 2_500);
     assert.equal((await journal.listAudits({ gateway: 'gw', afterId: 0, limit: 1 }))[0]?.sequence, 11);
@@ -97,7 +113,7 @@ describe('purging the journal on SQLite', () => {
     assert.ok(events > 0 && events < 999, `${events}`);
     const oldest = (await sequences())[0] ?? 0;
     assert.equal((await page({ revision: 0, position: 0 })).purgedTo, oldest);
-    assert.deepEqual(await purge({ eventsAtMs: AT_MS + 2_000 }), { events: 999 - events, audits: 0, mappings: 0 });
+    assert.deepEqual(await purge({ eventsAtMs: AT_MS + 2_000 }), { events: 999 - events, audits: 0, mappings: 0, owners: 0 });
   });
 
   it('does not let a commit wait long', async () => {

@@ -50,6 +50,27 @@ describe('ExplainPort over the wire', () => {
     assert.equal((await refusalOf(explain({ port: port - 1, pageToken: first.nextPageToken }))).details.reason, 'PAGE_TOKEN_INVALID');
   });
 
+  it('tells who had the port long ago, when nothing else of that time is kept, and only its own tenant who that was', async () => {
+    await coordinator.agent({ host: 'g1', roles: ['gateway'], addresses: ['203.0.113.1'] });
+    await coordinator.agent({ host: 'h1' });
+    const port = await allocated('env-1');
+    await coordinator.api.release({ selector: { $case: 'environment', value: 'env-1' } });
+    await eventually('the quarantine to be over', async () => (await explain({ port })).condition === PortCondition.PORT_CONDITION_LEASED, { withinMs: 5_000 });
+    await coordinator.shutdown();
+    const journal = await SqliteJournal.open({ path: join(coordinator.folder, 'c.db') });
+    const soonMs = Date.now() + 60_000;
+    await journal.purge({ eventsAtMs: soonMs, auditsAtMs: 0, releasedAtMs: soonMs, nowMs: soonMs }, () => Promise.resolve(true));
+    await journal.close();
+    await coordinator.boot();
+    const { formerOwners, history } = await explain({ port });
+    assert.deepEqual(formerOwners.map(({ environment, tenant, name, host }) => [environment, tenant, name, host]), [['env-1', 'acme', 'ssh', 'h1']]);
+    const [owner] = formerOwners;
+    assert.ok((owner?.createdAt?.seconds ?? 0) <= (owner?.releasedAt?.seconds ?? -1));
+    assert.deepEqual(history.filter(({ kind }) => kind === 'PortAllocated'), []);
+    const { out } = await portlease(['explain', String(port), '--space', 'gw', '--server', `unix:${coordinator.socket}`]);
+    assert.match(out, /HAD BY +TENANT +HOST +FROM +UNTIL\nenv-1 +acme +h1 /);
+  });
+
   it('tells others that another tenant has it, and its own tenant all', async () => {
     await coordinator.agent({ host: 'g1', roles: ['gateway'], addresses: ['203.0.113.1'] });
     await coordinator.agent({ host: 'h1' });
@@ -67,6 +88,8 @@ describe('ExplainPort over the wire', () => {
     }
     assert.equal((await asked('acme')).mapping?.environment, 'env-1');
     assert.match(JSON.stringify((await asked('acme')).history), /env-1/);
+    await journal.purge({ eventsAtMs: 0, auditsAtMs: 0, releasedAtMs: Date.now() + 1, nowMs: Date.now() }, () => Promise.resolve(true));
+    assert.deepEqual((await asked('acme')).formerOwners, [], 'who has it now is no former owner');
     await gateways.close();
     await journal.close();
   });

@@ -1,7 +1,7 @@
 /** A journal in memory that fails when it is told to. What was appended is kept as the SQLite journal keeps it. */
 import type { AuditRecord, Changes, GatewayRecord, StoredGateway } from '../../../coordinator/book/types.js';
 import { applyRows, listRows, noRows, type StoredRows } from '../../support/stored-rows.js';
-import { SequenceConflict, type EventPage, type EventsAfter, type EventsBefore, type Journal, type Purged, type StoredEvent } from '../../../coordinator/journal/journal.js';
+import { SequenceConflict, type EventPage, type EventsAfter, type EventsBefore, type FormerOwner, type Journal, type Purged, type StoredEvent } from '../../../coordinator/journal/journal.js';
 
 type Tables = StoredRows & { gateway: GatewayRecord; epochs: StoredGateway['epochs'] };
 
@@ -90,7 +90,8 @@ export class MemoryJournal implements Journal {
     return Promise.resolve({ events: events.reverse().slice(0, limit), purgedTo: this.purgedTo });
   }
 
-  purge(): Promise<Purged> { return Promise.resolve({ events: 0, audits: 0, mappings: 0 }); }
+  purge(): Promise<Purged> { return Promise.resolve({ events: 0, audits: 0, mappings: 0, owners: 0 }); }
+  listFormerOwners(): Promise<FormerOwner[]> { return Promise.resolve([]); }
   countPurgeable(): Promise<Purged> { return this.purge(); }
   status(): string { return 'ok'; }
   close(): Promise<void> { return Promise.resolve(); }
