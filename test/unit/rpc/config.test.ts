@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import fc from 'fast-check';
 import { ConfigError } from '../../../shared/config.js';
 import { rangeSize } from '../../../shared/ports.js';
 import { loadCoordinatorConfig } from '../../../coordinator/config.js';
@@ -37,6 +38,31 @@ describe("the coordinator's config", () => {
     const yaml = 'timing: {heartbeat: 1s, deadline: 1s, lost: 61s}';
     const { timing } = load(yaml, { 'timing.lost': '63s' }, { PORTLEASE_COORDINATOR_TIMING_LOST: '62s', PORTLEASE_COORDINATOR_TIMING_DEADLINE: '2s' });
     assert.deepEqual([timing.heartbeatMs, timing.deadlineMs, timing.lostMs], [1000, 2000, 63_000]);
+  });
+
+  it('takes exactly the timing in which H + 2D is at most J, and J is less than T', () => {
+    const duration = fc.integer({ min: 60, max: 600_000 });
+    // Chance alone hardly ever hits the border.
+    const timing = fc.tuple(duration, duration, fc.oneof(duration, fc.constantFrom(-1, 0, 1)), fc.oneof(duration, fc.constantFrom(-1, 0, 1))).map(([heartbeat, deadline, j, t]) => {
+      const suspect = j <= 1 ? heartbeat + 2 * deadline + j : j;
+      return { heartbeat, deadline, suspect, lost: t <= 1 ? suspect + t : t };
+    });
+    fc.assert(fc.property(timing, ({ heartbeat, deadline, suspect, lost }) => {
+      const yaml = `timing: {heartbeat: ${heartbeat}ms, deadline: ${deadline}ms, suspect: ${suspect}ms, lost: ${lost}ms}`;
+      if (heartbeat + 2 * deadline <= suspect && suspect < lost) assert.deepEqual(load(yaml).timing, { heartbeatMs: heartbeat, deadlineMs: deadline, suspectMs: suspect, lostMs: lost });
+      else assert.match(problemsOf(yaml), /timing\.(suspect|lost) .* is \d+ ms/);
+    }), { numRuns: 300 });
+  });
+
+  it('takes exactly the pools whose ports are nobody else\'s: of no other pool, and not the coordinator\'s own', () => {
+    const range = fc.tuple(fc.integer({ min: 7_400, max: 7_440 }), fc.integer({ min: 0, max: 12 })).map(([first, more]) => ({ first, last: first + more }));
+    fc.assert(fc.property(fc.array(range, { minLength: 1, maxLength: 4 }), (ranges) => {
+      const pools = ranges.map(({ first, last }, i) => `{pool: p${i}, ranges: ["${first}-${last}"], protocol: tcp}`).join(', ');
+      const ports = ranges.flatMap(({ first, last }) => Array.from({ length: last - first + 1 }, (_, i) => first + i));
+      const yaml = `gateways: [{gateway: gw, scope: host, pools: [${pools}]}]`;
+      if (new Set(ports).size === ports.length && !ports.includes(7_410)) assert.deepEqual(load(yaml).gateways[0]?.pools.map((pool) => pool.ranges[0]), ranges);
+      else assert.match(problemsOf(yaml), /POOL_OVERLAP/);
+    }), { numRuns: 300 });
   });
 
   for (const [yaml, message] of [
