@@ -25,7 +25,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'epoch not advanced by a start', file: 'coordinator/keeper/recovery.js',
-    edits: [{ find: 'Math.max(epoch + 1, Math.floor(startMs / 1_000))', replace: '(epoch > 2 ? epoch - 1 : epoch + 1)' }], within: 200_000,
+    edits: [{ find: 'Math.max(epoch + 1, Math.floor(startMs))', replace: '(epoch > 2 ? epoch - 1 : epoch + 1)' }], within: 200_000,
   },
   {
     name: 'range granted before the gateway confirmed', file: 'coordinator/book/leases.js',
