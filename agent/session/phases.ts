@@ -32,12 +32,18 @@ export function openStream(state: LinkState, { nowMs }: Now): Step {
 export function reopen(state: LinkState, end: StreamEnd, now: Now): Step {
   if (end.refusal?.isPermanent === true) return refused(state, { ...end, refusal: end.refusal }, now);
   if (end.refusal?.reason === 'STATE_NEEDED' && !state.tellsState) return reopen({ ...state, tellsState: true, attempt: 0 }, { ...end, retryAfterMs: 0 }, now);
-  const delayMs = Math.max(backoffMs(state, now), (end.retryAfterMs ?? 0) * (1 + JITTER * now.random()));
+  const { delayMs, attempt } = nextAttempt(state, end, now);
   const fields = { why: end.message, reason: end.refusal?.reason, wasEstablished: state.phase.kind === 'established', retryInMs: Math.round(delayMs) };
   return {
-    state: { ...state, attempt: state.attempt + 1, phase: { kind: 'waiting', untilMs: now.nowMs + delayMs } },
+    state: { ...state, attempt, phase: { kind: 'waiting', untilMs: now.nowMs + delayMs } },
     effects: [...closeStream(state), { kind: 'log', level: 'warn', fields, message: 'no session with the coordinator' }],
   };
+}
+
+/** A coordinator that names a time knows when it can serve: waiting ever longer would only keep a fleet away. It is asked no sooner than a first attempt. */
+function nextAttempt(state: LinkState, { retryAfterMs }: StreamEnd, now: Now): { delayMs: number; attempt: number } {
+  if (retryAfterMs === undefined) return { delayMs: backoffMs(state, now), attempt: state.attempt + 1 };
+  return { delayMs: Math.max(backoffMs({ ...state, attempt: 0 }, now), retryAfterMs * (1 + JITTER * now.random())), attempt: state.attempt };
 }
 
 /** Only people can help: says so once, and asks again slowly. What is served stays. */

@@ -3,7 +3,7 @@ import { Refused } from '../keeper/refused.js';
 
 export type AdmissionLimits = { active: number; waiting: number; waitMs: number };
 
-export const ADMISSION: AdmissionLimits = { active: 64, waiting: 4096, waitMs: 5000 };
+export const ADMISSION: AdmissionLimits = { active: 64, waiting: 8192, waitMs: 8000 };
 
 export class Admission {
   readonly #limits: AdmissionLimits;

@@ -209,6 +209,24 @@ describe('reconnecting', () => {
     assert.equal(waitMs(driver), 25_000);
   });
 
+  it('comes when the coordinator says, however often it was not there before, and no sooner than after a first attempt', () => {
+    const driver = new Driver();
+    for (let attempt = 0; attempt < 4; attempt += 1) {
+      driver.wake();
+      driver.ended({});
+    }
+    assert.equal(waitMs(driver), 8_000);
+    driver.wake();
+    driver.ended({ retryAfterMs: 2_000 });
+    assert.equal(waitMs(driver), 2_000);
+    driver.wake();
+    driver.ended({ retryAfterMs: 1 });
+    assert.equal(waitMs(driver), 1_000);
+    driver.wake();
+    driver.ended({});
+    assert.equal(waitMs(driver), 16_000, 'it waits longer again when nobody answers');
+  });
+
   const REFUSAL = { reason: 'SECOND_MACHINE', remedy: 'portlease hosts replace', isPermanent: true };
 
   it('asks slowly when only people can help, and says the remedy once', () => {
