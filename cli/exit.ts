@@ -13,7 +13,7 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 export const EXIT_CODES_HELP = `Exit codes:
   0    done
-  1    the coordinator refused, refused a part of a batch, or a plan does not suffice
+  1    the coordinator refused, refused a part of a batch, a plan does not suffice, or DNS records are missing
   2    the command line or the config file is wrong; nothing was sent
   3    the coordinator cannot be reached
   4    the deadline passed (--timeout); what was recorded stays recorded

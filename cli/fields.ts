@@ -105,6 +105,16 @@ export function targetWithPort(flag: string, text: string): { address: string; i
   return { address: targetAddress(flag, address ?? text), internalPort: portText === undefined ? 0 : port(flag, portText) };
 }
 
+/** "ADDRESS" or "ADDRESS:PORT", as targetWithPort, of any machine. */
+export function resolverAddress(flag: string, text: string): string {
+  const bracketed = /^\[([^\]]*)\](?::(.*))?$/.exec(text);
+  const plain = ipFamily(text) === 6 ? [text, text, undefined] : /^([^:]*)(?::(.*))?$/.exec(text);
+  const [, address = '', portText] = bracketed ?? plain ?? [];
+  if (ipFamily(address) === undefined) throw refuse(flag, text, 'is not the address of a resolver', 'Write ADDRESS or ADDRESS:PORT, for example 203.0.113.53 or [2001:db8::1]:53.');
+  if (portText === undefined) return address;
+  return `${ipFamily(address) === 6 ? `[${address}]` : address}:${port(flag, portText)}`;
+}
+
 export function publicHost(flag: string, text: string): string {
   if (isPublicHost(text)) return text;
   throw refuse(flag, text, 'is neither a host name nor an address', 'Write what clients connect to, for example gw.example.com or 203.0.113.1.');

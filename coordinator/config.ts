@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { usageOf, type Arguments } from '../shared/arguments.js';
 import { durationMs, endpointText, filePathText, loadConfig, tlsFiles } from '../shared/config.js';
+import { namesTaken } from '../shared/domain.js';
 import { LOG_LEVELS } from '../shared/log.js';
 import { listenPolicy } from '../shared/tls.js';
 import type { Timing } from './book/types.js';
@@ -80,6 +81,9 @@ export const coordinatorConfigSchema = z.strictObject({
   for (const [i, { gateway, pools }] of gateways.entries()) {
     if (gateways.findIndex((other) => other.gateway === gateway) < i) say(['gateways', i, 'gateway'], 'is the name of another gateway');
     for (const message of overlapsOf(pools, ownPortsOf(listen))) say(['gateways', i, 'pools'], message);
+    for (const { pool, name, gateway: other } of namesTaken(gateways.slice(0, i).filter((one) => one.gateway !== gateway), { gateway, pools })) {
+      say(['gateways', i, 'pools'], `: pool ${pool} gives its environments the names ${name}, as gateway ${other} does: put {gateway} in the template`);
+    }
     for (const [at, { pool }] of pools.entries()) {
       if (pools.findIndex((other) => other.pool === pool) < at) say(['gateways', i, 'pools'], `two pools are called ${pool}`);
     }

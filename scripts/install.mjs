@@ -18,6 +18,7 @@ const PACKAGES = {
   'sqlite3': 'the shell in which an operator reads the database',
   'openssl': 'certificates of the tests',
   'curl': 'the client of the demo',
+  'dnsmasq-base': 'the name server of the tests',
   'nghttp2-client': 'h2load, for the benchmarks',
 };
 

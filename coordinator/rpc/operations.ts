@@ -1,8 +1,11 @@
 /** OperationsService: what operators call. */
 import type { OperationsServiceServer } from '../../shared/gen/portlease/v1/operations.js';
+import { namesTaken, type NamedPools } from '../../shared/domain.js';
+import { InvalidField } from '../../shared/invalid.js';
 import { overlaps, type PortRange } from '../../shared/ports.js';
 import type { Book } from '../book/book.js';
-import type { Command } from '../book/types.js';
+import type { Command, PoolSpec } from '../book/types.js';
+import type { Gateways } from '../keeper/gateways.js';
 import type { Keeper } from '../keeper/keeper.js';
 import { Refused } from '../keeper/refused.js';
 import { mutating, OPERATE, attempt, orRefuse, reading, type Services } from './calls.js';
@@ -85,11 +88,13 @@ function poolChanges(options: OperationsOptions): Part<'createPool' | 'updatePoo
     createPool: mutating(options, { right: OPERATE, attempt: attempt('CreatePool') }, async ({ request }, { actor }) => {
       const { gateway, spec } = parsePool(request.pool);
       refuseOwnPorts(spec.ranges, { ownPorts: ownPorts(), pool: spec.pool });
+      await refuseNamesTaken(gateways, { gateway, pools: [spec] });
       return answer(gateways.need(gateway, 'pool.gateway'), { kind: 'createPool', actor, pool: spec, seed: false });
     }),
     updatePool: mutating(options, { right: OPERATE, attempt: attempt('UpdatePool') }, async ({ request }, { actor }) => {
       const { gateway, pool, change, drain } = parsePoolUpdate(request);
       refuseOwnPorts(change.ranges ?? [], { ownPorts: ownPorts(), pool });
+      await refuseNamesTaken(gateways, { gateway, pools: [await changedNaming(gateways.need(gateway, 'pool.gateway'), pool, change)] });
       return answer(gateways.need(gateway, 'pool.gateway'), { kind: 'updatePool', actor, pool, change, drain });
     }),
     deletePool: mutating(options, { right: OPERATE, attempt: attempt('DeletePool') }, async ({ request }, { actor }) => {
@@ -111,4 +116,17 @@ function refuseOwnPorts(ranges: readonly PortRange[], { ownPorts, pool }: { ownP
     kind: 'refused', reason: 'POOL_OVERLAP', field: 'pool.ranges', metadata: { pool, ports: taken.join(','), owner: 'portlease' },
     message: `pool ${pool} would have port ${taken.join(', ')}, which portlease itself listens on`,
   });
+}
+
+/** Throws InvalidField when environments of two gateways would have the same names. Ports do not depend on names: two calls at once may both pass. */
+async function refuseNamesTaken(gateways: Gateways, one: NamedPools): Promise<void> {
+  const others = gateways.all().filter(({ gateway }) => gateway !== one.gateway);
+  const named = await Promise.all(others.map(async (keeper) => ({ gateway: keeper.gateway, pools: await keeper.read((book) => book.poolSpecs()) })));
+  const [taken] = namesTaken(named, one);
+  if (taken !== undefined) throw new InvalidField('pool.domain_template', `makes the names ${taken.name}, as gateway ${taken.gateway} does: put {gateway} in it`);
+}
+
+async function changedNaming(keeper: Keeper, name: string, { serviceType, domainTemplate }: Partial<PoolSpec>): Promise<NamedPools['pools'][number]> {
+  const known = (await keeper.read((book) => book.poolSpecs())).find(({ pool }) => pool === name);
+  return { pool: name, serviceType: serviceType ?? known?.serviceType ?? '', domainTemplate: domainTemplate ?? known?.domainTemplate ?? '' };
 }

@@ -94,6 +94,10 @@ const COMMANDS: Record<string, Row> = {
       '--lifetime': [...TIMES, '0s', '999ms'], '--scope': WORDS,
     },
   },
+  'portlease dns records': { base: ['dns', 'records'], flags: { '--gateway': NAMES } },
+  'portlease dns check': {
+    base: ['dns', 'check'], flags: { '--gateway': NAMES, '--resolver': ['', 'ns.example.com', '203.0.113.53:0', '203.0.113.53:65536', '203.0.113.53:', '1.2.3', '[::1', '::1:53x', ...HOSTILE] },
+  },
   'portlease purge': { base: ['purge', '--dry-run'], flags: {} },
   'portlease completion': { base: ['completion', 'bash'], flags: {}, args: ['', 'sh', 'constructor', ...HOSTILE] },
 };

@@ -81,6 +81,7 @@ describe("the coordinator's config", () => {
     ['gateways: [{gateway: gw, scope: host, plan: domain}]', /gateways\.0\.domain/],
     ['gateways: [{gateway: gw, scope: host, pools: [{pool: p, ranges: [7400-7420], protocol: tcp}]}]', /POOL_OVERLAP.*7410/],
     ['gateways: [{gateway: gw, scope: host, plan: service, pools: [{pool: p, ranges: [30500], protocol: tcp}]}]', /POOL_OVERLAP.*ssh-linux/],
+    [`gateways: [${['a', 'b'].map((name) => `{gateway: ${name}, scope: shared, publicHost: x.example.com, plan: domain, domain: example.com}`).join(', ')}]`, /gateways\.1\.pools.*\*\.ssh\.example\.com, as gateway a does: put \{gateway\}/],
     ...['0-5', '5-1', '65536', '-1', '1-65536', 'x'].map((range) => [`gateways: [{gateway: gw, scope: host, pools: [{pool: p, ranges: ["${range}"], protocol: tcp}]}]`, /gateways\.0\.pools\.0\.ranges\.0/] as const),
   ] as const) {
     it(`refuses ${yaml}`, () => { assert.match(problemsOf(yaml), message); });
