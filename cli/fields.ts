@@ -99,20 +99,25 @@ export function targetAddress(flag: string, text: string): string {
 
 /** "ADDRESS" or "ADDRESS:PORT"; an IPv6 address with a port stands in brackets. */
 export function targetWithPort(flag: string, text: string): { address: string; internalPort: number } {
-  const bracketed = /^\[([^\]]*)\](?::(.*))?$/.exec(text);
-  const plain = ipFamily(text) === 6 ? [text, text, undefined] : /^([^:]*)(?::(.*))?$/.exec(text);
-  const [, address, portText] = bracketed ?? plain ?? [text, text, undefined];
-  return { address: targetAddress(flag, address ?? text), internalPort: portText === undefined ? 0 : port(flag, portText) };
+  const { address, portText } = addressAndPort(text);
+  return { address: targetAddress(flag, address), internalPort: portText === undefined ? 0 : port(flag, portText) };
 }
 
-/** "ADDRESS" or "ADDRESS:PORT", as targetWithPort, of any machine. */
+/** As targetWithPort, of any machine. */
 export function resolverAddress(flag: string, text: string): string {
-  const bracketed = /^\[([^\]]*)\](?::(.*))?$/.exec(text);
-  const plain = ipFamily(text) === 6 ? [text, text, undefined] : /^([^:]*)(?::(.*))?$/.exec(text);
-  const [, address = '', portText] = bracketed ?? plain ?? [];
-  if (ipFamily(address) === undefined) throw refuse(flag, text, 'is not the address of a resolver', 'Write ADDRESS or ADDRESS:PORT, for example 203.0.113.53 or [2001:db8::1]:53.');
+  const { address, portText } = addressAndPort(text);
+  const family = ipFamily(address);
+  if (family === undefined) throw refuse(flag, text, 'is not the address of a resolver', 'Write ADDRESS or ADDRESS:PORT, for example 203.0.113.53 or [2001:db8::1]:53.');
   if (portText === undefined) return address;
-  return `${ipFamily(address) === 6 ? `[${address}]` : address}:${port(flag, portText)}`;
+  return `${family === 6 ? `[${address}]` : address}:${port(flag, portText)}`;
+}
+
+/** What is no such pair is all address. */
+function addressAndPort(text: string): { address: string; portText: string | undefined } {
+  const bracketed = /^\[([^\]]*)\](?::(.*))?$/.exec(text);
+  const plain = ipFamily(text) === 6 ? null : /^([^:]*)(?::(.*))?$/.exec(text);
+  const [, address = text, portText] = bracketed ?? plain ?? [text];
+  return { address, portText };
 }
 
 export function publicHost(flag: string, text: string): string {
