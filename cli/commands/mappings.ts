@@ -22,6 +22,7 @@ const COLUMNS: readonly Column<Mapping>[] = [
   { header: 'TARGET', cell: (mapping) => targetText(mapping.target, mapping.internalPort) },
   { header: 'POOL', cell: (mapping) => mapping.pool },
   { header: 'MAPPING', cell: (mapping) => mapping.mappingId },
+  { header: 'ACCESS', cell: ({ access, publicPort }) => access?.url || access?.command || endpoint(access?.hostName ?? '', publicPort) },
   { header: 'REASON', cell: (mapping) => mapping.reason },
 ];
 

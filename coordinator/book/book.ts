@@ -149,6 +149,11 @@ export class Book {
     return [...this.state.pools.values()].map(({ spec }) => ({ ...spec }));
   }
 
+  /** Not to be changed. */
+  poolSpec(pool: string): PoolSpec | undefined {
+    return this.state.pools.get(pool)?.spec;
+  }
+
   poolFigures(pool: string): PoolFigures | undefined {
     const known = this.state.pools.get(pool);
     return known === undefined ? undefined : figuresOf(this.state, known);

@@ -1,4 +1,5 @@
 /** Records of the book as messages of the contract. */
+import { accessOf, type AccessPool } from '../../shared/access.js';
 import { HostDuty as WireHostDuty, HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type Latency, type Lease, type MassLoss, type Pool, type PoolRates as WireRates, type Restore } from '../../shared/gen/portlease/v1/operations.js';
 import { MappingState as WireState } from '../../shared/gen/portlease/v1/common.js';
 import { Role as WireRole } from '../../shared/gen/portlease/v1/agents.js';
@@ -26,20 +27,22 @@ export function mappingStateToWire(state: MappingState): WireState {
 }
 
 /** What messages take from the book besides the records themselves. */
-export type Naming = { gateway: GatewayRecord; publicHostOf: (host: string) => string };
+export type Naming = { gateway: GatewayRecord; publicHostOf: (host: string) => string; poolOf: (pool: string) => AccessPool | undefined };
 
 /** Read at the moment of the answer: names of gateway and hosts do not change under a mapping. */
 export function namingOf(book: Book): Naming {
   const { gateway } = book;
-  if (gateway.scope === 'shared') return { gateway, publicHostOf: () => gateway.publicHost };
-  return { gateway, publicHostOf: (host) => publicHostOf(book.host(host)?.record) };
+  const poolOf = (pool: string): AccessPool | undefined => book.poolSpec(pool);
+  if (gateway.scope === 'shared') return { gateway, publicHostOf: () => gateway.publicHost, poolOf };
+  return { gateway, publicHostOf: (host) => publicHostOf(book.host(host)?.record), poolOf };
 }
 
 function publicHostOf(host: HostRecord | undefined): string {
   return host === undefined ? '' : host.publicHost || (host.addresses[0] ?? '');
 }
 
-export function mappingToWire(mapping: MappingRecord, { gateway, publicHostOf: nameOf }: Naming): Mapping {
+export function mappingToWire(mapping: MappingRecord, { gateway, publicHostOf: nameOf, poolOf }: Naming): Mapping {
+  const publicHost = nameOf(mapping.host);
   return {
     mappingId: mapping.mappingId,
     environment: mapping.environment,
@@ -50,7 +53,7 @@ export function mappingToWire(mapping: MappingRecord, { gateway, publicHostOf: n
     space: mapping.space,
     pool: mapping.pool,
     protocol: protocolToWire(mapping.protocol),
-    publicHost: nameOf(mapping.host),
+    publicHost,
     publicPort: mapping.port,
     host: mapping.host,
     target: targetToWire(mapping.target),
@@ -60,6 +63,7 @@ export function mappingToWire(mapping: MappingRecord, { gateway, publicHostOf: n
     generation: mapping.generation,
     createdAt: msToTimestamp(mapping.createdAtMs),
     heldUntil: mapping.state === 'held' ? msToTimestamp(mapping.untilMs) : undefined,
+    access: accessOf({ environment: mapping.environment, gateway: gateway.gateway, scope: gateway.scope, pool: poolOf(mapping.pool), publicHost, port: mapping.port }),
   };
 }
 

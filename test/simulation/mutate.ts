@@ -9,7 +9,7 @@ const FOLDERS = ['agent', 'coordinator', 'shared', 'test/simulation', 'test/supp
 
 export type Found = { exitCode: number | null; output: string };
 
-/** Runs seeds from 1 on until one fails, or the steps are used up. */
+/** Runs one seed after the other until one fails, or the steps are used up. */
 export async function simulateMutant(mutation: Mutation): Promise<Found> {
   const dist = packageFile('dist');
   // Within the project, so that its dependencies are found.
@@ -18,7 +18,7 @@ export async function simulateMutant(mutation: Mutation): Promise<Found> {
     await mkdir(copy, { recursive: true });
     for (const folder of FOLDERS) await cp(join(dist, folder), join(copy, folder), { recursive: true });
     await edit(join(copy, mutation.file), mutation);
-    return await run(join(copy, 'test/simulation/main.js'), ['--steps', String(mutation.within), '--scope', mutation.scope ?? 'both', '--no-shrink']);
+    return await run(join(copy, 'test/simulation/main.js'), ['--seed', String(mutation.seed ?? 1), '--steps', String(mutation.within), '--scope', mutation.scope ?? 'both', '--no-shrink']);
   } finally {
     await rm(copy, { recursive: true, force: true });
   }

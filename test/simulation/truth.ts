@@ -105,15 +105,22 @@ export class Truth {
     this.isDirty = true;
     this.#followRestore(changes.gateway.restoring);
     for (const { leaseId, epoch, generation } of changes.leases) this.#checkGrant(leaseId, epoch, generation);
-    for (const { action, outcome, detail } of changes.audits) if (action === 'ReplaceHost' && outcome === 'ok') this.#replaceable.add((JSON.parse(detail) as { host: string }).host);
-    for (const host of changes.hosts) this.#noteSession(host);
-    for (const { host } of changes.leases) this.#strangers.delete(host);
+    this.#noteHosts(changes);
     for (const mapping of changes.mappings) this.#noteMapping(mapping, { nowMs, decidedMs: nowMs - stalledMs });
-    for (const { action, outcome, detail } of changes.audits) if (action === 'WaiveHost' && outcome === 'ok') this.#waived.add((JSON.parse(detail) as { host: string }).host);
     if (this.#isReporting && changes.gateway.restoring === 'resting') this.#checkAdoption();
     this.#checkAudits(changes);
     const expired = changes.events.find(({ kind }) => kind === 'LeaseExpired');
     if (expired !== undefined && upMs < this.world.lostMs - 50) this.note(`S9: a lease of ${expired.host} expired ${upMs} ms after the coordinator started`);
+  }
+
+  #noteHosts({ audits, hosts, leases, removedHosts }: Changes): void {
+    const done = (wanted: string): string[] => audits.filter(({ action, outcome }) => action === wanted && outcome === 'ok').map(({ detail }) => (JSON.parse(detail) as { host: string }).host);
+    for (const host of done('ReplaceHost')) this.#replaceable.add(host);
+    for (const host of done('WaiveHost')) this.#waived.add(host);
+    for (const host of hosts) this.#noteSession(host);
+    // A host of which the older copy knows nothing may be forgotten before it has said what it has.
+    if (this.#isUnknown && this.world.scope === 'host') for (const host of removedHosts) this.#strangers.add(host);
+    for (const { host } of leases) this.#strangers.delete(host);
   }
 
   /** What an agent serves rightly, and clients reach, is in the book that goes on after a restore. */

@@ -55,7 +55,7 @@ describe('the command line, asking a coordinator', () => {
           target: { kind: { $case: 'address', value: '2001:db8::2' } }, internalPort: 0, choice: { $case: 'preferredPort', value: 30_080 } },
       ],
     });
-    assert.match(out, /^ssh +203\.0\.113\.1:30007 +tcp +live +host-a +10\.88\.1\.2:22 +ssh +m-1 +-$/m);
+    assert.match(out, /^ssh +203\.0\.113\.1:30007 +tcp +live +host-a +10\.88\.1\.2:22 +ssh +m-1 +ssh -p 30007 env-1\.ssh\.example\.com +-$/m);
   });
 
   it('passes a request id and a dry run on, and says that nothing was changed', async () => {
@@ -188,6 +188,7 @@ describe('the command line, asking a coordinator', () => {
     assert.deepEqual((await json('show', 'env-1') as { environment: object }).environment, {
       environment: 'env-1', tenant: 'acme', gateway: 'gw-1', host: 'host-a', labels: { team: 'ml' }, revision: 1_230, createdAt: '2023-11-14T22:13:20.000Z',
       mappings: [{
+        access: { hostName: 'env-1.ssh.example.com', url: '', command: 'ssh -p 30007 env-1.ssh.example.com' },
         mappingId: 'm-1', environment: 'env-1', tenant: 'acme', name: 'ssh', index: 0, gateway: 'gw-1', space: 'gw-1', pool: 'ssh', protocol: 'PROTOCOL_TCP',
         publicHost: '203.0.113.1', publicPort: 30_007, host: 'host-a', target: { address: '10.88.1.2' }, internalPort: 22, state: 'MAPPING_STATE_LIVE', reason: '',
         generation: 78, createdAt: '2023-11-14T22:13:20.000Z',

@@ -56,6 +56,17 @@ describe('portlease dns', () => {
     assert.deepEqual(records.out.trim().split('\n').sort(), ['*.gw.example.com. 300 IN A 203.0.113.1 ; gateway gw: rdp', '*.ssh.example.com. 300 IN A 203.0.113.1 ; gateway gw: ssh']);
   });
 
+  it('is what callers are told to use, with the port', async () => {
+    await named('ssh', '{env}.{service}.example.com');
+    await coordinator.agent({ host: 'g1', roles: ['gateway'], addresses: ['203.0.113.1'] });
+    await coordinator.agent({ host: 'h1' });
+    const { out } = await run('allocate', 'env-1', '--host=h1', '--tenant=acme', '--want=name=ssh,pool=ssh,target=10.1.0.1', '--want=name=rdp,pool=rdp,target=10.1.0.1');
+    const [, port] = /ssh -p (\d+) env-1\.ssh\.example\.com/.exec(out) ?? [];
+    assert.ok(port !== undefined, out);
+    const { mappings } = (JSON.parse((await run('show', 'env-1', '--json')).out) as { environment: { mappings: { name: string; access: { hostName: string; url: string; command: string } }[] } }).environment;
+    assert.deepEqual(mappings.map(({ name, access }) => [name, access.hostName, access.command]).sort(), [['rdp', '203.0.113.1', ''], ['ssh', 'env-1.ssh.example.com', `ssh -p ${port} env-1.ssh.example.com`]]);
+  });
+
   it('asks a resolver: right, elsewhere, missing, and no answer are told apart', async () => {
     await named('ssh', '{env}.ssh.example.com');
     await named('rdp', '{env}.rdp.example.com');
