@@ -111,14 +111,14 @@ describe('purging on a schedule, with a database and a clock that is stepped', (
     const now = at('2026-06-10T12:00Z');
     for (let i = 0; i < 5; i += 1) await released(now - 8 * DAY);
     const one = start(now);
-    assert.deepEqual((await one.count()).purged, { mappings: 5, events: 4, audits: 0 });
+    assert.deepEqual((await one.count()).purged, { mappings: 5, events: 4, audits: 0, owners: 0 });
     assert.deepEqual(await left(), [5, 5, 5]);
     const both = Promise.all([one.run('operator:a'), one.run('operator:b')]);
     for (let done = false; !done; done = await Promise.race([both.then(() => true), new Promise<boolean>((resolve) => { setTimeout(resolve, 1, false); })])) time.step();
     const [first, second] = await both;
     assert.equal(first, second);
     assert.deepEqual(runs.map(({ actor }) => actor), ['operator:a']);
-    assert.deepEqual(first.purged, { mappings: 5, events: 4, audits: 0 });
+    assert.deepEqual(first.purged, { mappings: 5, events: 4, audits: 0, owners: 0 });
   });
 
   it('takes nothing when its audit record cannot be written', async () => {
