@@ -187,10 +187,10 @@ export class Draft {
     return this.mayGrow && inRanges(poolSpace.pool.spec.ranges, port) && poolSpace.blocks.has(port);
   }
 
-  /** The environment may have its port back before the quarantine is over. */
+  /** The environment may have its port back before the quarantine is over, unless a process of the host has taken it meanwhile. */
   private mayReturn({ record }: Mapping, holder: Holder): boolean {
     const { environment, tenant } = this.command;
-    if (record.state !== 'quarantined' || record.environment !== environment || record.tenant !== tenant) return false;
+    if (record.state !== 'quarantined' || record.environment !== environment || record.tenant !== tenant || this.host.occupied.has(record.port)) return false;
     const { pool, space } = holder.poolSpace;
     if (!inRanges(pool.spec.ranges, record.port) || pool.reserved.has(record.port)) return false;
     const lease = this.state.leaseAt(space, record.port)?.record;

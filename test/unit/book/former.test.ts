@@ -156,19 +156,21 @@ describe('an environment that comes back', () => {
     }
   });
 
-  it('is not given a port that a process of the host listens on by now', () => {
-    const world = shared({ strategy: 'sequential' });
-    const [port] = allocate(world, 'e');
-    giveBack(world, 'e');
-    world.pass(Q + 500);
-    const agent = agentOf(world, 'a');
-    agent.apply();
-    world.decide({
-      kind: 'report', host: 'a', session: agent.session, applied: agent.accepted as { epoch: number; session: number; revision: number },
-      problems: [], confirmations: [], verified: [], driftRepairs: 0, occupied: [{ transport: 'tcp', port: port as number }],
+  for (const [when, ms] of [['while it rests', 0], ['when it has rested', Q + 500]] as const) {
+    it(`is not given a port that a process of the host listens on by now, ${when}`, () => {
+      const world = shared({ strategy: 'sequential' });
+      const [port] = allocate(world, 'e');
+      giveBack(world, 'e');
+      if (ms > 0) world.pass(ms);
+      const agent = agentOf(world, 'a');
+      agent.apply();
+      world.decide({
+        kind: 'report', host: 'a', session: agent.session, applied: agent.accepted as { epoch: number; session: number; revision: number },
+        problems: [], confirmations: [], verified: [], driftRepairs: 0, occupied: [{ transport: 'tcp', port: port as number }],
+      });
+      assert.notDeepEqual(portsOf(world.allocate('e', 'a', [want()])), [port]);
     });
-    assert.notDeepEqual(portsOf(world.allocate('e', 'a', [want()])), [port]);
-  });
+  }
 
   it('costs no more memory than there are ports, however many environments come and go', () => {
     const world = shared({ ranges: [{ first: FIRST, last: FIRST + 7 }], quarantineMs: 0 });
