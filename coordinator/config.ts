@@ -78,12 +78,12 @@ export const coordinatorConfigSchema = z.strictObject({
   const say = (path: PropertyKey[], message: string): void => { context.addIssue({ code: 'custom', path, message, input: path }); };
   const verdict = listenPolicy({ endpoint: listen.grpc, tls: tls !== undefined, insecure });
   if (verdict.kind === 'refused') say(['listen', 'grpc'], `: ${verdict.message}`);
+  for (const { at, pool, name, gateway } of namesTaken(gateways)) {
+    say(['gateways', at, 'pools'], `: pool ${pool} gives its environments the names ${name}, as gateway ${gateway} does: put {gateway} in the template`);
+  }
   for (const [i, { gateway, pools }] of gateways.entries()) {
     if (gateways.findIndex((other) => other.gateway === gateway) < i) say(['gateways', i, 'gateway'], 'is the name of another gateway');
     for (const message of overlapsOf(pools, ownPortsOf(listen))) say(['gateways', i, 'pools'], message);
-    for (const { pool, name, gateway: other } of namesTaken(gateways.slice(0, i).filter((one) => one.gateway !== gateway), { gateway, pools })) {
-      say(['gateways', i, 'pools'], `: pool ${pool} gives its environments the names ${name}, as gateway ${other} does: put {gateway} in the template`);
-    }
     for (const [at, { pool }] of pools.entries()) {
       if (pools.findIndex((other) => other.pool === pool) < at) say(['gateways', i, 'pools'], `two pools are called ${pool}`);
     }

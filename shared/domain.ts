@@ -30,15 +30,20 @@ export function serviceOf({ pool, serviceType }: { pool: string; serviceType: st
 /** A gateway's pools, as far as names go. */
 export type NamedPools = { gateway: string; pools: readonly { pool: string; serviceType: string; domainTemplate: string }[] };
 
-/** Names of `one` that lead to another gateway already: its environments could be reached through one of the two only. */
-export function namesTaken(others: readonly NamedPools[], one: NamedPools): { pool: string; name: string; gateway: string }[] {
-  const taken = new Map(others.flatMap((other) => namesOf(other).map(({ name }) => [name, other.gateway] as const)));
-  return namesOf(one).flatMap(({ pool, name }) => {
-    const gateway = taken.get(name);
-    return gateway === undefined ? [] : [{ pool, name, gateway }];
-  });
-}
+/** A pool whose names lead to another gateway already: its environments could be reached through one of the two only. `at`: of which entry it is. */
+export type NameTaken = { at: number; pool: string; name: string; gateway: string };
 
-function namesOf({ gateway, pools }: NamedPools): { pool: string; name: string }[] {
-  return pools.filter(({ domainTemplate }) => domainTemplate !== '').map((pool) => ({ pool: pool.pool, name: recordName(pool.domainTemplate, { service: serviceOf(pool), gateway }) }));
+/** Of several gateways the first one has a name. */
+export function namesTaken(all: readonly NamedPools[]): NameTaken[] {
+  const owners = new Map<string, string>();
+  const taken: NameTaken[] = [];
+  for (const [at, { gateway, pools }] of all.entries()) {
+    for (const pool of pools.filter(({ domainTemplate }) => domainTemplate !== '')) {
+      const name = recordName(pool.domainTemplate, { service: serviceOf(pool), gateway });
+      const owner = owners.get(name);
+      if (owner === undefined) owners.set(name, gateway);
+      else if (owner !== gateway) taken.push({ at, pool: pool.pool, name, gateway: owner });
+    }
+  }
+  return taken;
 }

@@ -7,7 +7,7 @@ import type { Log } from '../../shared/log.js';
 import type { ObjectProblem } from '../../shared/desired.js';
 import type { ConnectionsDriver, Cut, Standing } from '../drivers/connections/connections.js';
 import type { End } from './ends.js';
-import type { After } from './timers.js';
+import type { After } from '../../shared/timers.js';
 
 /** Cuts that belong together; `end` is confirmed when all of them have ended. `isLoss`: until then what led here before counts as
  *  served still. */

@@ -14,12 +14,12 @@ import { nextDelayMs } from '../../shared/backoff.js';
 import type { Clock } from '../../shared/clock.js';
 import type { AgentReport, DesiredObject, ObjectProblem, StateVersion } from '../../shared/desired.js';
 import type { Log } from '../../shared/log.js';
+import { systemTimers, type After } from '../../shared/timers.js';
 import type { ConnectionsDriver } from '../drivers/connections/connections.js';
 import { Cutter } from './cutter.js';
 import { cutJobs } from './jobs.js';
 import type { End, HostFacts, Plan } from './plan.js';
 import { Rounds, type RoundDrivers, type Seen } from './rounds.js';
-import { realAfter, type After } from './timers.js';
 import { reachesByTcp, Verifier, type Reaches } from './verifier.js';
 
 export type RoundOutcome = Omit<AgentReport, 'session'>;
@@ -78,7 +78,7 @@ export class ReconcileLoop {
   private fullTookMs = 0;
 
   constructor(options: ReconcileOptions) {
-    this.options = { intervalMs: INTERVAL_MS, dropMs: DROP_MS, after: realAfter, random: Math.random, nextTurn: () => nextTurn(), ...options };
+    this.options = { intervalMs: INTERVAL_MS, dropMs: DROP_MS, after: systemTimers.after, random: Math.random, nextTurn: () => nextTurn(), ...options };
     const { drivers, facts, log, after, random, clock } = this.options;
     this.rounds = new Rounds({ drivers, facts, log });
     this.cutter = new Cutter({

@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { nextDelayMs } from '../../shared/backoff.js';
 import { differences, PersistentMap } from '../persistent/map.js';
 import type { VerifyTarget } from './plan.js';
-import type { After } from './timers.js';
+import type { After } from '../../shared/timers.js';
 
 /** True when the target accepted a TCP connection within the deadline. */
 export type Reaches = (address: string, port: number, deadlineMs: number) => Promise<boolean>;

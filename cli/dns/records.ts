@@ -1,6 +1,6 @@
 /** The DNS records that make the host names of environments lead to their gateways. Pure. */
 import { GatewayScope, type Gateway, type Pool } from '../../shared/gen/portlease/v1/operations.js';
-import { hostName, recordName, serviceOf } from '../../shared/domain.js';
+import { recordName, serviceOf } from '../../shared/domain.js';
 import { ipFamily } from '../../shared/names.js';
 
 /** One record to be created. `pools`: those whose names it answers for; `name` has no dot at its end. */
@@ -42,7 +42,7 @@ function typeOf(publicHost: string): DnsRecord['type'] {
 
 /** A name that the record must answer for. */
 export function probeName({ name }: DnsRecord, label: string): string {
-  return name.startsWith('*.') ? hostName(name.replace('*', '{env}'), { env: label, service: '', gateway: '' }) : name;
+  return name.replace('*', label);
 }
 
 /** A line of a zone file. */

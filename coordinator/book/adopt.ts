@@ -118,13 +118,14 @@ function isGivenUp({ leaseId, state }: LeaseRecord, report: Report | undefined):
 function toldLeases(copy: Copy, reports: ReadonlyMap<string, Report>, nowMs: number): LeaseRecord[] {
   const known = new Set(copy.leases.map(({ leaseId }) => leaseId));
   const isShared = copy.gateway.scope === 'shared';
+  const guardsOf = guardsByLease(reports);
   const found = new Map<string, LeaseRecord>();
   for (const { hello, objects, isAhead } of reports.values()) {
     for (const object of isAhead ? objects : []) {
       if (object.kind !== 'lease' || known.has(object.leaseId) || found.has(object.leaseId)) continue;
       const state = object.host === '' ? 'withdrawing' as const : isShared && object.guardOccupied === true ? 'fencing' as const : 'active' as const;
       const host = object.host === '' ? hello.host : object.host;
-      const guards = state === 'active' ? [] : guardsOf(object.leaseId, reports).filter((name) => name !== host || state === 'withdrawing');
+      const guards = state === 'active' ? [] : (guardsOf.get(object.leaseId) ?? []).filter((name) => name !== host || state === 'withdrawing');
       found.set(object.leaseId, leaseOf(copy, object, { host, state, guarded: !isShared, guards, epoch: hello.accepted?.epoch ?? 0, nowMs }));
     }
   }
@@ -134,9 +135,10 @@ function toldLeases(copy: Copy, reports: ReadonlyMap<string, Report>, nowMs: num
 /** Leases as the gateway's agent routes them. One that it has not been told leads nowhere: it is not kept. */
 function routedLeases(copy: Copy, reports: ReadonlyMap<string, Report>, { gateway, nowMs }: { gateway: Report; nowMs: number }): LeaseRecord[] {
   const epoch = gateway.hello.accepted?.epoch ?? 0;
+  const guardsOf = guardsByLease(reports);
   return gateway.objects.flatMap((object) => {
     if (object.kind !== 'route' && object.kind !== 'withdrawal') return [];
-    const guards = guardsOf(object.leaseId, reports);
+    const guards = guardsOf.get(object.leaseId) ?? [];
     if (object.kind === 'withdrawal') {
       const former = copy.leases.find((lease) => overlaps(lease, object.ports))?.host;
       return leaseOf(copy, object, { host: former ?? guards[0] ?? gateway.hello.host, state: 'withdrawing', guarded: false, guards, epoch, nowMs });
@@ -146,9 +148,13 @@ function routedLeases(copy: Copy, reports: ReadonlyMap<string, Report>, { gatewa
   });
 }
 
-/** Hosts that have been told to guard the ports of the lease. */
-function guardsOf(leaseId: string, reports: ReadonlyMap<string, Report>): string[] {
-  return [...reports.values()].filter(({ objects }) => objects.some((object) => object.kind === 'lease' && object.leaseId === leaseId)).map(({ hello }) => hello.host);
+/** By lease: hosts that have been told to guard its ports. */
+function guardsByLease(reports: ReadonlyMap<string, Report>): ReadonlyMap<string, string[]> {
+  const guards = new Map<string, string[]>();
+  for (const { hello, objects } of reports.values()) {
+    for (const object of objects) if (object.kind === 'lease') guards.set(object.leaseId, [...(guards.get(object.leaseId) ?? []), hello.host]);
+  }
+  return guards;
 }
 
 type Granted = Pick<Extract<DesiredObject, { kind: 'lease' }>, 'leaseId' | 'ports' | 'protocol' | 'generation'>;

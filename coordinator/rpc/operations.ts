@@ -122,11 +122,11 @@ function refuseOwnPorts(ranges: readonly PortRange[], { ownPorts, pool }: { ownP
 async function refuseNamesTaken(gateways: Gateways, one: NamedPools): Promise<void> {
   const others = gateways.all().filter(({ gateway }) => gateway !== one.gateway);
   const named = await Promise.all(others.map(async (keeper) => ({ gateway: keeper.gateway, pools: await keeper.read((book) => book.poolSpecs()) })));
-  const [taken] = namesTaken(named, one);
+  const taken = namesTaken([...named, one]).find(({ at }) => at === named.length);
   if (taken !== undefined) throw new InvalidField('pool.domain_template', `makes the names ${taken.name}, as gateway ${taken.gateway} does: put {gateway} in it`);
 }
 
 async function changedNaming(keeper: Keeper, name: string, { serviceType, domainTemplate }: Partial<PoolSpec>): Promise<NamedPools['pools'][number]> {
-  const known = (await keeper.read((book) => book.poolSpecs())).find(({ pool }) => pool === name);
+  const known = await keeper.read((book) => book.poolSpec(name));
   return { pool: name, serviceType: serviceType ?? known?.serviceType ?? '', domainTemplate: domainTemplate ?? known?.domainTemplate ?? '' };
 }

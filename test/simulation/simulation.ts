@@ -160,7 +160,7 @@ class Simulation {
     // After a clone the machine that is left may be the one that is refused; one that was switched off remembers nothing.
     const strange = machines.filter((machine) => machine.disk.session === 0 || everyMachine.some((other) => other !== machine && other.host === machine.host));
     for (const { host } of strange) callers.ask({ kind: 'replaceHost', actor: 'operator', host, reason: 'simulated' });
-    for (const { host, disk } of isImpatient ? strange : machines) if (isImpatient || disk.session === 0) callers.ask({ kind: 'waiveHost', actor: 'operator', host, reason: 'simulated' });
+    for (const { host, disk } of strange) if (isImpatient || disk.session === 0) callers.ask({ kind: 'waiveHost', actor: 'operator', host, reason: 'simulated' });
   }
 
   async #isServing(): Promise<boolean> {

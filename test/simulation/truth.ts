@@ -48,8 +48,8 @@ export class Truth {
   isDirty = false;
   /** An older copy of the database is in use, and agents have not told it yet what happened since: nobody knows who owns what. */
   #isUnknown = false;
-  #hasBegun = false;
-  #isReporting = false;
+  /** How far the restore was at the last commit. */
+  #phase: Restoring = 'no';
   /** Hosts that the restore goes on without. */
   readonly #waived = new Set<string>();
   #wasRestored = false;
@@ -67,7 +67,7 @@ export class Truth {
     this.#isUnknown = isBehind;
     this.#wasRestored = true;
     this.#restores += 1;
-    this.#hasBegun = false;
+    this.#phase = 'no';
     this.#owners.clear();
     this.#waived.clear();
     this.#sessions.clear();
@@ -87,13 +87,13 @@ export class Truth {
     this.#isUnknown = false;
   }
 
-  #followRestore(restoring: Restoring): void {
-    if (restoring === 'reporting') this.#isReporting = true;
-    if (restoring !== 'no') {
-      this.#hasBegun = this.#isUnknown = true;
+  #followRestore(next: Restoring): void {
+    const before = this.#phase;
+    this.#phase = next;
+    if (next !== 'no') {
+      this.#isUnknown = true;
       this.#wasRestored = false;
-    }
-    else if (this.#hasBegun) this.#hasBegun = this.#isUnknown = false;
+    } else if (before !== 'no') this.#isUnknown = false;
   }
 
   note(breach: string): void {
@@ -103,11 +103,12 @@ export class Truth {
   /** A commit is on the disk. By the coordinator's clock: `nowMs`, for how long its process has served, and has just stood still. */
   committed(changes: Changes, { nowMs, upMs, stalledMs }: { nowMs: number; upMs: number; stalledMs: number }): void {
     this.isDirty = true;
+    const hasAdopted = this.#phase === 'reporting' && changes.gateway.restoring === 'resting';
     this.#followRestore(changes.gateway.restoring);
     for (const { leaseId, epoch, generation } of changes.leases) this.#checkGrant(leaseId, epoch, generation);
     this.#noteHosts(changes);
     for (const mapping of changes.mappings) this.#noteMapping(mapping, { nowMs, decidedMs: nowMs - stalledMs });
-    if (this.#isReporting && changes.gateway.restoring === 'resting') this.#checkAdoption();
+    if (hasAdopted) this.#checkAdoption();
     this.#checkAudits(changes);
     const expired = changes.events.find(({ kind }) => kind === 'LeaseExpired');
     if (expired !== undefined && upMs < this.world.lostMs - 50) this.note(`S9: a lease of ${expired.host} expired ${upMs} ms after the coordinator started`);
@@ -125,7 +126,6 @@ export class Truth {
 
   /** What an agent serves rightly, and clients reach, is in the book that goes on after a restore. */
   #checkAdoption(): void {
-    this.#isReporting = false;
     const { machines, everyMachine, scope } = this.world;
     for (const machine of machines) {
       const isOnly = !everyMachine.some((other) => other !== machine && other.host === machine.host);

@@ -6,7 +6,7 @@ import type { Applied, Sighting } from '../../../agent/drivers/rules/driver.js';
 import { emptyFamily } from '../../../agent/drivers/rules/parse.js';
 import type { RulesSpec } from '../../../agent/drivers/rules/spec.js';
 import { ReconcileLoop, type RoundOutcome } from '../../../agent/reconcile/loop.js';
-import type { After } from '../../../agent/reconcile/timers.js';
+import type { After } from '../../../shared/timers.js';
 import type { DesiredObject, Role } from '../../../shared/desired.js';
 import { createLogger } from '../../../shared/log.js';
 import { parseCidr, type Cidr } from '../../../shared/names.js';

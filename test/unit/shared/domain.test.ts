@@ -41,7 +41,7 @@ describe('host names of environments', () => {
   it('are those of one gateway only', () => {
     const pools = (domainTemplate: string) => [{ pool: 'ssh', serviceType: 'ssh', domainTemplate }];
     const first = { gateway: 'a', pools: pools('{env}.{service}.example.com') };
-    assert.deepEqual(namesTaken([first], { gateway: 'b', pools: pools('{env}.ssh.example.com') }), [{ pool: 'ssh', name: '*.ssh.example.com', gateway: 'a' }]);
-    for (const template of ['{env}.{gateway}.example.com', '{env}.rdp.example.com', '']) assert.deepEqual(namesTaken([first], { gateway: 'b', pools: pools(template) }), []);
+    assert.deepEqual(namesTaken([first, { gateway: 'b', pools: pools('{env}.ssh.example.com') }]), [{ at: 1, pool: 'ssh', name: '*.ssh.example.com', gateway: 'a' }]);
+    for (const template of ['{env}.{gateway}.example.com', '{env}.rdp.example.com', '']) assert.deepEqual(namesTaken([first, { gateway: 'b', pools: pools(template) }]), []);
   });
 });
