@@ -1,35 +1,19 @@
 /** A process in a namespace whose servers and connections last; see talker.mjs. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
+import { AskedProcess } from '../../support/asked-process.js';
+import { inNamespace } from '../../support/netns.js';
 import { eventually } from '../../support/wait.js';
 
 export type Seen = { received: number; from: string; end: string };
 type Transport = 'tcp' | 'udp';
-type Answer = { id: number; answer?: unknown; error?: string };
 
-export class Talker {
-  readonly #child: ChildProcess;
-  readonly #waiting = new Map<number, (answer: Answer) => void>();
-  #asked = 0;
-
+export class Talker extends AskedProcess {
   constructor(namespace: string) {
-    const program = join(import.meta.dirname, 'talker.mjs');
-    this.#child = spawn('nsenter', [`--net=/run/netns/${namespace}`, process.execPath, program], { stdio: ['pipe', 'pipe', 'inherit'] });
-    createInterface({ input: this.#child.stdout as NodeJS.ReadableStream }).on('line', line => {
-      const answer = JSON.parse(line) as Answer;
-      this.#waiting.get(answer.id)?.(answer);
-      this.#waiting.delete(answer.id);
-    });
-  }
-
-  get pid(): number {
-    return this.#child.pid as number;
+    super(inNamespace(namespace, [process.execPath, join(import.meta.dirname, 'talker.mjs')]));
   }
 
   async serve(transport: Transport, port: number, who: string, address?: string): Promise<void> {
-    await this.#tell({ command: transport === 'tcp' ? 'serveTcp' : 'serveUdp', port, who, address });
+    await this.tell({ command: transport === 'tcp' ? 'serveTcp' : 'serveUdp', port, who, address });
   }
 
   /** Opens a connection that stays open, and waits until the server was heard. Returns who that is. */
@@ -43,34 +27,34 @@ export class Talker {
   }
 
   async look(name: string): Promise<Seen> {
-    return await this.#tell({ command: 'look', name }) as Seen;
+    return await this.tell({ command: 'look', name }) as Seen;
   }
 
   async speak(name: string): Promise<void> {
-    await this.#tell({ command: 'speak', name });
+    await this.tell({ command: 'speak', name });
   }
 
   /** A TCP server that greets and is silent then. */
   async serveQuietly(port: number, who: string, address: string): Promise<void> {
-    await this.#tell({ command: 'serveQuietly', port, who, address });
+    await this.tell({ command: 'serveQuietly', port, who, address });
   }
 
   /** Lets the quiet servers say something to all who ever connected; returns how many these are. */
   async sayAll(what: string): Promise<number> {
-    return await this.#tell({ command: 'sayAll', what }) as number;
+    return await this.tell({ command: 'sayAll', what }) as number;
   }
 
   /** Ends the quiet servers and their connections. */
   async stopServing(): Promise<void> {
-    await this.#tell({ command: 'stopServing' });
+    await this.tell({ command: 'stopServing' });
   }
 
   async reaches(address: string, port: number, deadlineMs: number, localPort?: number): Promise<boolean> {
-    return await this.#tell({ command: 'reach', address, port, deadlineMs, localPort }) as boolean;
+    return await this.tell({ command: 'reach', address, port, deadlineMs, localPort }) as boolean;
   }
 
   async sent(): Promise<number> {
-    return (await this.#tell({ command: 'counts' }) as { sent: number }).sent;
+    return (await this.tell({ command: 'counts' }) as { sent: number }).sent;
   }
 
   /** Waits until the connection has carried something after this call. */
@@ -79,28 +63,12 @@ export class Talker {
     await eventually(`${name} goes on hearing the server`, async () => (await this.look(name)).received > received, { withinMs: 10_000 });
   }
 
-  async close(): Promise<void> {
-    const ended = once(this.#child, 'close');
-    this.#child.stdin?.end();
-    await ended;
-  }
-
   async #open(name: string, request: Record<string, unknown>): Promise<string> {
-    await this.#tell({ ...request, name });
+    await this.tell({ ...request, name });
     const seen = await eventually(`${name} hears the server`, async () => {
       const now = await this.look(name);
       return now.received > 0 || now.end !== '' ? now : undefined;
     }, { withinMs: 10_000 });
     return seen.end === '' ? seen.from : seen.end;
-  }
-
-  async #tell(request: Record<string, unknown>): Promise<unknown> {
-    const id = ++this.#asked;
-    const { answer, error } = await new Promise<Answer>(resolve => {
-      this.#waiting.set(id, resolve);
-      this.#child.stdin?.write(`${JSON.stringify({ ...request, id })}\n`);
-    });
-    if (error !== undefined) throw new Error(error);
-    return answer;
   }
 }

@@ -1,9 +1,8 @@
 /** A host with a client on one side and two targets on a bridge on the other, each a network namespace; IPv4 and IPv6. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import { join } from 'node:path';
 import { childRunner, type RunChild } from '../../../agent/drivers/child.js';
+import { AskedProcess } from '../../support/asked-process.js';
+import { inNamespace } from '../../support/netns.js';
 
 export const ADDRESS = {
   client: { v4: '10.80.1.2', v6: 'fd80:1::2' },
@@ -18,41 +17,10 @@ const PLACES: readonly Place[] = ['client', 'host', 'target', 'other'];
 
 let benches = 0;
 
-/** A process in one of the namespaces that listens and asks. */
-class Guest {
-  readonly #child: ChildProcess;
-  readonly #waiting = new Map<number, (answer: string) => void>();
-  #requests = 0;
-
-  constructor(namespace: string) {
-    const program = join(import.meta.dirname, 'guest.mjs');
-    this.#child = spawn('nsenter', [`--net=/run/netns/${namespace}`, process.execPath, program], { stdio: ['pipe', 'pipe', 'inherit'] });
-    createInterface({ input: this.#child.stdout as NodeJS.ReadableStream }).on('line', line => {
-      const { id, answer } = JSON.parse(line) as { id: number; answer: string };
-      this.#waiting.get(id)?.(answer);
-      this.#waiting.delete(id);
-    });
-  }
-
-  tell(request: Record<string, unknown>): Promise<string> {
-    const id = ++this.#requests;
-    return new Promise(resolve => {
-      this.#waiting.set(id, resolve);
-      this.#child.stdin?.write(`${JSON.stringify({ ...request, id })}\n`);
-    });
-  }
-
-  async close(): Promise<void> {
-    const ended = once(this.#child, 'close');
-    this.#child.stdin?.end();
-    await ended;
-  }
-}
-
 export class Bench {
   readonly #name = `plrules-${process.pid}-${++benches}`;
   readonly #run = childRunner({ lockFd: undefined });
-  readonly #guests = new Map<Place, Guest>();
+  readonly #guests = new Map<Place, AskedProcess>();
 
   /** Runs a program on the host of the bench. */
   readonly onHost: RunChild = (file, argv, options) => this.#inside('host', file, argv, options);
@@ -72,21 +40,22 @@ export class Bench {
     return `${this.#name}-${place}`;
   }
 
-  guest(place: Place): Guest {
+  /** A process there that listens and asks: see guest.mjs. */
+  guest(place: Place): AskedProcess {
     const known = this.#guests.get(place);
     if (known !== undefined) return known;
-    const guest = new Guest(this.namespace(place));
+    const guest = new AskedProcess(inNamespace(this.namespace(place), [process.execPath, join(import.meta.dirname, 'guest.mjs')]));
     this.#guests.set(place, guest);
     return guest;
   }
 
-  listen(place: Place, transport: 'tcp' | 'udp', port: number, address?: string): Promise<string> {
-    return this.guest(place).tell({ do: 'listen', transport, port, who: place, address });
+  async listen(place: Place, transport: 'tcp' | 'udp', port: number, address?: string): Promise<string> {
+    return await this.guest(place).tell({ do: 'listen', transport, port, who: place, address }) as string;
   }
 
   /** "WHO sees ADDRESS", "refused" or "silent". */
-  ask(place: Place, transport: 'tcp' | 'udp', to: readonly [address: string, port: number], more: Record<string, unknown> = {}): Promise<string> {
-    return this.guest(place).tell({ do: 'ask', transport, address: to[0], port: to[1], ...more });
+  async ask(place: Place, transport: 'tcp' | 'udp', to: readonly [address: string, port: number], more: Record<string, unknown> = {}): Promise<string> {
+    return await this.guest(place).tell({ do: 'ask', transport, address: to[0], port: to[1], ...more }) as string;
   }
 
   /** True when nothing answers for a while: long enough for an answer over these cables. */

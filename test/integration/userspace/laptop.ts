@@ -2,12 +2,12 @@
  * A machine on which nobody is root: coordinator and agents as they are built, run by an ordinary user, in a network namespace of
  * their own. Services and clients are other processes there.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
+import { AskedProcess } from '../../support/asked-process.js';
 import { Api } from '../../support/api.js';
 import { LoggedProcess } from '../../support/logged-process.js';
 import { inNamespace, removeNamespaces } from '../../support/netns.js';
@@ -164,68 +164,42 @@ async function mayRead(): Promise<boolean> {
   return code === 0;
 }
 
-type Answer = { id: number; answer?: unknown; error?: string };
 type Place = { address: string; port: number };
 
 /** See guest.mjs. */
-export class Guest {
-  readonly #child: ChildProcess;
-  readonly #waiting = new Map<number, (answer: Answer) => void>();
-  #asked = 0;
-
+export class Guest extends AskedProcess {
   constructor(namespace: string) {
-    const [file, ...argv] = inNamespace(namespace, [process.execPath, join(import.meta.dirname, 'guest.mjs')]);
-    this.#child = spawn(file ?? '', argv, { stdio: ['pipe', 'pipe', 'inherit'] });
-    createInterface({ input: this.#child.stdout as NodeJS.ReadableStream }).on('line', line => {
-      const answer = JSON.parse(line) as Answer;
-      this.#waiting.get(answer.id)?.(answer);
-    });
+    super(inNamespace(namespace, [process.execPath, join(import.meta.dirname, 'guest.mjs')]));
   }
 
   /** A service that answers "WHO QUESTION"; with `bytes`, one that answers digests and that much (see transfer). */
   listen(place: Place & { who?: string; bytes?: number }): Promise<unknown> {
-    return this.#tell({ command: 'listen', ...place });
+    return this.tell({ command: 'listen', ...place });
   }
 
   stop(place: Place): Promise<unknown> {
-    return this.#tell({ command: 'stop', ...place });
+    return this.tell({ command: 'stop', ...place });
   }
 
   /** Sends so many bytes, ends that direction, and compares what was received on either side with what was sent. */
   async transfer(place: Place & { bytes: number }): Promise<{ up: boolean; down: boolean; received: number }> {
-    return await this.#tell({ command: 'transfer', ...place }) as Awaited<ReturnType<Guest['transfer']>>;
+    return await this.tell({ command: 'transfer', ...place }) as Awaited<ReturnType<Guest['transfer']>>;
   }
 
   /** The answer, or the code of the error, or "closed". The connection stays open under its name. */
   async ask(place: Place & { name?: string }): Promise<{ answer: string; afterMs: number }> {
-    return await this.#tell({ command: 'ask', ...place }) as Awaited<ReturnType<Guest['ask']>>;
+    return await this.tell({ command: 'ask', ...place }) as Awaited<ReturnType<Guest['ask']>>;
   }
 
   async askMany(place: Place & { count: number }): Promise<{ own: number; open: number }> {
-    return await this.#tell({ command: 'askMany', ...place }) as Awaited<ReturnType<Guest['askMany']>>;
+    return await this.tell({ command: 'askMany', ...place }) as Awaited<ReturnType<Guest['askMany']>>;
   }
 
   async isOpen(name: string): Promise<boolean> {
-    return await this.#tell({ command: 'isOpen', name }) as boolean;
+    return await this.tell({ command: 'isOpen', name }) as boolean;
   }
 
   async hangUp(name: string): Promise<void> {
-    await this.#tell({ command: 'hangUp', name });
-  }
-
-  async close(): Promise<void> {
-    const ended = once(this.#child, 'close');
-    this.#child.stdin?.end();
-    await ended;
-  }
-
-  async #tell(request: Record<string, unknown>): Promise<unknown> {
-    const id = ++this.#asked;
-    const { answer, error } = await new Promise<Answer>(resolve => {
-      this.#waiting.set(id, resolve);
-      this.#child.stdin?.write(`${JSON.stringify({ ...request, id })}\n`);
-    });
-    if (error !== undefined) throw new Error(error);
-    return answer;
+    await this.tell({ command: 'hangUp', name });
   }
 }
