@@ -2,7 +2,7 @@
 import type { Io } from './io.js';
 import { msText } from './words.js';
 
-const FIRST_MS = 1_000;
+const EVERY_MS = 1_000;
 const CLEAR_LINE = '\r\x1b[K';
 
 /** Draws from the first second on, once a second, until the returned function is called, which leaves the line clear. */
@@ -11,11 +11,16 @@ export function showProgress(what: string, io: Pick<Io, 'err' | 'errIsTerminal' 
   const startMs = io.nowMs();
   let drawn = false;
   const timer = setInterval(() => {
-    io.err(`${CLEAR_LINE}${what}: ${msText(io.nowMs() - startMs)} (Ctrl-C stops waiting)`);
+    io.err(`${CLEAR_LINE}${what}: ${msText(wholeSeconds(io.nowMs() - startMs))} (Ctrl-C stops waiting)`);
     drawn = true;
-  }, FIRST_MS);
+  }, EVERY_MS);
   return () => {
     clearInterval(timer);
     if (drawn) io.err(CLEAR_LINE);
   };
+}
+
+/** A timer may come a moment early, and a busy process late. */
+function wholeSeconds(ms: number): number {
+  return Math.round(ms / 1_000) * 1_000;
 }
