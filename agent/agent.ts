@@ -2,18 +2,25 @@
 import type { Clock } from '../shared/clock.js';
 import { endpointAddress } from '../shared/grpc.js';
 import type { Log } from '../shared/log.js';
+import type { StateVersion } from '../shared/desired.js';
 import { clientCredentials, loadTls } from '../shared/tls.js';
 import type { AgentConfig } from './config.js';
+import { dockerClient } from './drivers/docker/client.js';
+import { publishedListeners } from './drivers/docker/published.js';
+import { DockerWatch, type DockerView } from './drivers/docker/watch.js';
 import { readBootId } from './drivers/settings/boot.js';
 import { EXIT, StartRefused } from './exit.js';
 import { openForwarder } from './forwarder.js';
 import { openKernel } from './kernel.js';
 import { ReconcileLoop } from './reconcile/loop.js';
+import { nextPlaced, type Placed } from './reconcile/places.js';
+import type { Listener } from './drivers/connections/listeners.js';
 import type { Serving } from './serving.js';
 import { SessionLink } from './session/link.js';
 import { grpcTransport } from './session/transport.js';
 import type { Owner } from './state/accepted.js';
 import { StateStore, StateUnusable } from './state/store.js';
+import { systemTimers } from '../shared/timers.js';
 
 export type AgentOptions = {
   config: AgentConfig;
@@ -26,6 +33,10 @@ export type AgentOptions = {
   command: readonly string[];
 };
 
+/** What a start waits for Docker at most: without its word a mapping to a container leads nowhere. */
+const DOCKER_READY_MS = 5_000;
+const NO_DOCKER: DockerView = { kind: 'unknown', problem: 'docker.enabled is false in the config of this agent' };
+
 /** An unchanged report is sent again after this. */
 const REPEAT_REPORT_MS = 30_000;
 
@@ -35,6 +46,12 @@ export class Agent {
   readonly #link: SessionLink;
   readonly #loop: ReconcileLoop;
   readonly #watch: { close(): Promise<void> };
+  readonly #docker: DockerWatch | undefined;
+  readonly #addresses: readonly string[];
+  #placed: Placed | undefined;
+  #served: StateVersion | undefined;
+  /** Before that nothing is served: where containers are is not known. */
+  #isReady = false;
   /** Resolves when the coordinator has said that this config is none for its gateway. */
   readonly refused: Promise<StartRefused>;
   #refuse: (refusal: StartRefused) => void = () => undefined;
@@ -45,6 +62,7 @@ export class Agent {
     this.refused = new Promise(resolve => { this.#refuse = resolve; });
     this.#serving = parts.serving;
     this.#store = parts.store;
+    this.#addresses = addresses;
     this.#link = new SessionLink({
       identity: { host, gateway, bootId: parts.bootId, agentVersion: version, roles, addresses, driver },
       transport: grpcTransport({ address: endpointAddress(config.coordinator), credentials: () => credentialsOf(config) }),
@@ -58,8 +76,12 @@ export class Agent {
         if (reason === 'DRIVER_NOT_ADMITTED') this.#refuse(driverNotAdmitted(gateway));
       },
     });
+    this.#docker = config.docker.enabled && roles.includes('host') ? new DockerWatch({
+      client: dockerClient(config.docker.socket), log, after: systemTimers.after, random, onChange: () => this.#serve(),
+    }) : undefined;
+    const listeners = async (): Promise<Listener[]> => [...await parts.serving.drivers.listeners(), ...publishedListeners(this.#dockerView)];
     this.#loop = new ReconcileLoop({
-      drivers: parts.serving.drivers, facts: { addresses, roles, targetNetworks, snat }, intervalMs: timing.reconcileInterval, clock, random, log,
+      drivers: { ...parts.serving.drivers, listeners }, facts: { addresses, roles, targetNetworks, snat }, intervalMs: timing.reconcileInterval, clock, random, log,
       onOutcome: outcome => this.#link.roundOutcome(outcome),
     });
     this.#watch = parts.serving.watch({ poke: () => this.#loop.poke(), roundTookMs: () => this.#loop.lastFullRoundMs });
@@ -87,6 +109,8 @@ export class Agent {
     const store = await openState(paths.state, { host, gateway, driver });
     try {
       const agent = new Agent(options, { serving, store, bootId });
+      await agent.#docker?.ready(DOCKER_READY_MS);
+      agent.#isReady = true;
       agent.#serve();
       agent.#link.start();
       return agent;
@@ -109,15 +133,24 @@ export class Agent {
   /** Waits for what runs. Rules in the kernel stay; what this process itself forwards ends. */
   async close(): Promise<void> {
     await this.#link.close();
+    await this.#docker?.close();
     await this.#watch.close();
     await this.#loop.close();
     await this.#store.close();
     await this.#serving.close();
   }
 
+  get #dockerView(): DockerView {
+    return this.#docker?.view ?? NO_DOCKER;
+  }
+
   #serve(): void {
     const { version, objects } = this.#store.current();
-    if (version !== undefined) this.#loop.setDesired(version, objects);
+    if (version === undefined || !this.#isReady) return;
+    const before = this.#placed?.objects;
+    this.#placed = nextPlaced(this.#placed, objects, this.#dockerView, { addresses: this.#addresses });
+    if (this.#placed.objects !== before || version !== this.#served) this.#loop.setDesired(version, this.#placed.objects);
+    this.#served = version;
   }
 }
 

@@ -58,6 +58,12 @@ const userspace = z.strictObject({
   connectTimeout: between(100, 120_000).prefault('5s'),
 });
 
+/** Containers that mappings lead to. */
+const docker = z.strictObject({
+  enabled: z.boolean({ error: 'is not true or false' }).prefault(true),
+  socket: filePathText.prefault('/run/docker.sock'),
+});
+
 const paths = z.strictObject({
   /** Left out: /var/lib/portlease; with driver: userspace portlease/HOST in XDG_STATE_HOME, else in ~/.local/state. */
   state: filePathText.optional(),
@@ -77,6 +83,7 @@ export const agentConfigSchema = z.strictObject({
   /** iptables: rules in the kernel, as root. userspace: a TCP forwarder in the agent, as any user, for gateways with scope host. */
   driver: z.enum(['iptables', 'userspace'], { error: 'is not a driver: iptables or userspace' }).prefault('iptables'),
   userspace: userspace.prefault({}),
+  docker: docker.prefault({}),
   /** Where the coordinator listens. */
   coordinator: endpointText.refine(endpoint => endpoint.kind === 'unix' || endpoint.port !== 0, { error: 'has port 0' }),
   /** Lease addresses of this machine: where the public ports arrive. */

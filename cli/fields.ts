@@ -3,7 +3,9 @@
  * ("--range", "pools.yaml: quarantine") and throws a UsageError that names it and says what would be right.
  */
 import { ipFamily, canonicalAddress, isDnsLabel, isLabelKey, isLabelValue, isObjectId, isPublicHost, isRequestId, isTargetAddress } from '../shared/names.js';
+import { InvalidField } from '../shared/invalid.js';
 import { isPort, MAX_PORT, type PortRange } from '../shared/ports.js';
+import { parseTargetText, type Target } from '../shared/target.js';
 import type { Duration } from '../shared/gen/google/protobuf/duration.js';
 import { quoted, UsageError } from './usage.js';
 
@@ -97,10 +99,22 @@ export function targetAddress(flag: string, text: string): string {
   throw refuse(flag, text, 'must not be mapped', 'Loopback, link-local, multicast and unspecified addresses are refused: write the address of the container or VM.');
 }
 
-/** "ADDRESS" or "ADDRESS:PORT"; an IPv6 address with a port stands in brackets. */
-export function targetWithPort(flag: string, text: string): { address: string; internalPort: number } {
+/** An address, "container", "container:NAME@NETWORK/6", "published" or "published:NAME". */
+export function target(flag: string, text: string): Target {
+  if (!/^(?:container|published)(?::|$)/.test(text)) return { kind: 'address', address: targetAddress(flag, text) };
+  try {
+    return parseTargetText(text, flag);
+  } catch (error) {
+    if (!(error instanceof InvalidField)) throw error;
+    throw refuse(flag, text, 'is no target', 'Write container:NAME, container:NAME@NETWORK, container (the one labelled with the environment), published:NAME, or an address.');
+  }
+}
+
+/** As `target`, or "ADDRESS:PORT"; an IPv6 address with a port stands in brackets. */
+export function targetWithPort(flag: string, text: string): { target: Target; internalPort: number } {
+  if (/^(?:container|published)(?::|$)/.test(text)) return { target: target(flag, text), internalPort: 0 };
   const { address, portText } = addressAndPort(text);
-  return { address: targetAddress(flag, address), internalPort: portText === undefined ? 0 : port(flag, portText) };
+  return { target: target(flag, address), internalPort: portText === undefined ? 0 : port(flag, portText) };
 }
 
 /** As targetWithPort, of any machine. */

@@ -2,7 +2,8 @@
 import type { Want, MoveTarget } from '../shared/gen/portlease/v1/ports.js';
 import { Protocol } from '../shared/gen/portlease/v1/common.js';
 import { MAX_PORT } from '../shared/ports.js';
-import { choice, dnsLabel, keyAndValue, port, targetAddress, targetWithPort, wholeNumber } from './fields.js';
+import { targetToWire } from '../shared/wire.js';
+import { choice, dnsLabel, keyAndValue, port, target, targetWithPort, wholeNumber } from './fields.js';
 import { quoted, UsageError } from './usage.js';
 import { PROTOCOLS } from './words.js';
 
@@ -51,7 +52,7 @@ function wantOf(parts: ReadonlyMap<Key, string>): Want {
     protocol: read('protocol', (flag, text) => choice(flag, text, PROTOCOLS)) ?? Protocol.PROTOCOL_UNSPECIFIED,
     count: read('count', (flag, text) => wholeNumber(flag, text, { min: 1, max: MAX_COUNT })) ?? 1,
     contiguous: read('contiguous', onlyWord) ?? false,
-    target: { kind: { $case: 'address', value: read('target', targetAddress) ?? missing('target') } },
+    target: targetToWire(read('target', target) ?? missing('target')),
     internalPort: read('internal-port', port) ?? 0,
     choice: choiceOf(read('port', port), read('prefer', port)),
   };
@@ -90,12 +91,12 @@ function missing(key: Key): never {
   throw new UsageError(`--want: ${key}= is missing`, `A want needs name, pool (or service) and target; for example ${EXAMPLE}`);
 }
 
-/** All `--target NAME=ADDRESS[:PORT]` flags of one command. */
+/** All `--target NAME=ADDRESS[:PORT]` or `NAME=container:…` flags of one command. */
 export function parseMoveTargets(texts: readonly string[]): MoveTarget[] {
   const targets = texts.map((text) => {
     const [name, value] = keyAndValue('--target', text);
-    const { address, internalPort } = targetWithPort('--target', value);
-    return { name: dnsLabel('--target', name, MAX_NAME), target: { kind: { $case: 'address' as const, value: address } }, internalPort };
+    const { target: to, internalPort } = targetWithPort('--target', value);
+    return { name: dnsLabel('--target', name, MAX_NAME), target: targetToWire(to), internalPort };
   });
   assertUnique('--target', targets.map((target) => target.name));
   return targets;

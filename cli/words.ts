@@ -7,7 +7,8 @@ import {
 import type { Duration } from '../shared/gen/google/protobuf/duration.js';
 import type { Timestamp } from '../shared/gen/google/protobuf/timestamp.js';
 import { rangeText, type PortRange } from '../shared/ports.js';
-import { durationToMs } from '../shared/wire.js';
+import { targetText as textOfTarget } from '../shared/target.js';
+import { durationToMs, targetFromWire } from '../shared/wire.js';
 
 export const PROTOCOLS = { tcp: Protocol.PROTOCOL_TCP, udp: Protocol.PROTOCOL_UDP, 'tcp+udp': Protocol.PROTOCOL_TCP_UDP } as const;
 export const SCOPES = { shared: GatewayScope.GATEWAY_SCOPE_SHARED, host: GatewayScope.GATEWAY_SCOPE_HOST } as const;
@@ -47,7 +48,8 @@ export function endpoint(address: string, port: number): string {
 }
 
 export function targetText(target: Target | undefined, internalPort: number): string {
-  return target?.kind === undefined ? '' : endpoint(target.kind.value, internalPort);
+  if (target?.kind === undefined) return '';
+  return target.kind.$case === 'address' ? endpoint(target.kind.value, internalPort) : `${textOfTarget(targetFromWire(target))} port ${internalPort}`;
 }
 
 export function rangesText(ranges: readonly PortRange[]): string {

@@ -1,5 +1,5 @@
-// Installs the Debian packages that build and demo need, and with --comparisons also those that portlease is compared with (benchmarks, tests),
-// as far as they are missing. Runs before `npm ci`: no dependencies.
+// Installs the Debian packages that build and demo need, with --containers also Docker and what images are made of (tests, the part of the demo that
+// shows containers), and with --comparisons those that portlease is compared with (benchmarks, tests), as far as they are missing. Runs before `npm ci`: no dependencies.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
@@ -22,7 +22,14 @@ const PACKAGES = {
   'nghttp2-client': 'h2load, for the benchmarks',
 };
 
-/** Where a package starts a service of its own when it is installed, that is left to it: the comparison starts servers of its own. */
+/** Where a package starts a service of its own when it is installed, that is left to it: tests and comparisons start servers of their own. */
+const CONTAINERS = {
+  'docker.io': 'containers of tests and demo',
+  'busybox-static': 'what their image is made of',
+  'openssh-server': 'what their image is made of',
+  'openssh-client': 'logs in to them',
+};
+
 const COMPARISONS = {
   'postgresql': 'port tables to compare with',
   'etcd-server': 'to compare with',
@@ -30,7 +37,8 @@ const COMPARISONS = {
 
 const EXIT_NEEDS_ROOT = 2;
 
-const wanted = process.argv.includes('--comparisons') ? { ...PACKAGES, ...COMPARISONS } : PACKAGES;
+const asked = (flag, packages) => (process.argv.includes(flag) ? packages : {});
+const wanted = { ...PACKAGES, ...asked('--containers', CONTAINERS), ...asked('--comparisons', COMPARISONS) };
 const missing = Object.keys(wanted).filter((name) => !isInstalled(name));
 if (missing.length === 0) {
   console.log('install: all Debian packages are there');

@@ -33,7 +33,7 @@ async function main() {
     console.error(`test: the tests make network namespaces and rules: root is needed. Run:\n\n  sudo env PATH="$PATH" npm --prefix ${ROOT} test\n`);
     process.exit(2);
   }
-  if (!await stage('apt packages', process.execPath, ['scripts/install.mjs', '--comparisons'])) return;
+  if (!await stage('apt packages', process.execPath, ['scripts/install.mjs', '--containers', '--comparisons'])) return;
   if (!modulesAreCurrent() && !await stage('npm ci', 'npm', ['ci', '--no-audit', '--no-fund'])) return;
   if (!await stage('build', 'npm', ['run', '--silent', 'build'])) return;
   for (const [name, tool, ...args] of LINT) await stage(name, path.join(BIN, tool), args.filter((arg) => !isAbsentFolder(arg)));

@@ -3,13 +3,14 @@
  * messages of the contract and back. docs/architecture.md tells how the parts work together.
  */
 import type { PortRange, Protocol, Transport } from './ports.js';
+import type { Target } from './target.js';
 
 export type Role = 'host' | 'gateway';
 
 /** What an agent serves mappings with: rules in the kernel, or a forwarder of its own. */
 export type Driver = 'iptables' | 'userspace';
 
-export type Target = { readonly kind: 'address'; readonly address: string };
+export type { Target } from './target.js';
 
 /** Order of desired states: by epoch, then session, then revision. */
 export type StateVersion = { epoch: number; session: number; revision: number };

@@ -1,12 +1,14 @@
 /** What the desired objects come to, kept so that a change costs as much as it changes. Pure: each change makes a new basis. */
-import type { DesiredObject, ObjectProblem, Role } from '../../shared/desired.js';
+import type { ObjectProblem, Role } from '../../shared/desired.js';
 import { PersistentMap } from '../persistent/map.js';
 import { donePorts, noPorts } from '../persistent/ports.js';
 import { Forwards } from '../drivers/rules/forwards.js';
+import type { Leased } from '../drivers/rules/spec.js';
 import { ClaimsEdit, decide, type Claims, type Decision, type Forwarded } from './claims.js';
 import { CoverEdit, NO_COVER, type Cover } from './cover.js';
 import { endOf, type End } from './ends.js';
 import type { HostFacts, Made, MakeForwards } from './forwards.js';
+import type { ReconcileObject } from './objects.js';
 import { Serving } from './serving.js';
 
 /** A target whose answer is waited for. */
@@ -23,6 +25,8 @@ export type Basis = {
   readonly made: PersistentMap<Made>;
   readonly forwards: Forwards;
   readonly serving: Serving;
+  /** Ports that Docker leads somewhere: "tcp/30001". */
+  readonly published: PersistentMap<Leased>;
   readonly problems: PersistentMap<ObjectProblem>;
   readonly ends: PersistentMap<End>;
   /** By key of the mapping. */
@@ -30,18 +34,18 @@ export type Basis = {
 };
 
 export const NO_BASIS: Basis = {
-  leases: NO_COVER, guards: NO_COVER, always: NO_COVER, claims: noPorts(), made: PersistentMap.empty(), forwards: Forwards.none, serving: Serving.nothing,
+  leases: NO_COVER, guards: NO_COVER, always: NO_COVER, claims: noPorts(), made: PersistentMap.empty(), forwards: Forwards.none, serving: Serving.nothing, published: PersistentMap.empty(),
   problems: PersistentMap.empty(), ends: PersistentMap.empty(), verify: PersistentMap.empty(),
 };
 
 /** Objects that went and came; one that is another one now is in both. `make` is of the same facts each time. */
-export type Changed = { gone: readonly DesiredObject[]; come: readonly DesiredObject[]; facts: HostFacts; make: MakeForwards };
+export type Changed = { gone: readonly ReconcileObject[]; come: readonly ReconcileObject[]; facts: HostFacts; make: MakeForwards };
 
-const ROLE_OF: Record<DesiredObject['kind'], Role> = { lease: 'host', mapping: 'host', release: 'host', route: 'gateway', withdrawal: 'gateway' };
+const ROLE_OF: Record<ReconcileObject['kind'], Role> = { lease: 'host', mapping: 'host', release: 'host', route: 'gateway', withdrawal: 'gateway' };
 
 export function nextBasis(before: Basis, changed: Changed): Basis {
   const { facts, make } = changed;
-  const fits = ({ kind }: DesiredObject): boolean => facts.roles.includes(ROLE_OF[kind]);
+  const fits = ({ kind }: ReconcileObject): boolean => facts.roles.includes(ROLE_OF[kind]);
   const [gone, come] = [changed.gone.filter(fits), changed.come.filter(fits)];
   const covers = coversOf(before, gone, come);
   const claims = new ClaimsEdit(before.claims, make);
@@ -60,28 +64,28 @@ export function nextBasis(before: Basis, changed: Changed): Basis {
   };
 }
 
-function nothing({ key }: DesiredObject): readonly [string, undefined] {
+function nothing({ key }: ReconcileObject): readonly [string, undefined] {
   return [key, undefined];
 }
 
-function roleMissing({ key, kind }: DesiredObject): readonly [string, ObjectProblem] {
+function roleMissing({ key, kind }: ReconcileObject): readonly [string, ObjectProblem] {
   return [key, { key, reason: 'ROLE_MISSING', message: `this agent has no ${ROLE_OF[kind]} role` }];
 }
 
-function isForwarded(object: DesiredObject): object is Forwarded {
+function isForwarded(object: ReconcileObject): object is Forwarded {
   return object.kind === 'mapping' || object.kind === 'route';
 }
 
 type Covers = Record<'leases' | 'guards' | 'always', CoverEdit>;
 
-function coversOf({ leases, guards, always }: Basis, gone: readonly DesiredObject[], come: readonly DesiredObject[]): Covers {
+function coversOf({ leases, guards, always }: Basis, gone: readonly ReconcileObject[], come: readonly ReconcileObject[]): Covers {
   const covers = { leases: new CoverEdit(leases), guards: new CoverEdit(guards), always: new CoverEdit(always) };
   for (const object of come) cover(covers, object, 'add');
   for (const object of gone) cover(covers, object, 'remove');
   return covers;
 }
 
-function cover({ leases, guards, always }: Covers, object: DesiredObject, how: 'add' | 'remove'): void {
+function cover({ leases, guards, always }: Covers, object: ReconcileObject, how: 'add' | 'remove'): void {
   if (object.kind === 'mapping') return;
   const ports = object.kind === 'release' ? { first: object.port, last: object.port } : object.ports;
   guards[how](object.protocol, ports);
@@ -90,7 +94,7 @@ function cover({ leases, guards, always }: Covers, object: DesiredObject, how: '
   if (object.guardOccupied === true) always[how](object.protocol, ports);
 }
 
-function served(before: Basis, gone: readonly DesiredObject[], decisions: readonly Decision[]): Pick<Basis, 'made' | 'forwards' | 'serving'> {
+function served(before: Basis, gone: readonly ReconcileObject[], decisions: readonly Decision[]): Pick<Basis, 'made' | 'forwards' | 'serving' | 'published'> {
   const fresh = new Map<string, Made | undefined>(gone.map(nothing));
   for (const { object: { key }, result } of decisions) fresh.set(key, 'reason' in result ? undefined : result);
   const changes = [...fresh].filter(([key, made]) => before.made.get(key) !== made);
@@ -100,7 +104,12 @@ function served(before: Basis, gone: readonly DesiredObject[], decisions: readon
     made: before.made.with(changes),
     forwards: before.forwards.amended(old.flatMap(({ forwards }) => forwards), now.flatMap(({ forwards }) => forwards)),
     serving: before.serving.amended(old.flatMap(made => made.served), now.flatMap(made => made.served)),
+    published: before.published.with([...old.flatMap(publishedBy).map(([key]) => [key, undefined] as const), ...now.flatMap(publishedBy)]),
   };
+}
+
+function publishedBy({ isPublished, served }: Made): (readonly [string, Leased])[] {
+  return isPublished === true ? served.map(({ transport, ports }) => [`${transport}/${ports.first}`, { transport, ports }]) : [];
 }
 
 /** A fence is confirmed of a route that is served. */
@@ -110,7 +119,7 @@ function routeEnd({ object, result }: Decision): readonly [string, End | undefin
 
 function verification({ object, result }: Decision): readonly [string, VerifyTarget | undefined] {
   if (object.kind !== 'mapping' || !object.verify || 'reason' in result) return [object.key, undefined];
-  const { mappingId, generation, protocol, internalPort, target } = object;
+  const { mappingId, generation, protocol, internalPort } = object;
   const transport = protocol === 'udp' ? 'udp' : 'tcp';
-  return [object.key, { mappingId, generation, transport, address: result.served[0]?.endpoints[0]?.address ?? target.address, port: internalPort }];
+  return [object.key, { mappingId, generation, transport, address: result.served[0]?.endpoints[0]?.address ?? '', port: internalPort }];
 }

@@ -1,11 +1,12 @@
 /** Which mapping or route has a port. Pure. */
 import { transportsOf, type PortRange, type Transport } from '../../shared/ports.js';
-import type { DesiredObject, ObjectProblem } from '../../shared/desired.js';
+import type { ObjectProblem } from '../../shared/desired.js';
 import { editPorts, type Ports, type PortsEdit } from '../persistent/ports.js';
 import type { Made, MakeForwards } from './forwards.js';
+import type { MappingObject, RouteObject } from './objects.js';
 import { PortSet } from './portset.js';
 
-export type Forwarded = Extract<DesiredObject, { kind: 'mapping' | 'route' }>;
+export type Forwarded = MappingObject | RouteObject;
 
 /** All that claim a port, whether they can be served or not. */
 export type Claims = Ports<readonly Forwarded[]>;

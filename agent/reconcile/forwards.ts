@@ -1,8 +1,10 @@
 /** Mappings and routes as the kernel gets them, each checked by itself: one that cannot be served harms no other. Pure. */
 import { canonicalAddress, cidrContains, ipFamily, isTargetAddress, type Cidr } from '../../shared/names.js';
 import { transportsOf, type Transport } from '../../shared/ports.js';
-import type { DesiredObject, ObjectProblem, Role } from '../../shared/desired.js';
+import type { ObjectProblem, Role } from '../../shared/desired.js';
+import type { Target } from '../../shared/target.js';
 import { forwardProblem, type Forward } from '../drivers/rules/spec.js';
+import type { MappingObject, Place, RouteObject } from './objects.js';
 import type { Served } from './serving.js';
 
 /** What the agent knows of its machine from its config. */
@@ -16,11 +18,13 @@ export type HostFacts = {
   snat: boolean;
 };
 
-type MappingObject = Extract<DesiredObject, { kind: 'mapping' }>;
-type RouteObject = Extract<DesiredObject, { kind: 'route' }>;
-
 /** What one object comes to. */
-export type Made = { served: Served[]; forwards: Forward[] };
+export type Made = {
+  served: Served[];
+  forwards: Forward[];
+  /** Docker leads there, and no forward. */
+  isPublished?: true;
+};
 
 /** The same object gives the same result, at the price of a look-up: most objects are the same from round to round. */
 export type MakeForwards = (object: MappingObject | RouteObject) => Made | ObjectProblem;
@@ -55,13 +59,29 @@ function make(object: MappingObject | RouteObject, facts: HostFacts): Made | Obj
 function mappingForwards(mapping: MappingObject, facts: HostFacts): Made {
   const { mappingId: id, generation, port, protocol, internalPort: toPort } = mapping;
   const ports = { first: port, last: port };
-  const to = checkedTarget(mapping.target.address, facts);
+  if (mapping.target.kind === 'publishedAt') {
+    const endpoints = [{ address: mapping.target.address, port: toPort }];
+    return { forwards: [], served: transportsOf(protocol).map(transport => ({ transport, ports, endpoints })), isPublished: true };
+  }
+  const to = checkedTarget(addressOf(mapping.target), facts);
   if (facts.addresses.includes(to) && toPort === port) refuse('NOT_SERVABLE', `${to} port ${port} is the public port itself: let the service listen on another port or address`);
   const transports = transportsOf(protocol);
   const forwards = transports.map(transport => ({ id, generation, transport, ports, to, toPort, hairpin: true }));
   for (const forward of forwards) refuseBadForward(forward, facts);
   const endpoints = [{ address: to, port: toPort }];
   return { forwards, served: transports.map(transport => ({ transport, ports, endpoints })) };
+}
+
+/** Where it leads now. */
+function addressOf(target: Exclude<Target | Place, { kind: 'publishedAt' }>): string {
+  switch (target.kind) {
+    case 'address':
+    case 'at': return target.address;
+    case 'nowhere': return refuse(target.reason, target.message);
+    case 'container':
+    case 'published': return refuse('DOCKER_UNAVAILABLE', 'this agent does not look at containers: set docker.enabled in its config');
+    default: return target satisfies never;
+  }
 }
 
 type Refuse = (reason: string, message: string) => never;

@@ -21,6 +21,8 @@ export type GuardInput = {
   /** Those that are guarded even where a process listens. */
   always: Ports<true>;
   serving: Serving;
+  /** Ports that Docker leads somewhere, by "tcp/30001": what listens there is Docker's proxy. */
+  published: ReadonlyMap<string, unknown>;
   listeners: readonly Listener[];
   addresses: readonly string[];
   /** Ports that were guarded before this round. */
@@ -28,7 +30,7 @@ export type GuardInput = {
 };
 
 /** A guard, and what it was made from. */
-export type Guarded = { readonly guard: Guard; readonly of: Pick<GuardInput, 'ports' | 'listeners'>; readonly free: readonly Port[] };
+export type Guarded = { readonly guard: Guard; readonly of: Pick<GuardInput, 'ports' | 'listeners' | 'published'>; readonly free: readonly Port[] };
 
 const TRANSPORTS: readonly Transport[] = ['tcp', 'udp'];
 
@@ -37,10 +39,10 @@ const TRANSPORTS: readonly Transport[] = ['tcp', 'udp'];
  * mapped there, or is about to be; it is reported either way. What is as `before` is taken from there, as the same objects.
  */
 export function guardOf(input: GuardInput, before?: Guarded): Guarded {
-  const { ports, always, serving, listeners, guarded } = input;
-  const of = { ports, listeners };
+  const { ports, always, serving, listeners, guarded, published } = input;
+  const of = { ports, listeners, published };
   const isSame = before?.of.ports === ports;
-  const occupied = isSame && before.of.listeners === listeners ? before.guard.occupied : occupiedPorts(input);
+  const occupied = isSame && before.of.listeners === listeners && before.of.published === published ? before.guard.occupied : occupiedPorts(input);
   const free = occupied.filter(({ transport, port }) => !hasPort(guarded, port) && !serving.has(transport, port) && always[transport].get(port) === undefined);
   if (isSame && samePorts(before.free, free)) {
     const guard = samePorts(before.guard.occupied, occupied) ? before.guard : { ...before.guard, occupied };
@@ -53,8 +55,10 @@ export function guardOf(input: GuardInput, before?: Guarded): Guarded {
   return { guard: { leased, reserved, occupied }, of, free };
 }
 
-function occupiedPorts({ ports, listeners, addresses }: GuardInput): Port[] {
-  const held = listeners.filter(({ transport, port, address }) => ports[transport].get(port) !== undefined && isReachable(address, addresses));
+function occupiedPorts({ ports, listeners, addresses, published }: GuardInput): Port[] {
+  const isForeign = ({ transport, port, address }: Listener): boolean => ports[transport].get(port) !== undefined && isReachable(address, addresses)
+    && !published.has(`${transport}/${port}`);
+  const held = listeners.filter(isForeign);
   return TRANSPORTS.flatMap(transport => {
     const numbers = new Set(held.filter(each => each.transport === transport).map(({ port }) => port));
     return [...numbers].sort((a, b) => a - b).map(port => ({ transport, port }));

@@ -12,13 +12,13 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { nextDelayMs } from '../../shared/backoff.js';
 import type { Clock } from '../../shared/clock.js';
-import type { AgentReport, DesiredObject, ObjectProblem, StateVersion } from '../../shared/desired.js';
+import type { AgentReport, ObjectProblem, StateVersion } from '../../shared/desired.js';
 import type { Log } from '../../shared/log.js';
 import { systemTimers, type After } from '../../shared/timers.js';
 import type { ConnectionsDriver } from '../drivers/connections/connections.js';
 import { Cutter } from './cutter.js';
 import { cutJobs } from './jobs.js';
-import type { End, HostFacts, Plan } from './plan.js';
+import type { End, HostFacts, Objects, Plan } from './plan.js';
 import { Rounds, type RoundDrivers, type Seen } from './rounds.js';
 import { reachesByTcp, Verifier, type Reaches } from './verifier.js';
 
@@ -49,7 +49,7 @@ const MAX_OVERTAKEN = 3;
 const RETRY_BASE_MS = 100;
 const RETRY_MAX_MS = 5_000;
 
-type Desired = { version: StateVersion; objects: ReadonlyMap<string, DesiredObject> };
+type Desired = { version: StateVersion; objects: Objects };
 
 export class ReconcileLoop {
   private readonly options: Required<ReconcileOptions>;
@@ -106,7 +106,7 @@ export class ReconcileLoop {
   }
 
   /** `objects` must not be changed afterwards. */
-  setDesired(version: StateVersion, objects: ReadonlyMap<string, DesiredObject>): void {
+  setDesired(version: StateVersion, objects: Objects): void {
     this.desired = { version, objects };
     this.want('change');
   }

@@ -1,6 +1,6 @@
 /** From desired state and the facts of this machine to what the kernel must hold. Pure; one object that cannot be served harms no other. */
 import type { PortRange } from '../../shared/ports.js';
-import type { AgentReport, DesiredObject, ObjectProblem } from '../../shared/desired.js';
+import type { AgentReport, ObjectProblem } from '../../shared/desired.js';
 import type { Listener } from '../drivers/connections/listeners.js';
 import type { Forwards } from '../drivers/rules/forwards.js';
 import type { RulesSpec } from '../drivers/rules/spec.js';
@@ -9,13 +9,13 @@ import { NO_BASIS, nextBasis, type Basis, type VerifyTarget } from './basis.js';
 import type { End } from './ends.js';
 import type { HostFacts, MakeForwards } from './forwards.js';
 import { guardOf, type Guarded } from './guard.js';
+import type { Objects } from './objects.js';
 import type { Serving } from './serving.js';
 
 export type { HostFacts } from './forwards.js';
 export type { End } from './ends.js';
 export type { VerifyTarget } from './basis.js';
-
-export type Objects = ReadonlyMap<string, DesiredObject>;
+export type { Objects } from './objects.js';
 
 export type PlanInput = {
   objects: Objects;
@@ -53,16 +53,17 @@ export function nextPlan(before: Planned | undefined, { objects, facts, make, li
   const changed = { gone: keys.flatMap(key => old.get(key) ?? []), come: keys.flatMap(key => objects.get(key) ?? []), facts, make };
   const basis = keys.length === 0 && before !== undefined ? before.basis : nextBasis(before?.basis ?? NO_BASIS, changed);
   const { serving, guards, always, ends, verify } = basis;
-  const guard = guardOf({ ports: guards.covered, always: always.covered, serving, listeners, addresses: facts.addresses, guarded }, before?.guarded);
+  const guard = guardOf({ ports: guards.covered, always: always.covered, serving, published: basis.published, listeners, addresses: facts.addresses, guarded }, before?.guarded);
   const { leased, reserved, occupied } = guard.guard;
   const plan = { rules: rulesOf(facts, basis, leased, before), reserved, serving, ends, problems: problemsOf(basis, before), occupied, verify };
   return { plan, objects, basis, guarded: guard };
 }
 
-function rulesOf(facts: HostFacts, { forwards }: Basis, leased: RulesSpec['leased'], before: Planned | undefined): Plan['rules'] {
+function rulesOf(facts: HostFacts, { forwards, published }: Basis, leased: RulesSpec['leased'], before: Planned | undefined): Plan['rules'] {
   const rules = before?.plan.rules;
-  if (rules?.forwards === forwards && rules.leased === leased) return rules;
-  return { addresses: facts.addresses, leased, forwards, snat: facts.snat };
+  const isSame = before?.basis.published === published;
+  if (isSame && rules?.forwards === forwards && rules.leased === leased) return rules;
+  return { addresses: facts.addresses, leased, forwards, snat: facts.snat, published: isSame && rules?.published !== undefined ? rules.published : [...published.values()] };
 }
 
 /** In the order of their keys. */

@@ -15,7 +15,7 @@ export function addMove(program: Command, act: Act): void {
     .description('move an environment to another host of its gateway; it keeps its port numbers')
     .argument('<env>', 'environment')
     .option('--to <host>', 'the new host')
-    .option('--target <name=address[:port]>', 'where a port leads there (repeatable); those left out keep their target', collect)
+    .option('--target <name=target>', 'where a port leads there: NAME=ADDRESS[:PORT], NAME=container:CONTAINER… (repeatable); those left out keep their target', collect)
     .option('--wait <until>', `how far to wait: ${Object.keys(WAITS).join(', ')} (default: live)`)
     .action(act(prepareMove));
 }

@@ -1,5 +1,6 @@
 /** AllocatePorts: all the ports of an environment, or none. */
 import { covers, MAX_PORT } from '../../shared/ports.js';
+import { sameTarget } from '../../shared/target.js';
 import { refuseCordoned } from './duty.js';
 import { Draft, type Ask, type Pick } from './draft.js';
 import { grant } from './leases.js';
@@ -119,7 +120,7 @@ function existing(environment: Environment | undefined, want: WantSpec): Mapping
 function difference(record: MappingRecord, want: WantSpec, pool: Pool): string | undefined {
   if (record.pool !== pool.spec.pool) return want.source.kind === 'pool' ? 'pool' : 'service_type';
   if (record.protocol !== (want.protocol ?? pool.spec.protocol)) return 'protocol';
-  if (record.target.address !== want.target.address) return 'target';
+  if (!sameTarget(record.target, want.target)) return 'target';
   if (record.internalPort !== (want.internalPort || pool.spec.defaultInternalPort) + record.index) return 'internal_port';
   if (want.choice.kind === 'exact' && record.port !== want.choice.port + record.index) return 'exact_port';
   return undefined;

@@ -254,13 +254,7 @@ function settleMappings(state: State, host: Host, problems: Map<string, string>)
     if (mapping.record.state === 'blocked') setState(state, mapping, 'pending', 'NOT_CONFIRMED_BY_GATEWAY');
     settle(state, mapping);
   }
-  for (const [key, problem] of problems) {
-    const mapping = mappingOf(state, host, key);
-    if (mapping === undefined || mapping.hostRevision > host.appliedRevision) continue;
-    if (mapping.record.state !== 'pending' && mapping.record.state !== 'live') continue;
-    setState(state, mapping, 'blocked', problem);
-    state.event('PortChanged', about(mapping));
-  }
+  for (const [key, problem] of problems) block(state, host, mappingOf(state, host, key), problem);
   for (const key of host.problems.keys()) {
     const mapping = problems.has(key) ? undefined : mappingOf(state, host, key);
     if (mapping?.record.state !== 'blocked') continue;
@@ -268,6 +262,14 @@ function settleMappings(state: State, host: Host, problems: Map<string, string>)
     settle(state, mapping);
   }
   host.problems = problems;
+}
+
+function block(state: State, host: Host, mapping: Mapping | undefined, problem: string): void {
+  if (mapping === undefined || mapping.hostRevision > host.appliedRevision) return;
+  const { state: was, reason } = mapping.record;
+  if (was !== 'pending' && was !== 'live' && (was !== 'blocked' || reason === problem)) return;
+  setState(state, mapping, 'blocked', problem);
+  state.event('PortChanged', about(mapping));
 }
 
 function settleRoutes(state: State, host: Host, problems: Map<string, string>): void {

@@ -1,4 +1,5 @@
 /** MoveEnvironment: the same numbers on another host. In a shared space that is a re-pointed route, behind the fence. */
+import { sameTarget } from '../../shared/target.js';
 import { readyHost } from './allocate.js';
 import { refuseCordoned } from './duty.js';
 import { isSettled, spaceIn, takeWhole } from './growth.js';
@@ -127,7 +128,7 @@ function change(mapping: Mapping, command: MoveCommand): boolean {
   const wanted = command.targets.find((target) => target.name === record.name);
   const target = wanted?.target ?? record.target;
   const internalPort = wanted === undefined || wanted.internalPort === 0 ? record.internalPort : wanted.internalPort + record.index;
-  const changed = target.address !== record.target.address || internalPort !== record.internalPort || command.verify;
+  const changed = !sameTarget(target, record.target) || internalPort !== record.internalPort || command.verify;
   mapping.verify = command.verify;
   mapping.verified = false;
   record.target = target;

@@ -114,11 +114,11 @@ const goodTargets = new Map<string, Target>();
 const MAX_GOOD_TARGETS = 10_000;
 
 function parseTarget(value: WireTarget | undefined, field: () => string, checks: Checks): Target {
-  const address = value?.kind?.value ?? '';
-  const known = goodTargets.get(address);
+  const address = value?.kind?.$case === 'address' ? value.kind.value : undefined;
+  const known = address === undefined ? undefined : goodTargets.get(address);
   if (known !== undefined) return known;
   const target = checks.take(() => targetFromWire(value, field()), NO_TARGET);
-  if (target === NO_TARGET) return target;
+  if (target === NO_TARGET || address === undefined) return target;
   if (goodTargets.size >= MAX_GOOD_TARGETS) goodTargets.clear();
   goodTargets.set(address, target);
   return target;

@@ -1,12 +1,11 @@
 /** Ports, protocols, targets and times, to and from messages of the contract. */
 import type { Duration } from '../gen/google/protobuf/duration.js';
 import type { Timestamp } from '../gen/google/protobuf/timestamp.js';
-import { Protocol as WireProtocol, type PortRange as WireRange, type Target as WireTarget } from '../gen/portlease/v1/common.js';
-import type { Target } from '../desired.js';
-import { ipAddress, port, required } from '../fields.js';
+import { IpFamily, Protocol as WireProtocol, type PortRange as WireRange, type Target as WireTarget } from '../gen/portlease/v1/common.js';
+import { port, required } from '../fields.js';
 import { InvalidField } from '../invalid.js';
-import { isTargetAddress } from '../names.js';
 import type { PortRange, Protocol } from '../ports.js';
+import { addressTarget, dockerName, type Target } from '../target.js';
 
 const TO_WIRE: Record<Protocol, WireProtocol> = {
   tcp: WireProtocol.PROTOCOL_TCP,
@@ -48,19 +47,42 @@ export function rangeFromWire(value: WireRange | undefined, field = 'ports'): Po
   return { first, last };
 }
 
+const FAMILY_TO_WIRE = { 0: IpFamily.IP_FAMILY_UNSPECIFIED, 4: IpFamily.IP_FAMILY_IPV4, 6: IpFamily.IP_FAMILY_IPV6 } as const;
+
 export function targetToWire(target: Target): WireTarget {
-  return { kind: { $case: 'address', value: target.address } };
+  switch (target.kind) {
+    case 'address': return { kind: { $case: 'address', value: target.address } };
+    case 'container': return { kind: { $case: 'container', value: { container: target.container, network: target.network, family: FAMILY_TO_WIRE[target.family] } } };
+    case 'published': return { kind: { $case: 'published', value: { container: target.container } } };
+    default: return target satisfies never;
+  }
 }
 
-/** The address comes back in canonical form. Refuses loopback, link-local, multicast, unspecified and reserved ones. */
+/** An address comes back in canonical form. Refuses loopback, link-local, multicast, unspecified and reserved ones. */
 export function targetFromWire(value: WireTarget | undefined, field = 'target'): Target {
   const kind = required(required(value, field).kind, field);
-  const at = `${field}.address`;
-  const address = ipAddress(kind.value, at);
-  if (!isTargetAddress(address)) {
-    throw new InvalidField(at, `${address} may not be a target: loopback, link-local, multicast, unspecified and reserved addresses are refused`);
+  const nameIn = (text: string, path: string): string => (text === '' ? '' : dockerName(text, `${field}.${path}`));
+  switch (kind.$case) {
+    case 'address': return addressTarget(kind.value, `${field}.address`);
+    case 'published': return { kind: 'published', container: nameIn(kind.value.container, 'published.container') };
+    case 'container': {
+      const { container, network, family } = kind.value;
+      return {
+        kind: 'container', container: nameIn(container, 'container.container'), network: nameIn(network, 'container.network'),
+        family: familyFromWire(family, `${field}.container.family`),
+      };
+    }
+    default: return kind satisfies never;
   }
-  return { kind: 'address', address };
+}
+
+function familyFromWire(value: IpFamily, field: string): 0 | 4 | 6 {
+  switch (value) {
+    case IpFamily.IP_FAMILY_UNSPECIFIED: return 0;
+    case IpFamily.IP_FAMILY_IPV4: return 4;
+    case IpFamily.IP_FAMILY_IPV6: return 6;
+    default: throw new InvalidField(field, `${String(value)} is not a value of IpFamily`);
+  }
 }
 
 const MAX_DURATION_SECONDS = 315_576_000_000;

@@ -1,5 +1,6 @@
 /** The state of a run for people: what the database, the disks and the kernels have. */
 import { rangeText } from '../../shared/ports.js';
+import { targetText } from '../../shared/target.js';
 import type { Changes } from '../../coordinator/book/types.js';
 import type { Stage } from './actions.js';
 
@@ -12,7 +13,7 @@ export function describe({ coordinator, machines, world, time }: Stage): string[
     ...[...stored.leases.values()].sort((a, b) => a.first - b.first).map((lease) =>
       `  lease ${lease.leaseId} ${lease.space} ${rangeText(lease)} ${lease.state} on ${lease.host} g${lease.generation}${lease.guarded ? '' : ', not guarded'}${lease.guards.length > 0 ? `, guards ${lease.guards.join(' ')}` : ''}`),
     ...[...stored.mappings.values()].filter(({ state }) => state !== 'released').sort((a, b) => a.port - b.port).map((mapping) =>
-      `  mapping ${mapping.mappingId} ${mapping.space} ${mapping.port} ${mapping.state} of ${mapping.environment} on ${mapping.host} at ${mapping.target.address} g${mapping.generation} ${mapping.reason}`),
+      `  mapping ${mapping.mappingId} ${mapping.space} ${mapping.port} ${mapping.state} of ${mapping.environment} on ${mapping.host} at ${targetText(mapping.target)} g${mapping.generation} ${mapping.reason}`),
     ...machines.flatMap((machine) => {
       const { host, address, kernel, disk, path, isRunning, isPaused, diskIsFull } = machine;
       const flags = [isRunning ? 'runs' : 'down', isPaused ? 'paused' : '', diskIsFull ? 'disk full' : '', path.up ? '' : 'up cut', path.down ? '' : 'down cut', kernel.isBare ? 'bare' : '', kernel.children > 0 ? `${kernel.children} children` : ''];

@@ -4,6 +4,7 @@
  */
 import type { Changes, HostRecord, MappingRecord, Restoring } from '../../coordinator/book/types.js';
 import { compareVersions } from '../../shared/desired.js';
+import { targetText } from '../../shared/target.js';
 import type { AcceptedState } from '../../agent/state/accepted.js';
 import type { Database } from './database.js';
 import type { Flow } from './kernel.js';
@@ -138,7 +139,7 @@ export class Truth {
   #checkAdopted(machine: Machine, entry: Machine): void {
     for (const object of machine.disk.objects.values()) {
       const reached = object.kind === 'mapping' ? this.reach(entry, object.port) : undefined;
-      if (object.kind !== 'mapping' || reached?.kind !== 'target' || reached.machine !== machine || reached.to !== object.target.address) continue;
+      if (object.kind !== 'mapping' || reached?.kind !== 'target' || reached.machine !== machine || reached.to !== targetText(object.target)) continue;
       const key = `${this.world.scope === 'shared' ? 'gw' : `gw/${machine.host}`}:${object.port}`;
       if (this.#owners.get(key)?.mappingId !== object.mappingId) this.note(`S13: ${machine.host} serves ${object.mappingId} on ${key}, and after the restore it is not known`);
     }
@@ -302,8 +303,8 @@ export class Truth {
     if (owner === undefined && this.#isForgotten(machine, port)) return;
     if (owner === undefined) return this.note(`S8: ${what}, and nobody has the port`);
     if (owner.state === 'quarantined') return this.note(`S12: ${what}, and the port was released by ${owner.environment} already`);
-    if (owner.target.address === address) return;
-    if (!this.world.isOf(address, owner)) return this.note(`S1: ${what}, but it is ${owner.environment}'s (${owner.target.address}, ${owner.state})`);
-    if (owner.state === 'live') this.note(`S1: ${what}, but ${owner.environment} has moved and lives at ${owner.target.address}`);
+    if (targetText(owner.target) === address) return;
+    if (!this.world.isOf(address, owner)) return this.note(`S1: ${what}, but it is ${owner.environment}'s (${targetText(owner.target)}, ${owner.state})`);
+    if (owner.state === 'live') this.note(`S1: ${what}, but ${owner.environment} has moved and lives at ${targetText(owner.target)}`);
   }
 }

@@ -1,10 +1,11 @@
 /**
  * Names of what portlease owns in the kernel. Chain names stay under 29 characters.
  * - nat: PORTLEASE (from PREROUTING and OUTPUT, per lease address) is the root of the dispatch tree: PORTLEASE-T and -U for TCP
- *   and UDP, then a chain per aligned block of 4,096, 256 and 16 ports, named by the leading hexadecimal digits of its ports.
+ *   and UDP, then a chain per aligned block of 4,096, 256 and 16 ports, named by the leading hexadecimal digits of its ports. A guarded port that
+ *   the tree leads nowhere is kept from rules of others (docker run -p), unless it is published with portlease's leave: it goes to INPUT.
  * - nat: PORTLEASE-POST (from POSTROUTING) leads connections of own addresses to PORTLEASE-MASQ.
  * - filter: PORTLEASE-FORWARD (from DOCKER-USER, else FORWARD) leads connections of own addresses to PORTLEASE-ACCEPT.
- * - mangle: PORTLEASE-GUARD (from INPUT) and PORTLEASE-CUT (from PREROUTING and OUTPUT); the order of the latter's rules matters.
+ * - mangle: PORTLEASE-GUARD (from INPUT) and PORTLEASE-CUT (from PREROUTING and OUTPUT).
  */
 import type { Transport } from '../../../shared/ports.js';
 import type { Family } from './spec.js';
@@ -25,6 +26,11 @@ export function isOwnChain(name: string): boolean {
   return name.startsWith(ROOT);
 }
 
+/** True for a chain in which the order of the rules matters. */
+export function isOrdered(chain: string): boolean {
+  return chain === CUT || chain === ROOT;
+}
+
 /** Chain of the block of `size` ports (65,536, 4,096, 256 or 16) that begins at `first`. */
 export function treeChain(transport: Transport, first: number, size: number): string {
   const digits = size === 65_536 ? 0 : size === 4_096 ? 1 : size === 256 ? 2 : 3;
@@ -34,6 +40,8 @@ export function treeChain(transport: Transport, first: number, size: number): st
 
 /** Leased ports, for both families. */
 export const GUARD_SET: Record<Transport, string> = { tcp: 'portlease-guard-tcp', udp: 'portlease-guard-udp' };
+/** Public ports that Docker publishes with portlease's leave, for both families. */
+export const PUBLISHED_SET: Record<Transport, string> = { tcp: 'portlease-published-tcp', udp: 'portlease-published-udp' };
 /** (source, protocol, source port) whose NEW packets are dropped; entries and their timeouts are the connections driver's. */
 export const CUT_SET: Record<Family, string> = { v4: 'portlease-cut4', v6: 'portlease-cut6' };
 /** (former target, protocol, its port, client): connections that were ended. Filled by the connections driver, renewed by each packet dropped. */

@@ -1,6 +1,6 @@
 /** From what is there to what is wanted: one iptables-restore transaction a family. Pure. */
 import { differences } from '../../persistent/map.js';
-import { CUT, TABLES, type Table } from './layout.js';
+import { isOrdered, TABLES, type Table } from './layout.js';
 import type { ObservedFamily, ObservedTable } from './parse.js';
 import type { DesiredFamily, DesiredTable, Jump } from './render.js';
 import { canonicalRule, sameRule } from './text.js';
@@ -44,7 +44,7 @@ function planTable(desired: DesiredTable, observed: ObservedTable): TablePlan {
     const wanted = desired.chains.get(chain);
     const found = observed.chains.get(chain);
     if (wanted !== undefined) {
-      const { missing, extra } = (chain === CUT ? differenceInOrder : difference)(wanted, found ?? []);
+      const { missing, extra } = (isOrdered(chain) ? differenceInOrder : difference)(wanted, found ?? []);
       changed += missing.length + extra + (found === undefined ? 1 : 0);
       if (found === undefined || extra > 0) declared.push(`:${chain} - [0:0]`);
       for (const rule of extra > 0 ? wanted : missing) appended.push(`-A ${chain} ${rule}`);

@@ -5,7 +5,7 @@ import { PortMap } from '../../persistent/ports.js';
 import { acceptedPorts, type Accepted } from './accepted.js';
 import type { CheckedSpec } from './checked.js';
 import {
-  ACCEPT, CUT, CUT_SET, FLOW_SET, FLOW_TIMEOUT_S, FORWARD, GUARD, GUARD_SET, MASQ, POST, ROOT, TARGET_SET, treeChain, WIDE_SET, type Table,
+  ACCEPT, CUT, CUT_SET, FLOW_SET, FLOW_TIMEOUT_S, FORWARD, GUARD, GUARD_SET, MASQ, POST, PUBLISHED_SET, ROOT, TARGET_SET, treeChain, WIDE_SET, type Table,
 } from './layout.js';
 import { familyOf, TRANSPORTS, type Family } from './spec.js';
 import { treeChanges } from './tree.js';
@@ -76,7 +76,8 @@ function nat(context: Context): DesiredTable {
   for (const transport of TRANSPORTS) {
     const forwards = spec.forwards.of(family).ports[transport];
     changes.push(...treeChanges(transport, base?.accepted?.of.forwards.of(family).ports[transport] ?? PortMap.empty(), forwards));
-    if (!forwards.isEmpty(0, 65_536)) root.push(`-p ${transport} -g ${treeChain(transport, 0, 65_536)}`);
+    if (!forwards.isEmpty(0, 65_536)) root.push(`-p ${transport} -j ${treeChain(transport, 0, 65_536)}`);
+    root.push(`-p ${transport} -m set --match-set ${GUARD_SET[transport]} dst -m set ! --match-set ${PUBLISHED_SET[transport]} dst -j ACCEPT`);
   }
   const jumps = ['PREROUTING', 'OUTPUT'].flatMap(chain => addresses.map(address => ({ chain, rule: `${to(address)} -j ${ROOT}` })));
   return tableOf([...changes, [ROOT, root]], [...jumps, { chain: 'POSTROUTING', rule: `-j ${POST}` }], base?.nat);

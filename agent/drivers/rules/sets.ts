@@ -1,8 +1,8 @@
 /** Sets of ports and addresses: what is wanted, what `ipset save` says, and what makes the one from the other. Pure. */
 import type { PortRange, Transport } from '../../../shared/ports.js';
-import { CUT_SET, FLOW_SET, GUARD_SET, OWN_SET_PREFIX, TARGET_SET, WIDE_SET } from './layout.js';
+import { CUT_SET, FLOW_SET, GUARD_SET, OWN_SET_PREFIX, PUBLISHED_SET, TARGET_SET, WIDE_SET } from './layout.js';
 import { count, difference, union } from './ranges.js';
-import { familyOf, FAMILIES, TRANSPORTS } from './spec.js';
+import { familyOf, FAMILIES, TRANSPORTS, type Leased } from './spec.js';
 import type { CheckedSpec } from './checked.js';
 import { differences } from '../../persistent/map.js';
 
@@ -26,7 +26,12 @@ const INET = { v4: 'inet', v6: 'inet6' } as const;
 export function renderSets(spec: CheckedSpec, before?: { spec: CheckedSpec; sets: WantedSets }): WantedSets {
   const sets = new Map<string, WantedSet>();
   if (spec.addresses.length === 0) return sets;
-  for (const transport of TRANSPORTS) sets.set(GUARD_SET[transport], (before?.spec.leased === spec.leased ? before.sets.get(GUARD_SET[transport]) : undefined) ?? guardSet(spec, transport));
+  for (const transport of TRANSPORTS) {
+    const known = (isSame: boolean, set: string): WantedSet | undefined => (isSame ? before?.sets.get(set) : undefined);
+    const [guard, published] = [GUARD_SET[transport], PUBLISHED_SET[transport]];
+    sets.set(guard, known(before?.spec.leased === spec.leased, guard) ?? portSet(spec.leased, transport));
+    sets.set(published, known(before?.spec.published === spec.published, published) ?? portSet(spec.published ?? [], transport));
+  }
   for (const family of FAMILIES) {
     if (!spec.addresses.some(address => familyOf(address) === family)) continue;
     const options = `family ${INET[family]} maxelem 1048576`;
@@ -39,8 +44,8 @@ export function renderSets(spec: CheckedSpec, before?: { spec: CheckedSpec; sets
   return sets;
 }
 
-function guardSet({ leased }: CheckedSpec, transport: Transport): WantedSet {
-  const ports = union(leased.filter(each => each.transport === transport).map(each => each.ports));
+function portSet(all: readonly Leased[], transport: Transport): WantedSet {
+  const ports = union(all.filter(each => each.transport === transport).map(each => each.ports));
   return { type: 'bitmap:port', options: 'range 0-65535', members: { kind: 'ports', ports } };
 }
 

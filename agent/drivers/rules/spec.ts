@@ -29,6 +29,8 @@ export type RulesSpec = {
   readonly addresses: readonly string[];
   /** Ports that reach nothing on this machine but by a forward. They need not be disjoint. The same list again: nothing has changed. */
   readonly leased: readonly Leased[];
+  /** Leased ports that Docker leads somewhere: only these are left to rules of others. Left out: none. The same list again: nothing has changed. */
+  readonly published?: readonly Leased[];
   /** What is given as Forwards is compared with what was applied before at the price of the change. */
   readonly forwards: Iterable<Forward>;
   /** True: targets see this machine's address instead of the client's. */

@@ -1,6 +1,7 @@
 /** How records become rows, as arrays of values in the order of `columns`, and back. */
 import type { AuditRecord, EnvironmentRecord, EventRecord, ForgottenRecord, GatewayRecord, HostRecord, LeaseRecord, MappingRecord,
   OverrideRecord, PoolSpec, PortRange,  RequestRecord, Role } from '../../book/types.js';
+import { storedTarget, targetDetail } from '../../../shared/target.js';
 
 /** A row as JSON carries it. Booleans are 0 and 1, lists and maps are JSON text. */
 export type Row = (string | number)[];
@@ -85,15 +86,15 @@ export const MAPPING: LoadedTable<MappingRecord> = {
   name: 'mapping',
   key: 'mapping_id',
   columns: ['mapping_id', 'gateway', 'environment', 'tenant', 'name', 'idx', 'space', 'pool', 'host', 'port', 'protocol', 'target_kind',
-    'target_address', 'internal_port', 'state', 'reason', 'epoch', 'generation', 'created_at_ms', 'until_ms', 'released_sequence'],
+    'target', 'internal_port', 'state', 'reason', 'epoch', 'generation', 'created_at_ms', 'until_ms', 'released_sequence'],
   encode: (gateway, r) => [r.mappingId, gateway, r.environment, r.tenant, r.name, r.index, r.space, r.pool, r.host, r.port, r.protocol,
-    r.target.kind, r.target.address, r.internalPort, r.state, r.reason, r.epoch, r.generation, r.createdAtMs, r.untilMs, r.releasedSequence],
+    r.target.kind, targetDetail(r.target), r.internalPort, r.state, r.reason, r.epoch, r.generation, r.createdAtMs, r.untilMs, r.releasedSequence],
   decode: (row) => {
-    const [mappingId, , environment, tenant, name, index, space, pool, host, port, protocol, kind, address, internalPort, state, reason,
+    const [mappingId, , environment, tenant, name, index, space, pool, host, port, protocol, kind, detail, internalPort, state, reason,
       epoch, generation, createdAtMs, untilMs, releasedSequence] = row as [string, string, string, string, string, number, string, string,
       string, number, MappingRecord['protocol'], MappingRecord['target']['kind'], string, number, MappingRecord['state'], string, number,
       number, number, number, number];
-    return { mappingId, environment, tenant, name, index, space, pool, host, port, protocol, target: { kind, address }, internalPort, state,
+    return { mappingId, environment, tenant, name, index, space, pool, host, port, protocol, target: storedTarget(kind, detail), internalPort, state,
       reason, epoch, generation, createdAtMs, untilMs, releasedSequence };
   },
 };

@@ -246,10 +246,47 @@ CREATE INDEX former_owner_by_port ON former_owner (space, port, released_at_ms);
 CREATE INDEX former_owner_by_time ON former_owner (released_at_ms);
 `;
 
+const CONTAINER_TARGETS = `
+-- Mappings may lead to containers. SQLite changes no CHECK of a table, so the table is made anew.
+ALTER TABLE mapping RENAME TO mapping_before;
+DROP INDEX mapping_tcp_port;
+DROP INDEX mapping_udp_port;
+DROP INDEX mapping_name;
+CREATE TABLE mapping (
+  mapping_id        TEXT PRIMARY KEY,
+  gateway           TEXT NOT NULL,
+  environment       TEXT NOT NULL,
+  tenant            TEXT NOT NULL,
+  name              TEXT NOT NULL,                           -- of the port inside the environment
+  idx               INTEGER NOT NULL,                        -- position among the ports of that name, from 0
+  space             TEXT NOT NULL,
+  pool              TEXT NOT NULL,
+  host              TEXT NOT NULL,
+  port              INTEGER NOT NULL CHECK (port BETWEEN 1 AND 65535),
+  protocol          TEXT NOT NULL CHECK (protocol IN ('tcp','udp','tcp+udp')),
+  target_kind       TEXT NOT NULL CHECK (target_kind IN ('address','container','published')),
+  target            TEXT NOT NULL,                           -- 'ADDRESS', or 'CONTAINER@NETWORK/FAMILY' with what was said of it
+  internal_port     INTEGER NOT NULL CHECK (internal_port BETWEEN 1 AND 65535),
+  state             TEXT NOT NULL CHECK (state IN ('pending','live','blocked','held','releasing','quarantined','released')),
+  reason            TEXT NOT NULL,                           -- why it is in this state; '' when live
+  epoch             INTEGER NOT NULL,
+  generation        INTEGER NOT NULL,
+  created_at_ms     INTEGER NOT NULL,
+  until_ms          INTEGER NOT NULL,                        -- held: reclaimed first from then on; quarantined: reusable from then on
+  released_sequence INTEGER NOT NULL                         -- book sequence at which the release was confirmed, 0 before
+) STRICT, WITHOUT ROWID;
+INSERT INTO mapping SELECT * FROM mapping_before;
+DROP TABLE mapping_before;
+CREATE UNIQUE INDEX mapping_tcp_port ON mapping (space, port) WHERE protocol IN ('tcp','tcp+udp') AND ${OWNS_PORT};
+CREATE UNIQUE INDEX mapping_udp_port ON mapping (space, port) WHERE protocol IN ('udp','tcp+udp') AND ${OWNS_PORT};
+CREATE UNIQUE INDEX mapping_name ON mapping (environment, name, idx) WHERE ${NAMES_PORT};
+`;
+
 export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 1, description: 'first tables', sql: FIRST },
   { version: 2, description: 'hosts that are cordoned, drained or kept', sql: DUTY },
   { version: 3, description: 'restore mode, and when epochs began', sql: RESTORE },
   { version: 4, description: 'hosts that are forgotten, mass losses that are overridden', sql: FORGOTTEN },
   { version: 5, description: 'who had a port long ago', sql: FORMER_OWNERS },
+  { version: 6, description: 'mappings that lead to containers', sql: CONTAINER_TARGETS },
 ];

@@ -9,6 +9,15 @@ export const FREE = 'free';
 const NAMES = ['Upper', '-j', 'a\nb', 'a\0b', '$(id)', '../x', 'ä', 'a'.repeat(64), 'a.b', ' '];
 const PORTS = [65536, 4_294_967_295];
 const TARGETS = ['', '0.0.0.0', '127.0.0.1', '127.255.0.1', '169.254.169.254', '224.0.0.1', '255.255.255.255', '::', '::1', 'fe80::1', 'ff02::1', '::ffff:10.0.0.1', '10.0.0.1 -j ACCEPT', 'example.com', '10.0.0.256', 'fe80::1%eth0'];
+/** Of containers and networks of Docker; empty is allowed. */
+const DOCKER_NAMES = ['-web', '.web', '_web', 'a b', 'a/b', 'a@b', 'a\nb', 'a\0b', '$(id)', '../x', 'ä', 'a'.repeat(129)];
+const targets = (at: string, prefix: string): Record<string, Row> => ({
+  [`${prefix}.address`]: { field: at, bad: TARGETS },
+  [`${prefix}.container.container`]: { field: `${at}.container.container`, bad: DOCKER_NAMES },
+  [`${prefix}.container.network`]: { field: `${at}.container.network`, bad: DOCKER_NAMES },
+  [`${prefix}.container.family`]: { field: `${at}.container.family`, bad: UNKNOWN_ENUM },
+  [`${prefix}.published.container`]: { field: `${at}.published.container`, bad: DOCKER_NAMES },
+});
 const DURATIONS = [{ seconds: -1, nanos: 0 }, { seconds: 1, nanos: 1_000_000_000 }, { seconds: 400_000_000_000, nanos: 0 }];
 const TOO_LARGE = '18446744073709551615';
 const UNKNOWN_ENUM = [99, -1];
@@ -55,7 +64,7 @@ const served = (at: string): Record<string, Row | typeof FREE> => ({
   environment: name(`${at}.environment`), tenant: name(`${at}.tenant`), name: name(`${at}.name`),
   protocol: { field: `${at}.protocol`, bad: [0, ...UNKNOWN_ENUM] },
   port: { field: `${at}.port`, bad: [0, ...PORTS] },
-  'target.address': { field: `${at}.target`, bad: TARGETS },
+  ...targets(`${at}.target`, 'target'),
   internal_port: { field: `${at}.internal_port`, bad: [0, ...PORTS] },
   generation: number(),
 });
@@ -94,7 +103,7 @@ const allocation: Record<string, Row | typeof FREE> = {
   'wants.protocol': { field: 'wants[0].protocol', bad: UNKNOWN_ENUM },
   'wants.count': { field: 'wants[0].count', bad: [257, 4_294_967_295] },
   'wants.contiguous': FREE,
-  'wants.target.address': { field: 'wants[0].target', bad: TARGETS },
+  ...targets('wants[0].target', 'wants.target'),
   'wants.internal_port': { field: 'wants[0].internal_port', bad: PORTS },
   'wants.exact_port': { field: 'wants[0].exact_port', bad: [0, ...PORTS] },
   'wants.preferred_port': { field: 'wants[0].preferred_port', bad: [0, ...PORTS] },
@@ -121,7 +130,7 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
   ...under('PortService/MoveEnvironment', {
     environment: name('environment'), host: name('host'),
     'targets.name': { field: 'targets[0].name', bad: ['', ...NAMES] },
-    'targets.target.address': { field: 'targets[0].target', bad: TARGETS },
+    ...targets('targets[0].target', 'targets.target'),
     'targets.internal_port': { field: 'targets[0].internal_port', bad: PORTS },
     wait,
   }),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { MappingState, Protocol, Wait } from '../../../shared/gen/portlease/v1/common.js';
 import { HostState } from '../../../shared/gen/portlease/v1/operations.js';
 import { refusalOf, status } from '../../support/api.js';
+import { targetText } from '../../../shared/target.js';
 import { eventually } from '../../support/wait.js';
 import { TestCoordinator } from './coordinator.js';
 
@@ -57,7 +58,7 @@ describe('ReleasePorts and MoveEnvironment over the wire', () => {
     const { environment } = await coordinator.api.move({ environment: 'a', host: 'h2', targets: [{ name: 'ssh', target: target('10.2.0.1') }] });
     const [after] = environment?.mappings ?? [];
     assert.deepEqual([after?.mappingId, after?.publicPort, after?.host, after?.state], [before?.mappingId, before?.publicPort, 'h2', MappingState.MAPPING_STATE_LIVE]);
-    assert.deepEqual(other.mappings().map((mapping) => mapping.target.address), ['10.2.0.1']);
+    assert.deepEqual(other.mappings().map((mapping) => targetText(mapping.target)), ['10.2.0.1']);
   });
 
   it('moves the environment of a silent host once the gateway has confirmed the fence', async () => {

@@ -29,6 +29,8 @@ const BAD: Record<string, string[]> = {
   host: [...NASTY, 'UPPER', 'a.b', '-a', 'a-'],
   gateway: [...NASTY, 'UPPER', 'a/b'],
   driver: [...NASTY, 'nft', 'IPTABLES', 'iptables,userspace'],
+  'docker.enabled': [...NASTY, 'yes', '1'],
+  'docker.socket': [...NASTY, 'run/docker.sock', '/run/../docker.sock', 'unix:/run/docker.sock'],
   'userspace.maxConnections': [...NASTY, '0', '-1', '1.5', '100001', 'Infinity'],
   'userspace.maxConnectionsPerMapping': [...NASTY, '0', '-1', '1.5', '100001'],
   'userspace.connectTimeout': [...NASTY, '0s', '99ms', '121s', '5'],

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { agentOf, checkWorldsAfterEach, comeBack, hostScope, lose, mappingAt, release, shared } from './checked.js';
 import type { Command, Confirmation, DesiredObject, Reply } from '../../../coordinator/book/types.js';
+import { targetText } from '../../../shared/target.js';
 import { poolSpec, portsOf, reasonOf, want, type World } from './world.js';
 
 type Targets = Extract<Command, { kind: 'move' }>['targets'];
@@ -33,7 +34,7 @@ describe('an environment that moves in a shared space', () => {
     world.report(agentOf(world, 'b'));
     assert.deepEqual(told(world, 'b', 'mapping'), []);
     confirmFence(world);
-    assert.deepEqual(told(world, 'b', 'mapping').map((object) => object.kind === 'mapping' && [object.port, object.target.address, object.internalPort]), [[ports[0], '10.0.0.9', 2_222], [ports[1], '10.0.0.9', 2_223]]);
+    assert.deepEqual(told(world, 'b', 'mapping').map((object) => object.kind === 'mapping' && [object.port, targetText(object.target), object.internalPort]), [[ports[0], '10.0.0.9', 2_222], [ports[1], '10.0.0.9', 2_223]]);
     world.settle();
     assert.ok(mappingsOf(world, 'e').every(({ state }) => state === 'live'));
     assert.equal(world.book.environment('e')?.environment.host, 'b');
@@ -170,7 +171,7 @@ describe('an environment that moves in a shared space', () => {
     const leases = structuredClone(world.book.leases());
     move(world, 'e', 'a', [{ name: 'ssh', target: { kind: 'address', address: '10.0.0.77' }, internalPort: 0 }]);
     const [mapping] = mappingsOf(world, 'e');
-    assert.deepEqual([mapping?.state, mapping?.target.address, mapping?.internalPort], ['pending', '10.0.0.77', 22]);
+    assert.deepEqual([mapping?.state, mapping && targetText(mapping.target), mapping?.internalPort], ['pending', '10.0.0.77', 22]);
     assert.deepEqual(world.book.leases(), leases);
     world.settle();
     assert.equal(mappingsOf(world, 'e')[0]?.state, 'live');

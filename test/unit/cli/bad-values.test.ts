@@ -22,6 +22,8 @@ const ADDRESSES = ['', 'localhost', ':7410', 'localhost:0', 'localhost:65536', '
 
 const WANT = 'name=ssh,pool=ssh,target=10.88.1.2';
 const without = (part: RegExp) => WANT.replace(part, '');
+/** Of Docker. */
+const CONTAINERS = ['container:-x', 'container:a b', 'container:a/5', 'container:@', 'container:a@', 'container:a@b@c', 'container:$(id)', 'published:a@net', 'published:-x', 'containers:x', 'container:' + 'a'.repeat(129)];
 const WANTS = [
   '', 'ssh', 'contiguous', 'name=ssh', without(/name=ssh,/), without(/pool=ssh,/), without(/,target=[^,]*/),
   `${WANT},`, `${WANT},x=1`, `${WANT},name=ssh`, `${WANT},service=ssh`, `${WANT},port=1,prefer=1`, `${WANT},contiguous=1`,
@@ -29,9 +31,9 @@ const WANTS = [
   ...PORTS.flatMap((port) => [`${WANT},port=${port}`, `${WANT},prefer=${port}`, `${WANT},internal-port=${port}`]),
   ...NAMES.flatMap((name) => [`name=${name},pool=ssh,target=10.88.1.2`, `name=ssh,pool=${name},target=10.88.1.2`, `name=ssh,service=${name},target=10.88.1.2`]),
   'name=' + 'a'.repeat(33) + ',pool=ssh,target=10.88.1.2',
-  ...TARGETS.map((target) => `name=ssh,pool=ssh,target=${target}`),
+  ...[...TARGETS, ...CONTAINERS].map((target) => `name=ssh,pool=ssh,target=${target}`),
 ];
-const MOVE_TARGETS = ['', 'ssh', '=10.88.1.2', 'ssh=', ...TARGETS.map((target) => `ssh=${target}`), ...PORTS.map((port) => `ssh=10.88.1.2:${port}`), 'ssh=[2001:db8::1]:0', 'ssh=[2001:db8::1', 'ssh=[2001:db8::1]x'];
+const MOVE_TARGETS = ['', 'ssh', '=10.88.1.2', 'ssh=', ...[...TARGETS, ...CONTAINERS].map((target) => `ssh=${target}`), ...PORTS.map((port) => `ssh=10.88.1.2:${port}`), 'ssh=[2001:db8::1]:0', 'ssh=[2001:db8::1', 'ssh=[2001:db8::1]x'];
 const PORT_REFS = ['', '30022', 'tcp/30022', 'gw-1/tcp', 'gw-1/icmp/1', 'gw-1//1', '/tcp/1', 'a/b/c/tcp/1', ...PORTS.map((port) => `gw-1/tcp/${port}`), ...NAMES.map((name) => `${name}/tcp/1`)];
 
 const LISTS = { '--tenant': NAMES, '--gateway': NAMES, '--pool': NAMES, '--host': NAMES, '--limit': COUNTS };

@@ -46,8 +46,8 @@ describe('the words of the command line', () => {
 
   it('put IPv6 addresses with a port in brackets, and read them so', () => {
     assert.deepEqual([endpoint('10.0.0.1', 22), endpoint('2001:db8::1', 22), endpoint('', 22)], ['10.0.0.1:22', '[2001:db8::1]:22', '']);
-    assert.deepEqual(targetWithPort('--target', '[2001:db8::1]:22'), { address: '2001:db8::1', internalPort: 22 });
-    assert.deepEqual(targetWithPort('--target', '2001:db8::1'), { address: '2001:db8::1', internalPort: 0 });
-    assert.deepEqual(targetWithPort('--target', '10.0.0.1'), { address: '10.0.0.1', internalPort: 0 });
+    assert.deepEqual(targetWithPort('--target', '[2001:db8::1]:22'), { target: { kind: 'address', address: '2001:db8::1' }, internalPort: 22 });
+    assert.deepEqual(targetWithPort('--target', '2001:db8::1'), { target: { kind: 'address', address: '2001:db8::1' }, internalPort: 0 });
+    assert.deepEqual(targetWithPort('--target', '10.0.0.1'), { target: { kind: 'address', address: '10.0.0.1' }, internalPort: 0 });
   });
 });

@@ -1,11 +1,12 @@
 /** The plan as it is said in words, made from nothing and port by port: what nextPlan() is compared with. */
 import { transportsOf, type PortRange, type Transport } from '../../../shared/ports.js';
-import type { DesiredObject, ObjectProblem, Role } from '../../../shared/desired.js';
+import type { ObjectProblem, Role } from '../../../shared/desired.js';
 import { endOf } from '../../../agent/reconcile/ends.js';
 import type { Made } from '../../../agent/reconcile/forwards.js';
+import type { ReconcileObject } from '../../../agent/reconcile/objects.js';
 import type { Plan, PlanInput } from '../../../agent/reconcile/plan.js';
 
-const ROLE_OF: Record<DesiredObject['kind'], Role> = { lease: 'host', mapping: 'host', release: 'host', route: 'gateway', withdrawal: 'gateway' };
+const ROLE_OF: Record<ReconcileObject['kind'], Role> = { lease: 'host', mapping: 'host', release: 'host', route: 'gateway', withdrawal: 'gateway' };
 const TRANSPORTS: readonly Transport[] = ['tcp', 'udp'];
 
 /** All that a plan says, sorted. */
@@ -29,7 +30,7 @@ export function naivePicture({ objects, facts, make, listeners, guarded }: PlanI
   const problems: ObjectProblem[] = [...objects.values()].filter(object => !fitting.includes(object))
     .map(({ key, kind }) => ({ key, reason: 'ROLE_MISSING', message: `this agent has no ${ROLE_OF[kind]} role` }));
   const leases = coveredBy(fitting.filter(({ kind }) => kind === 'lease'));
-  const made = new Map<DesiredObject, Made>();
+  const made = new Map<ReconcileObject, Made>();
   const taken = new Map<string, readonly unknown[]>();
   for (const object of inOrder(fitting)) {
     const outside = object.kind === 'route' ? [] : transportsOf(object.protocol).filter(transport => !leases.has(at(transport, object.port)));
@@ -54,21 +55,21 @@ export function naivePicture({ objects, facts, make, listeners, guarded }: PlanI
   });
 }
 
-type Forwarded = Extract<DesiredObject, { kind: 'mapping' | 'route' }>;
+type Forwarded = Extract<ReconcileObject, { kind: 'mapping' | 'route' }>;
 
-function inOrder(objects: readonly DesiredObject[]): Forwarded[] {
+function inOrder(objects: readonly ReconcileObject[]): Forwarded[] {
   return objects.filter(object => object.kind === 'mapping' || object.kind === 'route')
     .sort((a, b) => (a.kind === b.kind ? b.generation - a.generation || (a.key < b.key ? -1 : 1) : a.kind === 'mapping' ? -1 : 1));
 }
 
-function coveredBy(objects: readonly DesiredObject[]): Set<string> {
+function coveredBy(objects: readonly ReconcileObject[]): Set<string> {
   return new Set(objects.flatMap(object => {
     const ports = 'ports' in object ? object.ports : { first: object.port, last: object.port };
     return transportsOf(object.protocol).flatMap(transport => numbers(ports).map(port => at(transport, port)));
   }));
 }
 
-function guard(fitting: readonly DesiredObject[], served: ReadonlySet<string>, { facts, listeners, guarded }: Pick<PlanInput, 'facts' | 'listeners' | 'guarded'>): Pick<Picture, 'leased' | 'reserved' | 'occupied'> {
+function guard(fitting: readonly ReconcileObject[], served: ReadonlySet<string>, { facts, listeners, guarded }: Pick<PlanInput, 'facts' | 'listeners' | 'guarded'>): Pick<Picture, 'leased' | 'reserved' | 'occupied'> {
   const ports = coveredBy(fitting.filter(({ kind }) => kind !== 'mapping'));
   const always = coveredBy(fitting.filter(object => object.kind === 'lease' && object.guardOccupied === true));
   const before = new Set(guarded.flatMap(numbers));

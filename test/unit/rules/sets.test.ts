@@ -8,7 +8,7 @@ import { forward, spec } from './specs.js';
 
 const lines = (...text: string[]): string => `${text.join('\n')}\n`;
 const CREATED = [
-  'create portlease-guard-tcp bitmap:port range 0-65535', 'create portlease-guard-udp bitmap:port range 0-65535',
+  'create portlease-guard-tcp bitmap:port range 0-65535', 'create portlease-published-tcp bitmap:port range 0-65535', 'create portlease-guard-udp bitmap:port range 0-65535', 'create portlease-published-udp bitmap:port range 0-65535',
   'create portlease-cut4 hash:ip,port family inet maxelem 1048576 timeout 60', 'create portlease-wide4 hash:ip,port family inet maxelem 1048576 timeout 60',
   'create portlease-flow4 hash:ip,port,ip family inet maxelem 1048576 timeout 60', 'create portlease-target4 hash:ip family inet maxelem 1048576',
 ];
@@ -31,11 +31,12 @@ describe('sets of the rules', () => {
       'create foreign hash:ip family inet hashsize 1024', 'add foreign 10.0.0.9',
       'create portlease-guard-udp bitmap:port range 0-65535', ...Array.from({ length: 256 }, (_, i) => `add portlease-guard-udp ${30_000 + i}`),
       'create portlease-cut4 hash:ip,port family inet hashsize 1024 maxelem 1048576 timeout 60 bucketsize 12 initval 0x1', 'add portlease-cut4 10.0.0.2,tcp:80 timeout 59',
+      'create portlease-published-tcp bitmap:port range 0-65535', 'add portlease-published-tcp 30007', 'create portlease-published-udp bitmap:port range 0-65535',
       'create portlease-wide4 hash:ip,port family inet', 'create portlease-flow4 hash:ip,port,ip family inet', 'add portlease-flow4 10.0.0.2,tcp:80,10.0.0.3',
       'create portlease-target4 hash:ip family inet hashsize 1024', 'add portlease-target4 10.0.0.2', 'add portlease-target4 10.0.0.7'));
-    assert.deepEqual([...found.keys()], ['portlease-guard-tcp', 'portlease-guard-udp', 'portlease-cut4', 'portlease-wide4', 'portlease-flow4', 'portlease-target4']);
+    assert.deepEqual([...found.keys()], ['portlease-guard-tcp', 'portlease-guard-udp', 'portlease-cut4', 'portlease-published-tcp', 'portlease-published-udp', 'portlease-wide4', 'portlease-flow4', 'portlease-target4']);
     assert.deepEqual(planSets(wanted, found), {
-      creations: [], changed: 8, changes: ['add portlease-guard-tcp 30250-30255', 'del portlease-guard-tcp 40000', 'del portlease-target4 10.0.0.7'],
+      creations: [], changed: 9, changes: ['add portlease-guard-tcp 30250-30255', 'del portlease-guard-tcp 40000', 'del portlease-published-tcp 30007', 'del portlease-target4 10.0.0.7'],
     });
   });
 
@@ -58,7 +59,7 @@ describe('sets of the rules', () => {
 
   it('are not wanted without a lease address, and of a family only with one of its addresses', () => {
     assert.equal(setsOf({ ...spec(), addresses: [] }).size, 0);
-    assert.deepEqual([...setsOf({ ...spec(), addresses: ['fd00::1'] }).keys()], ['portlease-guard-tcp', 'portlease-guard-udp', 'portlease-cut6', 'portlease-wide6', 'portlease-flow6', 'portlease-target6']);
+    assert.deepEqual([...setsOf({ ...spec(), addresses: ['fd00::1'] }).keys()], ['portlease-guard-tcp', 'portlease-published-tcp', 'portlease-guard-udp', 'portlease-published-udp', 'portlease-cut6', 'portlease-wide6', 'portlease-flow6', 'portlease-target6']);
   });
 });
 

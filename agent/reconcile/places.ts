@@ -1,0 +1,120 @@
+/** Where the containers are that mappings lead to. Pure, and incremental: what has not changed stays the same object. */
+import { isDeepStrictEqual } from 'node:util';
+import type { DesiredObject } from '../../shared/desired.js';
+import { transportsOf } from '../../shared/ports.js';
+import { targetText, type ContainerTarget, type PublishedTarget } from '../../shared/target.js';
+import { ENVIRONMENT_LABEL, hasProcesses, type Attachment, type Container, type Containers } from '../drivers/docker/containers.js';
+import type { DockerView } from '../drivers/docker/watch.js';
+import { differences, PersistentMap, type Change } from '../persistent/map.js';
+import type { MappingObject, Place, ReconcileObject } from './objects.js';
+
+type DesiredMapping = Extract<DesiredObject, { kind: 'mapping' }>;
+type DockerTarget = ContainerTarget | PublishedTarget;
+
+export type Placed = {
+  /** All desired objects, with places instead of containers. */
+  readonly objects: PersistentMap<ReconcileObject>;
+  /** What it was made from. */
+  readonly of: { readonly desired: ReadonlyMap<string, DesiredObject>; readonly view: DockerView };
+  /** Keys of the mappings that lead to containers. */
+  readonly dependent: ReadonlySet<string>;
+};
+
+export type PlaceFacts = {
+  /** Lease addresses, in canonical form. */
+  addresses: readonly string[];
+};
+
+export function nextPlaced(before: Placed | undefined, desired: ReadonlyMap<string, DesiredObject>, view: DockerView, facts: PlaceFacts): Placed {
+  const old = before?.of.desired ?? new Map<string, DesiredObject>();
+  const changed = differences(old, desired);
+  const dependent = dependentOf(before?.dependent ?? new Set(), changed, desired);
+  const toPlace = before?.of.view === view ? changed.filter(key => dependent.has(key)) : [...dependent];
+  const changes: Change<ReconcileObject>[] = changed.filter(key => !dependent.has(key)).map(key => [key, desired.get(key)]);
+  for (const key of toPlace) changes.push([key, placedMapping(desired.get(key) as DesiredMapping, before?.objects.get(key), view, facts)]);
+  return { objects: (before?.objects ?? PersistentMap.empty<ReconcileObject>()).with(changes), of: { desired, view }, dependent };
+}
+
+function dependentOf(before: ReadonlySet<string>, changed: readonly string[], desired: ReadonlyMap<string, DesiredObject>): ReadonlySet<string> {
+  const isDependent = (key: string): boolean => {
+    const object = desired.get(key);
+    return object?.kind === 'mapping' && object.target.kind !== 'address';
+  };
+  if (!changed.some(key => before.has(key) !== isDependent(key))) return before;
+  const after = new Set(before);
+  for (const key of changed) {
+    if (isDependent(key)) after.add(key);
+    else after.delete(key);
+  }
+  return after;
+}
+
+/** The object that it was before, when it says the same. */
+function placedMapping(mapping: DesiredMapping, before: ReconcileObject | undefined, view: DockerView, facts: PlaceFacts): MappingObject {
+  const target = placeOf(mapping, mapping.target as DockerTarget, view, facts);
+  if (before?.kind === 'mapping' && before.version === mapping.version && before.generation === mapping.generation && isDeepStrictEqual(before.target, target)) return before;
+  return { ...mapping, target };
+}
+
+function nowhere(reason: string, message: string): Place {
+  return { kind: 'nowhere', reason, message };
+}
+
+function placeOf(mapping: DesiredMapping, target: DockerTarget, view: DockerView, facts: PlaceFacts): Place {
+  if (view.kind === 'rootless') return nowhere('DOCKER_ROOTLESS', 'Docker runs without root here: its containers are in a network that this host cannot reach');
+  if (view.kind === 'unknown') return nowhere('DOCKER_UNAVAILABLE', `Docker does not answer on this host: ${view.problem}`);
+  const found = target.container === '' ? view.containers.of(mapping.environment) : view.containers.named(target.container);
+  const what = target.container === '' ? `container with the label ${ENVIRONMENT_LABEL}=${mapping.environment}` : `container ${target.container}`;
+  const [container] = found;
+  if (container === undefined) return nowhere('CONTAINER_NOT_FOUND', `there is no ${what} on this host`);
+  if (found.length > 1) return nowhere('CONTAINER_AMBIGUOUS', `there are ${found.length} of ${what}: ${found.map(({ name }) => name).sort().join(', ')}`);
+  if (!hasProcesses(container)) return nowhere('CONTAINER_STOPPED', `container ${container.name} does not run: it is ${container.state}`);
+  return target.kind === 'published' ? publishedPlace(mapping, container, facts) : containerPlace(target, container, view.containers);
+}
+
+function containerPlace(target: ContainerTarget, container: Container, { networks }: Containers): Place {
+  if (container.networkMode.startsWith('container:')) return nowhere('CONTAINER_UNREACHABLE', `container ${container.name} has the network of container ${container.networkMode.slice('container:'.length, 'container:'.length + 12)}: name that one as target`);
+  if (container.networkMode === 'host') return nowhere('CONTAINER_ON_HOST_NETWORK', `container ${container.name} has the network of the host and no address of its own: name the address of the host as target, or publish the port`);
+  const wanted = target.network === '' ? container.attachments : container.attachments.filter(({ name }) => name === target.network);
+  if (wanted.length === 0) return nowhere('CONTAINER_NOT_ON_NETWORK', `container ${container.name} is on ${target.network === '' ? 'no network' : `no network ${target.network}`}`);
+  const problems: string[] = [];
+  for (const attachment of wanted) {
+    const address = addressOn(attachment, target.family);
+    const problem = networkProblem(attachment, networks) ?? (address === undefined ? `it has no ${familyText(target.family)} on ${attachment.name}` : undefined);
+    if (problem === undefined && address !== undefined) return { kind: 'at', address, containerId: container.id };
+    if (problem !== undefined) problems.push(problem);
+  }
+  return nowhere('CONTAINER_UNREACHABLE', `container ${container.name}: ${problems.join('; ')} (target ${targetText(target)})`);
+}
+
+function addressOn({ v4, v6 }: Attachment, family: 0 | 4 | 6): string | undefined {
+  return family === 6 ? v6 : family === 4 ? v4 : v4 ?? v6;
+}
+
+function familyText(family: 0 | 4 | 6): string {
+  return family === 0 ? 'address' : `IPv${family} address`;
+}
+
+function networkProblem({ name, networkId }: Attachment, networks: Containers['networks']): string | undefined {
+  const network = networks.get(networkId);
+  if (network === undefined) return `network ${name} is not known to Docker any more`;
+  if (network.isInternal) return `network ${name} is internal: Docker lets nobody outside of it reach its containers`;
+  return network.driver === 'bridge' ? undefined : `network ${name} has the driver ${network.driver}: this host reaches containers on bridges only`;
+}
+
+/** Exactly the public port leads to exactly the internal port, on every lease address that the container publishes it for. */
+function publishedPlace({ port, protocol, internalPort }: DesiredMapping, container: Container, { addresses }: PlaceFacts): Place {
+  for (const transport of transportsOf(protocol)) {
+    const there = container.published.filter(one => one.transport === transport && one.port === port && isReached(one.hostAddress, addresses));
+    if (there.length === 0) return nowhere('PORT_NOT_PUBLISHED', `container ${container.name} does not publish ${transport} port ${port}: run it with -p ${port}:${internalPort}${transport === 'udp' ? '/udp' : ''}`);
+    const other = there.find(one => one.internalPort !== internalPort);
+    if (other !== undefined) return nowhere('PORT_PUBLISHED_ELSEWHERE', `container ${container.name} publishes ${transport} port ${port} for its port ${other.internalPort}, not ${internalPort}`);
+  }
+  const address = container.attachments.map(({ v4, v6 }) => v4 ?? v6).find(one => one !== undefined);
+  if (address === undefined) return nowhere('CONTAINER_UNREACHABLE', `container ${container.name} has no address`);
+  return { kind: 'publishedAt', address, containerId: container.id };
+}
+
+function isReached(hostAddress: string, addresses: readonly string[]): boolean {
+  return hostAddress === '' || hostAddress === '0.0.0.0' || hostAddress === '::' || addresses.includes(hostAddress);
+}

@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import type { DockerClient, DockerEvent } from '../../../agent/drivers/docker/client.js';
+import type { Container } from '../../../agent/drivers/docker/containers.js';
+import { DockerWatch, type DockerView } from '../../../agent/drivers/docker/watch.js';
+import type { Log } from '../../../shared/log.js';
+
+const LOG = { info: () => undefined, warn: () => undefined, error: () => undefined } as unknown as Log;
+
+function container(id: string, v4: string | undefined, state = 'running'): Container {
+  return { id, name: `name-${id}`, labels: {}, state, networkMode: 'bridge', published: [], attachments: [{ name: 'bridge', networkId: 'n1', v4, v6: undefined }] };
+}
+
+/** An engine whose answers the test gives: real ones cannot be stopped between two of them. */
+class Engine implements DockerClient {
+  readonly there = new Map<string, Container>();
+  rootless = false;
+  fails: Error | undefined;
+  looks = 0;
+  inspected: string[] = [];
+  /** Answers to questions for one container wait here while it is set. */
+  gate: Promise<void> | undefined;
+  emit: (event: DockerEvent) => void = () => undefined;
+  end: (problem: string) => void = () => undefined;
+
+  containers = async () => { this.looks++; await this.ask(); return [...this.there.values()]; };
+  container = async (id: string) => {
+    this.inspected.push(id);
+    const found = this.there.get(id);
+    await this.gate;
+    await this.ask();
+    return found;
+  };
+  networks = async () => { await this.ask(); return new Map([['n1', { driver: 'bridge', isInternal: false }]]); };
+  isRootless = async () => { await this.ask(); return this.rootless; };
+  follow: DockerClient['follow'] = async (listener) => {
+    await this.ask();
+    this.emit = (event) => { listener.onEvent(event); };
+    this.end = (problem) => { listener.onEnd(problem); };
+    return { close: () => undefined };
+  };
+
+  private ask(): Promise<void> {
+    return this.fails === undefined ? Promise.resolve() : Promise.reject(this.fails);
+  }
+}
+
+describe('what is known of containers', () => {
+  let engine: Engine;
+  let views: DockerView[];
+  let timers: { delayMs: number; act: () => void }[];
+  let watch: DockerWatch;
+  const settle = async (): Promise<void> => { for (let i = 0; i < 50; i++) await Promise.resolve(); };
+  const addressOf = (id: string): string | undefined => {
+    const { view } = watch;
+    return view.kind === 'known' ? view.containers.get(id)?.attachments[0]?.v4 : undefined;
+  };
+
+  function begin(): DockerWatch {
+    return watch = new DockerWatch({
+      client: engine, log: LOG, random: () => 0, onChange: (view) => { views.push(view); },
+      after: (delayMs, act) => { const timer = { delayMs, act }; timers.push(timer); return () => { timers = timers.filter((one) => one !== timer); }; },
+    });
+  }
+
+  beforeEach(() => {
+    engine = new Engine();
+    views = [];
+    timers = [];
+    engine.there.set('a', container('a', '172.17.0.2'));
+  });
+  afterEach(async () => { engine.gate = undefined; await watch.close(); });
+
+  it('begins with all containers, and follows each from its events', async () => {
+    await begin().ready(1_000);
+    assert.equal(addressOf('a'), '172.17.0.2');
+    engine.there.set('a', container('a', '172.17.0.3'));
+    engine.emit({ kind: 'container', action: 'start', id: 'a' });
+    await settle();
+    assert.deepEqual([addressOf('a'), engine.looks, engine.inspected], ['172.17.0.3', 1, ['a']]);
+    engine.there.delete('a');
+    engine.emit({ kind: 'container', action: 'destroy', id: 'a' });
+    await settle();
+    assert.ok(watch.view.kind === 'known' && watch.view.containers.size === 0);
+  });
+
+  it('takes the address from one that died before Docker is asked anything', async () => {
+    await begin().ready(1_000);
+    engine.emit({ kind: 'container', action: 'die', id: 'a' });
+    const view = views.at(-1);
+    assert.ok(view?.kind === 'known');
+    assert.deepEqual([view.containers.get('a')?.state, view.containers.get('a')?.attachments[0]?.v4], ['exited', undefined]);
+  });
+
+  it('asks again when an event comes while an answer is on its way, and never goes back to the older one', async () => {
+    await begin().ready(1_000);
+    let open: () => void = () => undefined;
+    engine.gate = new Promise((resolve) => { open = resolve; });
+    engine.there.set('a', container('a', '172.17.0.3'));
+    engine.emit({ kind: 'container', action: 'start', id: 'a' });
+    await settle();
+    engine.there.set('a', container('a', '172.17.0.4'));
+    engine.emit({ kind: 'network', action: 'connect', container: 'a' });
+    engine.gate = undefined;
+    open();
+    await settle();
+    assert.equal(addressOf('a'), '172.17.0.4');
+    const seen = views.flatMap((view) => (view.kind === 'known' ? [view.containers.get('a')?.attachments[0]?.v4] : []));
+    assert.ok(!seen.includes('172.17.0.3'), String(seen));
+  });
+
+  it('keeps what it knew while Docker is away, and looks at everything when it is back', async () => {
+    await begin().ready(1_000);
+    engine.end('closed');
+    assert.equal(addressOf('a'), '172.17.0.2');
+    assert.ok(watch.view.kind === 'known' && watch.view.problem === 'closed');
+    engine.fails = new Error('connect ECONNREFUSED');
+    const delays: number[] = [];
+    for (let attempt = 0; attempt < 8; attempt++) {
+      const [timer] = timers.splice(0);
+      assert.ok(timer);
+      delays.push(timer.delayMs);
+      timer.act();
+      await settle();
+    }
+    assert.deepEqual(delays, [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]);
+    engine.fails = undefined;
+    engine.there.set('a', container('a', '172.17.0.9'));
+    timers.splice(0)[0]?.act();
+    await settle();
+    assert.deepEqual([addressOf('a'), engine.looks], ['172.17.0.9', 2]);
+    assert.ok(watch.view.kind === 'known' && watch.view.problem === undefined);
+  });
+
+  it('says that Docker is not there, and that it is one without root', async () => {
+    engine.fails = new Error('connect ENOENT /run/docker.sock');
+    await begin().ready(1_000);
+    assert.deepEqual(watch.view, { kind: 'unknown', problem: 'connect ENOENT /run/docker.sock' });
+    engine.fails = undefined;
+    engine.rootless = true;
+    timers.splice(0)[0]?.act();
+    await settle();
+    assert.deepEqual(watch.view, { kind: 'rootless' });
+  });
+});
