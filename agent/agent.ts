@@ -81,7 +81,7 @@ export class Agent {
     }) : undefined;
     const listeners = async (): Promise<Listener[]> => [...await parts.serving.drivers.listeners(), ...publishedListeners(this.#dockerView)];
     this.#loop = new ReconcileLoop({
-      drivers: { ...parts.serving.drivers, listeners }, facts: { addresses, roles, targetNetworks, snat }, intervalMs: timing.reconcileInterval, clock, random, log,
+      drivers: { ...parts.serving.drivers, listeners }, facts: { addresses, roles, targetNetworks, snat, markBit: config.docker.markBit }, intervalMs: timing.reconcileInterval, clock, random, log,
       onOutcome: outcome => this.#link.roundOutcome(outcome),
     });
     this.#watch = parts.serving.watch({ poke: () => this.#loop.poke(), roundTookMs: () => this.#loop.lastFullRoundMs });

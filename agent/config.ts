@@ -62,6 +62,8 @@ const userspace = z.strictObject({
 const docker = z.strictObject({
   enabled: z.boolean({ error: 'is not true or false' }).prefault(true),
   socket: filePathText.prefault('/run/docker.sock'),
+  /** Bit of the packet mark by which bridges tell packets of mappings: one that nothing else on this machine uses. */
+  markBit: z.int({ error: 'is not a whole number' }).min(0, { error: 'is less than 0' }).max(31, { error: 'is more than 31' }).prefault(27),
 });
 
 const paths = z.strictObject({

@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { canonicalAddress } from '../shared/names.js';
 import type { AgentOptions } from './agent.js';
 import type { ChildRunner } from './drivers/child.js';
+import { BridgeGuard } from './drivers/bridge/guard.js';
 import { ConnectionsDriver } from './drivers/connections/connections.js';
 import { readListeners } from './drivers/connections/listeners.js';
 import { RulesDriver } from './drivers/rules/driver.js';
+import { dockerClient } from './drivers/docker/client.js';
 import { ReservedPorts } from './drivers/settings/reserved.js';
 import { openSpawner } from './drivers/spawner/client.js';
 import { OwnWrites } from './drivers/watch/generations.js';
@@ -32,8 +34,11 @@ export async function openKernel(options: AgentOptions, bootId: string): Promise
 
 async function servingWith({ config, clock, random, log }: AgentOptions, { run, bootId }: { run: ChildRunner; bootId: string }): Promise<Serving> {
   const own = new OwnWrites();
+  const writing = noting(run, { own, clock });
+  const docker = config.docker.enabled && config.roles.includes('host') ? dockerClient(config.docker.socket) : undefined;
   const drivers = {
-    rules: new RulesDriver({ run: noting(run, { own, clock }) }),
+    rules: new RulesDriver({ run: writing }),
+    ...(docker === undefined ? {} : { bridges: new BridgeGuard({ run: writing, markBit: config.docker.markBit, pidOf: id => docker.pidOf(id), log }) }),
     connections: new ConnectionsDriver({ run, addresses: config.addresses, isLocal: isAddressOfThisHost, log }),
     reservedPorts: await ReservedPorts.open({ statePath: join(config.paths.state, 'reserved-ports.json'), bootId }),
     listeners: () => readListeners('/proc/self/net'),

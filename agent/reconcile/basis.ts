@@ -2,6 +2,7 @@
 import type { ObjectProblem, Role } from '../../shared/desired.js';
 import { PersistentMap } from '../persistent/map.js';
 import { donePorts, noPorts } from '../persistent/ports.js';
+import type { Bound } from '../drivers/bridge/guard.js';
 import { Forwards } from '../drivers/rules/forwards.js';
 import type { Leased } from '../drivers/rules/spec.js';
 import { ClaimsEdit, decide, type Claims, type Decision, type Forwarded } from './claims.js';
@@ -27,6 +28,8 @@ export type Basis = {
   readonly serving: Serving;
   /** Ports that Docker leads somewhere: "tcp/30001". */
   readonly published: PersistentMap<Leased>;
+  /** Containers that mappings lead to, by the key of the mapping. */
+  readonly containers: PersistentMap<Bound>;
   readonly problems: PersistentMap<ObjectProblem>;
   readonly ends: PersistentMap<End>;
   /** By key of the mapping. */
@@ -34,7 +37,7 @@ export type Basis = {
 };
 
 export const NO_BASIS: Basis = {
-  leases: NO_COVER, guards: NO_COVER, always: NO_COVER, claims: noPorts(), made: PersistentMap.empty(), forwards: Forwards.none, serving: Serving.nothing, published: PersistentMap.empty(),
+  leases: NO_COVER, guards: NO_COVER, always: NO_COVER, claims: noPorts(), made: PersistentMap.empty(), forwards: Forwards.none, serving: Serving.nothing, published: PersistentMap.empty(), containers: PersistentMap.empty(),
   problems: PersistentMap.empty(), ends: PersistentMap.empty(), verify: PersistentMap.empty(),
 };
 
@@ -94,7 +97,7 @@ function cover({ leases, guards, always }: Covers, object: ReconcileObject, how:
   if (object.guardOccupied === true) always[how](object.protocol, ports);
 }
 
-function served(before: Basis, gone: readonly ReconcileObject[], decisions: readonly Decision[]): Pick<Basis, 'made' | 'forwards' | 'serving' | 'published'> {
+function served(before: Basis, gone: readonly ReconcileObject[], decisions: readonly Decision[]): Pick<Basis, 'made' | 'forwards' | 'serving' | 'published' | 'containers'> {
   const fresh = new Map<string, Made | undefined>(gone.map(nothing));
   for (const { object: { key }, result } of decisions) fresh.set(key, 'reason' in result ? undefined : result);
   const changes = [...fresh].filter(([key, made]) => before.made.get(key) !== made);
@@ -104,6 +107,7 @@ function served(before: Basis, gone: readonly ReconcileObject[], decisions: read
     made: before.made.with(changes),
     forwards: before.forwards.amended(old.flatMap(({ forwards }) => forwards), now.flatMap(({ forwards }) => forwards)),
     serving: before.serving.amended(old.flatMap(made => made.served), now.flatMap(made => made.served)),
+    containers: before.containers.with(changes.map(([key, made]) => [key, made?.container])),
     published: before.published.with([...old.flatMap(publishedBy).map(([key]) => [key, undefined] as const), ...now.flatMap(publishedBy)]),
   };
 }

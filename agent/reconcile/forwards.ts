@@ -3,6 +3,7 @@ import { canonicalAddress, cidrContains, ipFamily, isTargetAddress, type Cidr } 
 import { transportsOf, type Transport } from '../../shared/ports.js';
 import type { ObjectProblem, Role } from '../../shared/desired.js';
 import type { Target } from '../../shared/target.js';
+import type { Bound } from '../drivers/bridge/guard.js';
 import { forwardProblem, type Forward } from '../drivers/rules/spec.js';
 import type { MappingObject, Place, RouteObject } from './objects.js';
 import type { Served } from './serving.js';
@@ -16,12 +17,16 @@ export type HostFacts = {
   targetNetworks: readonly Cidr[];
   /** Targets see this machine's address instead of the client's. */
   snat: boolean;
+  /** Bit of the mark on packets of mappings, where bridges are guarded; undefined: they are not. */
+  markBit?: number | undefined;
 };
 
 /** What one object comes to. */
 export type Made = {
   served: Served[];
   forwards: Forward[];
+  /** The container that has the address. */
+  container?: Bound;
   /** Docker leads there, and no forward. */
   isPublished?: true;
 };
@@ -69,7 +74,10 @@ function mappingForwards(mapping: MappingObject, facts: HostFacts): Made {
   const forwards = transports.map(transport => ({ id, generation, transport, ports, to, toPort, hairpin: true }));
   for (const forward of forwards) refuseBadForward(forward, facts);
   const endpoints = [{ address: to, port: toPort }];
-  return { forwards, served: transports.map(transport => ({ transport, ports, endpoints })) };
+  const made = { forwards, served: transports.map(transport => ({ transport, ports, endpoints })) };
+  if (mapping.target.kind !== 'at') return made;
+  const { containerId, endpointId } = mapping.target;
+  return { ...made, container: { address: to, containerId, endpointId } };
 }
 
 /** Where it leads now. */

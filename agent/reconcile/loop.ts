@@ -204,7 +204,7 @@ export class ReconcileLoop {
     if (this.desired === undefined) return;
     const { version, objects } = this.desired;
     try {
-      const round = await this.rounds.run(objects, seen);
+      const round = await this.rounds.run(objects, seen, !this.hasNewLosses && !this.cutter.hasLosses());
       const { plan, unserved } = round;
       this.driftRepairs += round.repaired;
       this.applied = { version, plan, unserved };
@@ -238,7 +238,9 @@ export class ReconcileLoop {
   }
 
   private settle(): void {
-    if (!this.hasNewLosses && !this.cutter.hasLosses()) this.settled = this.applied?.version;
+    if (this.hasNewLosses || this.cutter.hasLosses() || this.applied === undefined) return;
+    this.settled = this.applied.version;
+    void this.rounds.admit(this.applied.plan);
   }
 
   private succeeded(): void {

@@ -1,11 +1,12 @@
 /** Desired objects as they are planned: a mapping that leads to a container says where that is now. */
 import type { DesiredObject } from '../../shared/desired.js';
 import type { Target } from '../../shared/target.js';
+import type { Bound } from '../drivers/bridge/guard.js';
 
 /** Where a container is at the moment. */
 export type Place =
   /** At this address. */
-  | { readonly kind: 'at'; readonly address: string; readonly containerId: string }
+  | { readonly kind: 'at' } & Bound
   /** The container publishes the public port: Docker leads there. */
   | { readonly kind: 'publishedAt'; readonly address: string; readonly containerId: string }
   | { readonly kind: 'nowhere'; readonly reason: string; readonly message: string };

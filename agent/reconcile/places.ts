@@ -72,7 +72,8 @@ function placeOf(mapping: DesiredMapping, target: DockerTarget, view: DockerView
   return target.kind === 'published' ? publishedPlace(mapping, container, facts) : containerPlace(target, container, view.containers);
 }
 
-function containerPlace(target: ContainerTarget, container: Container, { networks }: Containers): Place {
+function containerPlace(target: ContainerTarget, container: Container, containers: Containers): Place {
+  const { networks } = containers;
   if (container.networkMode.startsWith('container:')) return nowhere('CONTAINER_UNREACHABLE', `container ${container.name} has the network of container ${container.networkMode.slice('container:'.length, 'container:'.length + 12)}: name that one as target`);
   if (container.networkMode === 'host') return nowhere('CONTAINER_ON_HOST_NETWORK', `container ${container.name} has the network of the host and no address of its own: name the address of the host as target, or publish the port`);
   const wanted = target.network === '' ? container.attachments : container.attachments.filter(({ name }) => name === target.network);
@@ -80,8 +81,8 @@ function containerPlace(target: ContainerTarget, container: Container, { network
   const problems: string[] = [];
   for (const attachment of wanted) {
     const address = addressOn(attachment, target.family);
-    const problem = networkProblem(attachment, networks) ?? (address === undefined ? `it has no ${familyText(target.family)} on ${attachment.name}` : undefined);
-    if (problem === undefined && address !== undefined) return { kind: 'at', address, containerId: container.id };
+    const problem = networkProblem(attachment, networks) ?? addressProblem(address, attachment, target, containers);
+    if (problem === undefined && address !== undefined) return { kind: 'at', address, containerId: container.id, endpointId: attachment.endpointId };
     if (problem !== undefined) problems.push(problem);
   }
   return nowhere('CONTAINER_UNREACHABLE', `container ${container.name}: ${problems.join('; ')} (target ${targetText(target)})`);
@@ -89,6 +90,11 @@ function containerPlace(target: ContainerTarget, container: Container, { network
 
 function addressOn({ v4, v6 }: Attachment, family: 0 | 4 | 6): string | undefined {
   return family === 6 ? v6 : family === 4 ? v4 : v4 ?? v6;
+}
+
+function addressProblem(address: string | undefined, { name }: Attachment, { family }: ContainerTarget, containers: Containers): string | undefined {
+  if (address === undefined) return `it has no ${familyText(family)} on ${name}`;
+  return containers.isClaimedTwice(address) ? `its address ${address} is on its way to or from another container` : undefined;
 }
 
 function familyText(family: 0 | 4 | 6): string {

@@ -2,6 +2,7 @@
 import type { PortRange } from '../../shared/ports.js';
 import type { AgentReport, ObjectProblem } from '../../shared/desired.js';
 import type { Listener } from '../drivers/connections/listeners.js';
+import type { Bound } from '../drivers/bridge/guard.js';
 import type { Forwards } from '../drivers/rules/forwards.js';
 import type { RulesSpec } from '../drivers/rules/spec.js';
 import { differences } from '../persistent/map.js';
@@ -34,6 +35,8 @@ export type Plan = {
   readonly serving: Serving;
   /** By key of the object. */
   readonly ends: ReadonlyMap<string, End>;
+  /** Containers that mappings lead to, each once; the same list for as long as these are the same. */
+  readonly containers: readonly Bound[];
   readonly problems: ObjectProblem[];
   readonly occupied: AgentReport['occupied'];
   /** By key of the mapping. */
@@ -55,15 +58,22 @@ export function nextPlan(before: Planned | undefined, { objects, facts, make, li
   const { serving, guards, always, ends, verify } = basis;
   const guard = guardOf({ ports: guards.covered, always: always.covered, serving, published: basis.published, listeners, addresses: facts.addresses, guarded }, before?.guarded);
   const { leased, reserved, occupied } = guard.guard;
-  const plan = { rules: rulesOf(facts, basis, leased, before), reserved, serving, ends, problems: problemsOf(basis, before), occupied, verify };
+  const plan = { rules: rulesOf(facts, basis, leased, before), reserved, serving, ends, containers: containersOf(basis, before), problems: problemsOf(basis, before), occupied, verify };
   return { plan, objects, basis, guarded: guard };
 }
 
-function rulesOf(facts: HostFacts, { forwards, published }: Basis, leased: RulesSpec['leased'], before: Planned | undefined): Plan['rules'] {
+function rulesOf(facts: HostFacts, { forwards, published, containers }: Basis, leased: RulesSpec['leased'], before: Planned | undefined): Plan['rules'] {
   const rules = before?.plan.rules;
   const isSame = before?.basis.published === published;
-  if (isSame && rules?.forwards === forwards && rules.leased === leased) return rules;
-  return { addresses: facts.addresses, leased, forwards, snat: facts.snat, published: isSame && rules?.published !== undefined ? rules.published : [...published.values()] };
+  const markBit = containers.size > 0 ? facts.markBit : undefined;
+  if (isSame && rules?.forwards === forwards && rules.leased === leased && rules.markBit === markBit) return rules;
+  const leaves = isSame && rules?.published !== undefined ? rules.published : [...published.values()];
+  return { addresses: facts.addresses, leased, forwards, snat: facts.snat, published: leaves, markBit };
+}
+
+function containersOf({ containers }: Basis, before: Planned | undefined): readonly Bound[] {
+  if (before?.basis.containers === containers) return before.plan.containers;
+  return [...new Map([...containers.values()].map(bound => [bound.address, bound])).values()];
 }
 
 /** In the order of their keys. */

@@ -2,6 +2,7 @@
 import type { Log } from '../../shared/log.js';
 import type { ObjectProblem } from '../../shared/desired.js';
 import type { PortRange } from '../../shared/ports.js';
+import type { BridgeGuard } from '../drivers/bridge/guard.js';
 import type { Listener } from '../drivers/connections/listeners.js';
 import type { RulesDriver, Sighting } from '../drivers/rules/driver.js';
 import type { ReservedPorts } from '../drivers/settings/reserved.js';
@@ -12,6 +13,8 @@ import { merge, Serving } from './serving.js';
 
 export type RoundDrivers = {
   rules: Pick<RulesDriver, 'apply' | 'look' | 'isCurrent'>;
+  /** Left out: nothing leads to containers. */
+  bridges?: Pick<BridgeGuard, 'hold' | 'admit' | 'problems'>;
   reservedPorts: Pick<ReservedPorts, 'set' | 'ours'>;
   listeners(): Promise<Listener[]>;
 };
@@ -41,6 +44,7 @@ export class Rounds {
   private planned: Planned | undefined;
   private plannedFor: { listeners: readonly Listener[]; guarded: readonly PortRange[] } | undefined;
   private settingsProblem: string | undefined;
+  private held: Plan['containers'] | undefined;
   private readonly make: MakeForwards;
 
   constructor(private readonly options: RoundsOptions) {
@@ -76,9 +80,9 @@ export class Rounds {
 
   /**
    * With `seen`: a full round, which compares with what the kernel held; without, it trusts what the last round left. Throws when the kernel
-   * could not be brought to the plan; the next round then takes nothing for granted.
+   * could not be brought to the plan; the next round then takes nothing for granted. `isQuiet`: nothing that led elsewhere is connected.
    */
-  async run(objects: Objects, seen: Seen | undefined): Promise<RoundResult> {
+  async run(objects: Objects, seen: Seen | undefined, isQuiet: boolean): Promise<RoundResult> {
     const { drivers } = this.options;
     if (seen !== undefined) this.note(seen.listeners);
     else if (this.grantsChanged(objects)) this.note(await drivers.listeners());
@@ -86,13 +90,35 @@ export class Rounds {
     await this.reserve(plan, seen !== undefined);
     const before = this.mayStand;
     const isFirst = this.mustSweep;
+    const guardRepairs = await this.hold(plan, { isQuiet: isQuiet && !isFirst, mustLook: seen !== undefined });
     this.mustSweep = true;
     if (before !== plan.serving) this.mayStand = merge(before, plan.serving);
     const { repaired, unserved = [] } = await drivers.rules.apply(plan.rules, { observe: seen?.sighting ?? false });
     this.mustSweep = false;
     this.mayStand = plan.serving;
     this.guarded = plan.reserved;
-    return { plan, unserved: unserved.map(({ id, reason, message }) => ({ key: `mapping/${id}`, reason, message })), before, isFirst, repaired };
+    return { plan, unserved: [...unserved.map(({ id, reason, message }) => ({ key: `mapping/${id}`, reason, message })), ...this.keptOut()], before, isFirst, repaired: repaired + guardRepairs };
+  }
+
+  /** Nothing that led elsewhere is connected any more. */
+  async admit({ containers }: Plan): Promise<void> {
+    await this.options.drivers.bridges?.admit(containers);
+  }
+
+  private async hold({ containers }: Plan, how: { isQuiet: boolean; mustLook: boolean }): Promise<number> {
+    if (containers === this.held && !how.mustLook) return 0;
+    this.held = containers;
+    return await this.options.drivers.bridges?.hold(containers, how) ?? 0;
+  }
+
+  /** Mappings to containers whose bridge port is not known. */
+  private keptOut(): ObjectProblem[] {
+    const problems = this.options.drivers.bridges?.problems() ?? new Map<string, string>();
+    if (problems.size === 0) return [];
+    return [...this.planned?.basis.containers ?? []].flatMap(([key, { address }]) => {
+      const message = problems.get(address);
+      return message === undefined ? [] : [{ key, reason: 'CONTAINER_UNREACHABLE', message }];
+    });
   }
 
   private grantsChanged(objects: Objects): boolean {

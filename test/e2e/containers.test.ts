@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { benchOfEachTest } from '../support/describe.js';
 import { Dockerd, IMAGE } from '../support/docker.js';
 import { privateKey, WEB_PORT } from '../support/image.js';
-import { GATEWAY_PUBLIC } from '../support/layout.js';
+import { CLIENT, GATEWAY_PUBLIC } from '../support/layout.js';
 import { MappingState, Wait } from '../support/requests.js';
 import { eventually } from '../support/wait.js';
 import type { Bench } from '../support/bench.js';
@@ -116,6 +116,59 @@ describe('a container that a mapping leads to', function () {
     await answers(bench(), web.publicPort, 'web1');
   });
 
+  it('leaves nothing to another one that inherits its address, not one packet, also while the agent is frozen or dead (S1)', async () => {
+    await docker.container('web1');
+    const [web] = await allocate(bench(), 'env-1', [wantOf('web', WEB_PORT, { container: 'web1' })]);
+    assert.ok(web);
+    await answers(bench(), web.publicPort, 'web1');
+    const address = await docker.addressOf('web1');
+    const { machine, process: agent } = bench().agent('host-a');
+    agent.signal('SIGSTOP');
+    // A client that has a connection, and goes on sending.
+    const kept = bench().topology.run('client', ['bash', '-c', 'exec 3<>/dev/tcp/$0/$1; for i in 1 2 3 4 5 6; do printf G >&3; sleep 0.5; done', GATEWAY_PUBLIC[4], String(web.publicPort)], { accept: [0, 1, 141] });
+    await eventually('the connection to be there', async () => (await bench().topology.run('host-a', ['conntrack', '-L', '-p', 'tcp', '--orig-port-dst', String(web.publicPort), '--state', 'ESTABLISHED'])).stdout !== '', { withinMs: 5_000, everyMs: 10 });
+    await docker.run(['rm', '--force', 'web1']);
+    await docker.container('heir');
+    assert.equal(await docker.addressOf('heir'), address);
+    const inside = (argv: string[]) => machine.run(['nsenter', '--target', heirPid, '--net', ...argv]);
+    const heirPid = await docker.run(['inspect', '--format', '{{.State.Pid}}', 'heir']);
+    await inside(['iptables', '-t', 'raw', '-A', 'PREROUTING', '-s', CLIENT[4]]);
+    const packets = async () => /\[(\d+):\d+\] -A PREROUTING -s 203/.exec((await inside(['iptables-save', '-c', '-t', 'raw'])).stdout)?.[1];
+    for (let i = 0; i < 3; i++) assert.equal(await page(bench(), web.publicPort), '');
+    await kept;
+    assert.equal(await packets(), '0');
+    agent.signal('SIGKILL');
+    await agent.ended;
+    assert.equal(await page(bench(), web.publicPort), '');
+    assert.equal(await packets(), '0');
+    await bench().untilNewSession('host-a', () => bench().agent('host-a').start());
+    await untilState(bench(), 'env-1', MappingState.MAPPING_STATE_BLOCKED, /there is no container web1/);
+    assert.equal(await page(bench(), web.publicPort), '');
+    assert.equal(await packets(), '0');
+  });
+
+  it('is guarded by a table that is put right when somebody changes it, and that changes nothing by itself', async () => {
+    await docker.container('web1');
+    const [web] = await allocate(bench(), 'env-1', [wantOf('web', WEB_PORT, { container: 'web1' })]);
+    assert.ok(web);
+    await answers(bench(), web.publicPort, 'web1');
+    const table = async () => (await bench().topology.run('host-a', ['nft', 'list', 'table', 'bridge', 'portlease'], { accept: [0, 1] })).stdout;
+    const before = await table();
+    assert.match(before, /172\.17\.0\.2 \. "veth/);
+    const repairs = async () => (await bench().api.host('host-a'))?.driftRepairs ?? 0;
+    const first = await repairs();
+    for (const argv of [['delete', 'table', 'bridge', 'portlease'], ['flush', 'set', 'bridge', 'portlease', 'place4'], ['flush', 'chain', 'bridge', 'portlease', 'output']]) {
+      await bench().topology.run('host-a', ['nft', ...argv]);
+      await eventually('the table to be back', async () => await table() === before, { withinMs: 10_000, everyMs: 20 });
+      await answers(bench(), web.publicPort, 'web1');
+    }
+    // Marks and tables are read as they were written: what is right is not repaired.
+    await eventually('the repairs to be counted', async () => await repairs() >= first + 3, { withinMs: 5_000 });
+    assert.equal(await repairs(), first + 3);
+    await bench().api.release({ selector: { $case: 'environment', value: 'env-1' } });
+    await eventually('the address to be guarded no more', async () => !(await table()).includes('172.17.0.2'), { withinMs: 10_000, everyMs: 20 });
+  });
+
   it('and another one that swap their addresses are never mistaken for each other', async () => {
     await docker.run(['network', 'create', '--subnet', '172.30.0.0/24', 'net1']);
     for (const [name, last] of [['web1', 11], ['web2', 12]] as const) await docker.container(name, ['--network', 'net1', '--ip', `172.30.0.${last}`]);
@@ -129,7 +182,7 @@ describe('a container that a mapping leads to', function () {
     const asking = ['web1', 'web2'].map(async (name) => {
       while (goesOn) seen.get(name)?.add(await page(bench(), ports.get(name) ?? 0));
     });
-    for (const [one, two] of [[12, 11], [11, 12]] as const) {
+    for (const [one, two] of [[12, 11], [11, 12], [12, 11], [11, 12], [12, 11], [11, 12]] as const) {
       for (const name of ['web1', 'web2']) await docker.run(['network', 'disconnect', 'net1', name]);
       await docker.run(['network', 'connect', '--ip', `172.30.0.${one}`, 'net1', 'web1']);
       await docker.run(['network', 'connect', '--ip', `172.30.0.${two}`, 'net1', 'web2']);

@@ -11,6 +11,8 @@ export type DockerClient = {
   containers(): Promise<Container[]>;
   /** By its whole id; undefined: it is gone. Waits for what Docker does to it: what its events told of is in it. */
   container(id: string): Promise<Container | undefined>;
+  /** Id of its first process; undefined: it does not run. */
+  pidOf(id: string): Promise<number | undefined>;
   /** By id. */
   networks(): Promise<ReadonlyMap<string, Network>>;
   /** Its containers are in a network of the user who runs it, which the host cannot reach. */
@@ -36,6 +38,10 @@ export function dockerClient(socketPath: string): DockerClient {
         if ((error as { statusCode?: number }).statusCode === 404) return undefined;
         throw error;
       }
+    },
+    pidOf: async id => {
+      const { State: { Pid } } = await docker.getContainer(id).inspect();
+      return Pid > 0 ? Pid : undefined;
     },
     networks: async () => {
       const listed = await docker.listNetworks();

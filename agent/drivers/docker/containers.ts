@@ -12,6 +12,8 @@ export type Attachment = {
   /** Of the network. */
   readonly name: string;
   readonly networkId: string;
+  /** Another one each time the container joins the network. */
+  readonly endpointId: string;
   /** Undefined: none, or the container does not run. */
   readonly v4: string | undefined;
   readonly v6: string | undefined;
@@ -40,7 +42,7 @@ export type ListedContainer = {
   Labels?: Readonly<Record<string, string>> | null;
   State: string;
   HostConfig?: { NetworkMode?: string };
-  NetworkSettings?: { Networks?: Readonly<Record<string, { NetworkID?: string; IPAddress?: string; GlobalIPv6Address?: string }>> | null } | null;
+  NetworkSettings?: { Networks?: Readonly<Record<string, { NetworkID?: string; EndpointID?: string; IPAddress?: string; GlobalIPv6Address?: string }>> | null } | null;
   Ports?: readonly { IP?: string; PrivatePort: number; PublicPort?: number; Type: string }[] | null;
 };
 
@@ -83,8 +85,8 @@ export function inspectedContainer({ Id, Name, Config, State, HostConfig, Networ
 }
 
 function attachmentsOf(networks: ListedNetworks): Attachment[] {
-  return Object.entries(networks).sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, { NetworkID = '', IPAddress = '', GlobalIPv6Address = '' }]) => (
-    { name, networkId: NetworkID, v4: canonicalAddress(IPAddress), v6: canonicalAddress(GlobalIPv6Address) }));
+  return Object.entries(networks).sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, { NetworkID = '', EndpointID = '', IPAddress = '', GlobalIPv6Address = '' }]) => (
+    { name, networkId: NetworkID, endpointId: EndpointID, v4: canonicalAddress(IPAddress), v6: canonicalAddress(GlobalIPv6Address) }));
 }
 
 function publishedPort(type: string, hostAddress: string, port: number, internalPort: number): Published[] {
@@ -102,12 +104,14 @@ export class Containers {
   private readonly byId: ReadonlyMap<string, Container>;
   private readonly byName: ReadonlyMap<string, Container>;
   private readonly byEnvironment: ReadonlyMap<string, readonly Container[]>;
+  private readonly claimed: ReadonlySet<string>;
 
   constructor(all: Iterable<Container>, readonly networks: ReadonlyMap<string, Network>) {
     const list = [...all];
     this.byId = new Map(list.map(container => [container.id, container]));
     this.byName = new Map(list.map(container => [container.name, container]));
     const labelled = new Map<string, Container[]>();
+    this.claimed = claimedTwice(list.filter(hasProcesses));
     for (const container of list) {
       const environment = container.labels[ENVIRONMENT_LABEL];
       if (environment !== undefined) labelled.set(environment, [...labelled.get(environment) ?? [], container]);
@@ -144,10 +148,28 @@ export class Containers {
     return SHORTEST_ID.test(text) ? [...this.byId.values()].filter(({ id }) => id.startsWith(text)) : [];
   }
 
+  /** True when two containers have the address: what is known of one of them is out of date, for Docker is moving it. */
+  isClaimedTwice(address: string): boolean {
+    return this.claimed.has(address);
+  }
+
   /** Those that are labelled with the environment; when some of them run, only these. */
   of(environment: string): readonly Container[] {
     const all = this.byEnvironment.get(environment) ?? [];
     const running = all.filter(hasProcesses);
     return running.length > 0 ? running : all;
   }
+}
+
+function claimedTwice(all: readonly Container[]): Set<string> {
+  const seen = new Set<string>();
+  const twice = new Set<string>();
+  for (const { attachments } of all) {
+    for (const address of attachments.flatMap(({ v4, v6 }) => [v4, v6])) {
+      if (address === undefined) continue;
+      if (seen.has(address)) twice.add(address);
+      seen.add(address);
+    }
+  }
+  return twice;
 }

@@ -5,7 +5,8 @@
  *   the tree leads nowhere is kept from rules of others (docker run -p), unless it is published with portlease's leave: it goes to INPUT.
  * - nat: PORTLEASE-POST (from POSTROUTING) leads connections of own addresses to PORTLEASE-MASQ.
  * - filter: PORTLEASE-FORWARD (from DOCKER-USER, else FORWARD) leads connections of own addresses to PORTLEASE-ACCEPT.
- * - mangle: PORTLEASE-GUARD (from INPUT) and PORTLEASE-CUT (from PREROUTING and OUTPUT).
+ * - mangle: PORTLEASE-GUARD (from INPUT) and PORTLEASE-CUT (from PREROUTING and OUTPUT); where bridges are guarded PORTLEASE-MARK (from
+ *   POSTROUTING), which leads connections of own addresses to PORTLEASE-MARKED.
  */
 import type { Transport } from '../../../shared/ports.js';
 import type { Family } from './spec.js';
@@ -21,6 +22,8 @@ export const FORWARD = 'PORTLEASE-FORWARD';
 export const ACCEPT = 'PORTLEASE-ACCEPT';
 export const GUARD = 'PORTLEASE-GUARD';
 export const CUT = 'PORTLEASE-CUT';
+export const MARK = 'PORTLEASE-MARK';
+export const MARKED = 'PORTLEASE-MARKED';
 
 export function isOwnChain(name: string): boolean {
   return name.startsWith(ROOT);

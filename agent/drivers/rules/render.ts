@@ -5,7 +5,7 @@ import { PortMap } from '../../persistent/ports.js';
 import { acceptedPorts, type Accepted } from './accepted.js';
 import type { CheckedSpec } from './checked.js';
 import {
-  ACCEPT, CUT, CUT_SET, FLOW_SET, FLOW_TIMEOUT_S, FORWARD, GUARD, GUARD_SET, MASQ, POST, PUBLISHED_SET, ROOT, TARGET_SET, treeChain, WIDE_SET, type Table,
+  ACCEPT, CUT, CUT_SET, FLOW_SET, FLOW_TIMEOUT_S, FORWARD, GUARD, GUARD_SET, MARK, MARKED, MASQ, POST, PUBLISHED_SET, ROOT, TARGET_SET, treeChain, WIDE_SET, type Table,
 } from './layout.js';
 import { familyOf, TRANSPORTS, type Family } from './spec.js';
 import { treeChanges } from './tree.js';
@@ -32,7 +32,7 @@ export function renderFamily(spec: CheckedSpec, { family, hook, before }: Family
   const base = sameAddresses(before, spec) ? before : undefined;
   const accepted = acceptedPorts(spec, base?.accepted);
   const context = { spec, family, addresses, accepted, base };
-  return { mangle: base?.mangle ?? mangle(addresses, family), nat: nat(context), filter: filter(context, hook), accepted };
+  return { mangle: mangle(context), nat: nat(context), filter: filter(context, hook), accepted };
 }
 
 const NOTHING: DesiredTable = { chains: PersistentMap.empty(), jumps: [] };
@@ -43,16 +43,26 @@ function sameAddresses(before: DesiredFamily | undefined, spec: CheckedSpec): bo
 
 type Context = { spec: CheckedSpec; family: Family; addresses: readonly string[]; accepted: Accepted; base: DesiredFamily | undefined };
 
-function mangle(addresses: readonly string[], family: Family): DesiredTable {
-  const chains = PersistentMap.of<readonly string[]>([
+function mangle({ spec: { markBit }, addresses, family, accepted, base }: Context): DesiredTable {
+  const before = base?.accepted;
+  const isSame = before !== undefined && before.of.markBit === markBit;
+  if (isSame && (markBit === undefined || sameRanges(before, accepted))) return base?.mangle as DesiredTable;
+  const chains: Change<readonly string[]>[] = [
     [GUARD, TRANSPORTS.map(transport => `-p ${transport} -m set --match-set ${GUARD_SET[transport]} dst -j DROP`)],
     [CUT, cutRules(family)],
-  ]);
+    [MARK, markBit === undefined ? undefined : addresses.map(address => `-m conntrack --ctstate DNAT --ctorigdst ${address} --ctdir ORIGINAL -j ${MARKED}`)],
+    [MARKED, markBit === undefined ? undefined : originalPorts(accepted, `MARK --set-xmark ${markText(markBit)}/${markText(markBit)}`)],
+  ];
   const cut = `-m conntrack --ctstate NEW -j ${CUT}`;
   const guard = addresses.map(address => ({
     chain: 'INPUT', rule: `${to(address)} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j ${GUARD}`,
   }));
-  return { chains, jumps: [{ chain: 'PREROUTING', rule: cut }, { chain: 'OUTPUT', rule: cut }, ...guard] };
+  const mark = markBit === undefined ? [] : [{ chain: 'POSTROUTING', rule: `-j ${MARK}` }];
+  return tableOf(chains, [{ chain: 'PREROUTING', rule: cut }, { chain: 'OUTPUT', rule: cut }, ...guard, ...mark], base?.mangle);
+}
+
+function markText(bit: number): string {
+  return `0x${(2 ** bit).toString(16)}`;
 }
 
 /**

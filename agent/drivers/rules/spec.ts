@@ -35,6 +35,8 @@ export type RulesSpec = {
   readonly forwards: Iterable<Forward>;
   /** True: targets see this machine's address instead of the client's. */
   readonly snat: boolean;
+  /** 0-31: packets of leased ports that are led on get this bit as mark, last of all. Undefined: they get none. */
+  readonly markBit?: number | undefined;
 };
 
 const ID = /^[a-z0-9-]{1,18}$/;

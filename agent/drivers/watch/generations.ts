@@ -9,7 +9,7 @@ const MAX_LINE_LENGTH = 256;
 const MAX_NAME_LENGTH = 15;
 /** A line may come after the process that it names has ended. */
 const LATE_MS = 1_000;
-const WRITERS: ReadonlySet<string> = new Set(['iptables-restore', 'ip6tables-restore']);
+const WRITERS: ReadonlySet<string> = new Set(['iptables-restore', 'ip6tables-restore', 'nft']);
 
 /** Cuts a stream of text into lines without their ends; keeps at most one line's start. */
 export function lineReader(onLine: (line: string) => void): (chunk: string) => void {
@@ -48,8 +48,8 @@ export class OwnWrites {
   #writes: Write[] = [];
 
   /** Call it before the program starts. The returned function is to be called when it has ended, however it did. */
-  begin(file: string): (nowMs: number) => void {
-    if (!WRITERS.has(file)) return () => undefined;
+  begin(file: string, argv: readonly string[] = []): (nowMs: number) => void {
+    if (!WRITERS.has(file) || argv.includes('list')) return () => undefined;
     const write: Write = { process: file.slice(0, MAX_NAME_LENGTH), pid: undefined, forgottenAtMs: Infinity };
     this.#writes.push(write);
     return nowMs => { write.forgottenAtMs = nowMs + LATE_MS; };

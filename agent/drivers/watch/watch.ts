@@ -21,7 +21,7 @@ export type RulesWatchOptions = Omit<MonitorOptions, 'onLine'> & {
 /** Runs programs as `run` does, and notes those that change tables. */
 export function noting(run: RunChild, { own, clock }: { own: OwnWrites; clock: Clock }): RunChild {
   return async (file, argv, options) => {
-    const end = own.begin(file);
+    const end = own.begin(file, argv);
     try {
       return await run(file, argv, options);
     } finally {

@@ -20,7 +20,7 @@ const NO_FLAG = [null, [], {}, 5, 0, 1, 'yes', 'true', ''];
 const WRONG: Record<string, readonly unknown[]> = {
   host: NO_TEXT, gateway: NO_TEXT, coordinator: NO_TEXT,
   driver: NO_TEXT,
-  'docker.enabled': NO_FLAG, 'docker.socket': NO_TEXT,
+  'docker.enabled': NO_FLAG, 'docker.socket': NO_TEXT, 'docker.markBit': NO_NUMBER.filter((value) => value !== 0),
   'userspace.maxConnections': NO_NUMBER, 'userspace.maxConnectionsPerMapping': NO_NUMBER, 'userspace.connectTimeout': NO_TEXT,
   roles: [...NO_LIST, [], ['host', 'host'], ['operator'], ['HOST'], ['host', 'gateway', 'host']],
   addresses: [...NO_LIST, [], ['10.0.0.1', '10.0.0.1'], ['10.0.0.1/24'], Array.from({ length: 17 }, (_, i) => `10.0.0.${i + 1}`)],

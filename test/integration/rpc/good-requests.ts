@@ -74,7 +74,7 @@ const UPDATED = {
 };
 
 const ONEOF_OF: Record<string, string> = {
-  pool: 'source', serviceType: 'source', exactPort: 'choice', preferredPort: 'choice', address: 'kind', environment: 'selector', mappingId: 'selector',
+  pool: 'source', serviceType: 'source', exactPort: 'choice', preferredPort: 'choice', address: 'kind', container: 'kind', published: 'kind', environment: 'selector', mappingId: 'selector',
   port: 'selector', hello: 'message', report: 'message', lease: 'object', mapping: 'object', release: 'object', route: 'object', withdrawal: 'object',
 };
 
@@ -87,7 +87,7 @@ export function put(message: object, path: string, value: unknown): void {
     if (!(step in at)) {
       const oneof = ONEOF_OF[step] ?? '';
       assert.ok(oneof in at, `${path}: there is no ${step}`);
-      if ((at[oneof] as Tree | undefined)?.['$case'] !== step) at[oneof] = { $case: step, value: undefined };
+      if ((at[oneof] as Tree | undefined)?.['$case'] !== step) at[oneof] = { $case: step, value: emptyMessage(step) };
       at = at[oneof] as Tree;
       if (isLast) at['value'] = value;
       else at = at['value'] as Tree;
@@ -97,6 +97,12 @@ export function put(message: object, path: string, value: unknown): void {
       at = (Array.isArray(next) ? elementOf(next as Tree[], steps[i + 1] ?? '') : next) as Tree;
     }
   }
+}
+
+/** Of the kinds of a target that are messages. */
+function emptyMessage(step: string): Tree | undefined {
+  if (step === 'container') return { container: '', network: '', family: 0 };
+  return step === 'published' ? { container: '' } : undefined;
 }
 
 function elementOf(elements: readonly Tree[], step: string): Tree | undefined {

@@ -31,6 +31,7 @@ const BAD: Record<string, string[]> = {
   driver: [...NASTY, 'nft', 'IPTABLES', 'iptables,userspace'],
   'docker.enabled': [...NASTY, 'yes', '1'],
   'docker.socket': [...NASTY, 'run/docker.sock', '/run/../docker.sock', 'unix:/run/docker.sock'],
+  'docker.markBit': [...NASTY, '-1', '32', '1.5', '0x8'],
   'userspace.maxConnections': [...NASTY, '0', '-1', '1.5', '100001', 'Infinity'],
   'userspace.maxConnectionsPerMapping': [...NASTY, '0', '-1', '1.5', '100001'],
   'userspace.connectTimeout': [...NASTY, '0s', '99ms', '121s', '5'],

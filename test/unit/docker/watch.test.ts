@@ -7,7 +7,7 @@ import type { Log } from '../../../shared/log.js';
 const LOG = { info: () => undefined, warn: () => undefined, error: () => undefined } as unknown as Log;
 
 function container(id: string, v4: string | undefined, state = 'running'): Container {
-  return { id, name: `name-${id}`, labels: {}, state, networkMode: 'bridge', published: [], attachments: [{ name: 'bridge', networkId: 'n1', v4, v6: undefined }] };
+  return { id, name: `name-${id}`, labels: {}, state, networkMode: 'bridge', published: [], attachments: [{ name: 'bridge', networkId: 'n1', endpointId: 'e1', v4, v6: undefined }] };
 }
 
 /** An engine whose answers the test gives: real ones cannot be stopped between two of them. */
@@ -30,6 +30,7 @@ class Engine implements DockerClient {
     await this.ask();
     return found;
   };
+  pidOf = async () => { await this.ask(); return undefined; };
   networks = async () => { await this.ask(); return new Map([['n1', { driver: 'bridge', isInternal: false }]]); };
   isRootless = async () => { await this.ask(); return this.rootless; };
   follow: DockerClient['follow'] = async (listener) => {

@@ -16,7 +16,7 @@ const ID = 'abcdef0123456789'.repeat(4);
 function container(over: Partial<Container> = {}): Container {
   return {
     id: ID, name: 'web', labels: {}, state: 'running', networkMode: 'bridge', published: [],
-    attachments: [{ name: 'bridge', networkId: 'n-bridge', v4: '172.17.0.2', v6: undefined }], ...over,
+    attachments: [{ name: 'bridge', networkId: 'n-bridge', endpointId: 'e1', v4: '172.17.0.2', v6: undefined }], ...over,
   };
 }
 
@@ -41,8 +41,8 @@ function reasonOf(target: string, view: DockerView, over = {}): string {
 }
 
 describe('the place of a container', () => {
-  const at = { kind: 'at', address: '172.17.0.2', containerId: ID };
-  const six = { name: 'six', networkId: 'n-six', v4: undefined, v6: 'fd99::2' };
+  const at = { kind: 'at', address: '172.17.0.2', containerId: ID, endpointId: 'e1' };
+  const six = { name: 'six', networkId: 'n-six', endpointId: 'e1', v4: undefined, v6: 'fd99::2' };
 
   it('is found by name, by id, by the begin of an id, and by the label', () => {
     for (const text of ['web', ID, ID.slice(0, 12)]) assert.deepEqual(placeOf(`container:${text}`, known(container())), at);
@@ -59,7 +59,7 @@ describe('the place of a container', () => {
   });
 
   it('is the address of the family and network that were asked for', () => {
-    const both = container({ attachments: [{ name: 'bridge', networkId: 'n-bridge', v4: '172.17.0.2', v6: undefined }, six] });
+    const both = container({ attachments: [{ name: 'bridge', networkId: 'n-bridge', endpointId: 'e1', v4: '172.17.0.2', v6: undefined }, six] });
     assert.deepEqual(placeOf('container:web@six', known(both)), { ...at, address: 'fd99::2' });
     assert.deepEqual(placeOf('container:web/6', known(both)), { ...at, address: 'fd99::2' });
     assert.deepEqual(placeOf('container:web', known(both)), at);
@@ -68,13 +68,19 @@ describe('the place of a container', () => {
   });
 
   it('is none on networks that the host cannot reach, unless there is another one', () => {
-    const inner = { name: 'inner', networkId: 'n-inner', v4: '172.18.0.2', v6: undefined };
-    const mac = { name: 'mac', networkId: 'n-mac', v4: '10.0.0.9', v6: undefined };
+    const inner = { name: 'inner', networkId: 'n-inner', endpointId: 'e1', v4: '172.18.0.2', v6: undefined };
+    const mac = { name: 'mac', networkId: 'n-mac', endpointId: 'e1', v4: '10.0.0.9', v6: undefined };
     for (const attachment of [inner, mac, { ...inner, networkId: 'gone' }]) assert.equal(reasonOf('container:web', known(container({ attachments: [attachment] }))), 'CONTAINER_UNREACHABLE');
     assert.deepEqual(placeOf('container:web', known(container({ attachments: [inner, mac, six] }))), { ...at, address: 'fd99::2' });
     assert.equal(reasonOf('container:web', known(container({ networkMode: 'host' }))), 'CONTAINER_ON_HOST_NETWORK');
     assert.equal(reasonOf('container:web', known(container({ networkMode: `container:${'e'.repeat(64)}` }))), 'CONTAINER_UNREACHABLE');
     assert.equal(reasonOf('container:web', known(container({ attachments: [] }))), 'CONTAINER_NOT_ON_NETWORK');
+  });
+
+  it('is none while another container has the same address: one of the two is out of date', () => {
+    const other = container({ id: 'f'.repeat(64), name: 'other' });
+    assert.equal(reasonOf('container:web', known(container(), other)), 'CONTAINER_UNREACHABLE');
+    assert.deepEqual(placeOf('container:web', known(container(), { ...other, attachments: [] })), at);
   });
 
   it('is none while it does not run, or Docker says nothing of it', () => {
@@ -104,7 +110,7 @@ describe('places of many mappings', () => {
     const objects = desired(mapping('container:web'), mapping('10.0.0.9', { key: 'mapping/m2', mappingId: 'm2', port: 30_001 }));
     const first = nextPlaced(undefined, objects, known(container()), FACTS);
     assert.equal(nextPlaced(first, objects, known(container()), FACTS).objects, first.objects, 'another view that says the same');
-    const moved = nextPlaced(first, objects, known(container({ attachments: [{ name: 'bridge', networkId: 'n-bridge', v4: '172.17.0.9', v6: undefined }] })), FACTS);
+    const moved = nextPlaced(first, objects, known(container({ attachments: [{ name: 'bridge', networkId: 'n-bridge', endpointId: 'e1', v4: '172.17.0.9', v6: undefined }] })), FACTS);
     assert.notEqual(moved.objects.get('mapping/m1'), first.objects.get('mapping/m1'));
     assert.equal(moved.objects.get('mapping/m2'), first.objects.get('mapping/m2'));
     const without = nextPlaced(moved, objects.with([['mapping/m1', undefined]]), moved.of.view, FACTS);
