@@ -10,12 +10,18 @@ import { neverInterrupted, neverReached, neverReconnected, select, type Filter }
 import type { Probe } from '../../test/support/traffic.js';
 import { FOREIGN_COMMENT } from '../../test/support/topology.js';
 import { eventually } from '../../test/support/wait.js';
+import { CONTAINER_STEP } from './container.js';
 import { ENVIRONMENT, type Ports, type World } from './world.js';
 
 /** What the steps so far have made and seen. */
 export type Told = { world: World; ports: Ports; mappingIds: string[]; movedAtMs: number };
 
-export type Step = { text: string; run(told: Told, proven: (text: string) => void): Promise<void> };
+export type Step = {
+  text: string;
+  /** Why it cannot be told on this machine, and what would help; undefined: it can. */
+  lacks?: () => string | undefined;
+  run(told: Told, proven: (text: string) => void): Promise<void>;
+};
 
 const seconds = (ms: number) => `${(ms / 1000).toFixed(ms < 950 ? 2 : 1)} s`;
 
@@ -173,6 +179,7 @@ export const STORY: Step[] = [
       proven(`over all, the client got ${answers(probe, {})} answers; since the move not one from host-a`);
     },
   },
+  CONTAINER_STEP,
 ];
 
 async function clientIsAnsweredBy(host: 'host-a' | 'host-b', { world, ports }: Told, proven: (text: string) => void): Promise<void> {

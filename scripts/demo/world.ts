@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Bench } from '../../test/support/bench.js';
 import { GATEWAY, ROOT } from '../../test/support/daemons.js';
 import { GATEWAY_PUBLIC, hostAddress, type HostName, type Node } from '../../test/support/layout.js';
+import type { Dockerd } from '../../test/support/docker.js';
 import type { Probe } from '../../test/support/traffic.js';
 
 export const ENVIRONMENT = 'env-1';
@@ -15,6 +16,9 @@ export class World {
   readonly bench: Bench;
   /** The client outside. */
   readonly probe: Probe;
+
+  /** The Docker Engine of host-b; undefined before it is started, and where Docker is not installed. */
+  docker: Dockerd | undefined;
 
   private constructor(bench: Bench, probe: Probe) {
     this.bench = bench;
@@ -71,7 +75,8 @@ export class World {
     this.probe.watch({ address: GATEWAY_PUBLIC[4], port: ports.ssh, transport: 'tcp' });
   }
 
-  close(failed = false): Promise<void> {
-    return this.bench.close({ failed });
+  async close(failed = false): Promise<void> {
+    await this.docker?.close();
+    await this.bench.close({ failed });
   }
 }

@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { ROOT } from '../support/daemons.js';
 import { benchConnect } from './connect.js';
+import { benchDockerFirstByte, benchDockerRun, benchRemap } from './docker.js';
 import { benchFirstByte } from './firstbyte.js';
 import { benchForward } from './forward.js';
 import { benchHeal } from './heal.js';
@@ -24,6 +25,9 @@ const PARTS: readonly Part[] = [
   { prefix: 'rpc', samples: 0, take: benchRpc },
   { prefix: 'start', samples: 0, take: (size) => benchStart(100_000, size) },
   ...[10, 1_000, 10_000].map((mappings) => ({ prefix: `firstbyte.m${mappings}.`, samples: 100, take: (size: Size) => benchFirstByte(mappings, size) })),
+  { prefix: 'firstbyte.docker.', samples: 100, take: benchDockerFirstByte },
+  { prefix: 'docker.remap', samples: 20, take: benchRemap },
+  { prefix: 'dockerrun', samples: 10, take: benchDockerRun },
   { prefix: 'connect', samples: 0, take: benchConnect },
   { prefix: 'forward', samples: 0, take: benchForward },
   { prefix: 'move', samples: 25, take: benchMove },

@@ -24,7 +24,7 @@ describe('the demo', () => {
   it('proves every step, in plain text where there is no terminal, and leaves nothing behind', async () => {
     const demo = start(STORY);
     assert.equal(await demo.ended, 0, demo.output());
-    assert.match(demo.output(), /All 10 steps were proven/);
+    assert.match(demo.output(), /All 11 steps were proven/);
     assert.doesNotMatch(demo.output(), /\u001b/);
     assert.deepEqual(namespacesOf(demo.pid), []);
   });

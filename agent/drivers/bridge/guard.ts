@@ -22,6 +22,8 @@ export type BridgeGuardOptions = {
 };
 
 const NOTHING: Ports = new Map();
+/** Endpoints that are remembered beyond those that are wanted: their ids are never used again. */
+const KEPT = 1_024;
 /** Containers that are looked up together. */
 const AT_ONCE = 16;
 
@@ -145,7 +147,7 @@ export class BridgeGuard {
   }
 
   private forget(wanted: readonly Bound[]): void {
-    if (this.known.size <= 2 * wanted.length) return;
+    if (this.known.size <= 2 * wanted.length + KEPT) return;
     const keys = new Set(wanted.map(keyOf));
     for (const key of this.known.keys()) if (!keys.has(key)) this.known.delete(key);
   }
