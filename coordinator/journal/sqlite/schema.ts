@@ -246,10 +246,17 @@ CREATE INDEX former_owner_by_port ON former_owner (space, port, released_at_ms);
 CREATE INDEX former_owner_by_time ON former_owner (released_at_ms);
 `;
 
+const LIMITS = `
+ALTER TABLE mapping ADD COLUMN client_networks TEXT NOT NULL DEFAULT '[]';   -- JSON: ["198.51.100.0/24"]; []: everybody
+ALTER TABLE mapping ADD COLUMN max_connections INTEGER NOT NULL DEFAULT 0;   -- at once; 0: no limit
+ALTER TABLE host ADD COLUMN hides_clients INTEGER NOT NULL DEFAULT 0 CHECK (hides_clients IN (0, 1)); -- gateway role: snat
+`;
+
 export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 1, description: 'first tables', sql: FIRST },
   { version: 2, description: 'hosts that are cordoned, drained or kept', sql: DUTY },
   { version: 3, description: 'restore mode, and when epochs began', sql: RESTORE },
   { version: 4, description: 'hosts that are forgotten, mass losses that are overridden', sql: FORGOTTEN },
   { version: 5, description: 'who had a port long ago', sql: FORMER_OWNERS },
+  { version: 6, description: 'mappings that are limited to clients and connections', sql: LIMITS },
 ];

@@ -9,6 +9,8 @@ export const FREE = 'free';
 const NAMES = ['Upper', '-j', 'a\nb', 'a\0b', '$(id)', '../x', 'ä', 'a'.repeat(64), 'a.b', ' '];
 const PORTS = [65536, 4_294_967_295];
 const TARGETS = ['', '0.0.0.0', '127.0.0.1', '127.255.0.1', '169.254.169.254', '224.0.0.1', '255.255.255.255', '::', '::1', 'fe80::1', 'ff02::1', '::ffff:10.0.0.1', '10.0.0.1 -j ACCEPT', 'example.com', '10.0.0.256', 'fe80::1%eth0'];
+const NETWORKS = [['x'], [''], ['10.0.0.1'], ['10.0.0.5/8'], ['10.0.0.0/33'], ['10.0.0.0/08'], ['10.0.0.0/-1'], ['10.0.0.0/8 -j ACCEPT'], ['2001:db8::1/32'], ['fe80::%eth0/64'], ['::ffff:10.0.0.0/104'], ['10.0.0.0/8', '10.0.0.0/8'], Array.from({ length: 17 }, (_, i) => `10.${i}.0.0/16`)];
+const TOO_MANY = [1_000_001, 4_294_967_295];
 const DURATIONS = [{ seconds: -1, nanos: 0 }, { seconds: 1, nanos: 1_000_000_000 }, { seconds: 400_000_000_000, nanos: 0 }];
 const TOO_LARGE = '18446744073709551615';
 const UNKNOWN_ENUM = [99, -1];
@@ -66,7 +68,8 @@ const acceptedObjects: Record<string, Row | typeof FREE> = {
   key: { field: 'hello.state.objects[0].key', bad: ['', 'x/y', 'lease/', 'lease/l2', 'mapping/l1'] },
   version: number(),
   ...prefixed('lease', { ...grant('hello.state.objects[0].lease'), guard_occupied: FREE, host: filter('hello.state.objects[0].lease.host') }),
-  ...prefixed('mapping', { ...served('hello.state.objects[1].mapping'), verify: FREE }),
+  ...prefixed('mapping', { ...served('hello.state.objects[1].mapping'), verify: FREE, clients_hidden: FREE,
+    client_networks: { field: 'hello.state.objects[1].mapping.client_networks', bad: NETWORKS }, max_connections: { field: 'hello.state.objects[1].mapping.max_connections', bad: TOO_MANY } }),
   ...prefixed('release', { ...served('hello.state.objects[2].release'), cut: cut('hello.state.objects[2].release') }),
   ...prefixed('route', {
     ...grant('hello.state.objects[3].route'), host: name('hello.state.objects[3].route.host'), fence: FREE, cut: cut('hello.state.objects[3].route'),
@@ -97,6 +100,8 @@ const allocation: Record<string, Row | typeof FREE> = {
   'wants.target.address': { field: 'wants[0].target', bad: TARGETS },
   'wants.internal_port': { field: 'wants[0].internal_port', bad: PORTS },
   'wants.exact_port': { field: 'wants[0].exact_port', bad: [0, ...PORTS] },
+  'wants.client_networks': { field: 'wants[0].client_networks', bad: NETWORKS },
+  'wants.max_connections': { field: 'wants[0].max_connections', bad: TOO_MANY },
   'wants.preferred_port': { field: 'wants[0].preferred_port', bad: [0, ...PORTS] },
   labels, wait, dry_run: FREE,
 };
@@ -123,6 +128,12 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     'targets.name': { field: 'targets[0].name', bad: ['', ...NAMES] },
     'targets.target.address': { field: 'targets[0].target', bad: TARGETS },
     'targets.internal_port': { field: 'targets[0].internal_port', bad: PORTS },
+    wait,
+  }),
+  ...under('PortService/UpdateMapping', {
+    mapping_id: { field: 'mapping_id', bad: ['', '-j', '../x', 'x'.repeat(19), 'a b', 'a\0'] },
+    'client_networks.networks': { field: 'client_networks.networks', bad: NETWORKS },
+    max_connections: { field: 'max_connections', bad: TOO_MANY },
     wait,
   }),
   ...under('PortService/GetEnvironment', { environment: name('environment') }),
@@ -181,7 +192,7 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     'hello.version': { field: 'hello.version', bad: ['', '-j', 'a\nb', 'x'.repeat(65)] },
     'hello.roles': { field: 'hello.roles', bad: [[], [0], [99]] },
     'hello.addresses': { field: 'hello.addresses', bad: [['x'], ['10.0.0.256'], Array.from({ length: 17 }, (_, i) => `10.0.0.${i + 1}`)] },
-    'hello.last_session': number(), 'hello.driver': { field: 'hello.driver', bad: [3, 99] },
+    'hello.last_session': number(), 'hello.driver': { field: 'hello.driver', bad: [3, 99] }, 'hello.hides_clients': FREE,
     ...prefixed('hello.accepted', version), ...prefixed('hello.leases', grant('hello.leases[0]')), ...prefixed('hello.routes', grant('hello.routes[0]')),
     'hello.leases.host': FREE, 'hello.routes.host': name('hello.routes[0].host'),
     ...prefixed('hello.state.objects', acceptedObjects),
