@@ -5,6 +5,7 @@ import { canonicalAddress } from '../shared/names.js';
 import type { AgentOptions } from './agent.js';
 import type { ChildRunner } from './drivers/child.js';
 import { ConnectionsDriver } from './drivers/connections/connections.js';
+import { countConnections } from './drivers/connections/count.js';
 import { readListeners } from './drivers/connections/listeners.js';
 import { RulesDriver } from './drivers/rules/driver.js';
 import { ReservedPorts } from './drivers/settings/reserved.js';
@@ -33,7 +34,7 @@ export async function openKernel(options: AgentOptions, bootId: string): Promise
 async function servingWith({ config, clock, random, log }: AgentOptions, { run, bootId }: { run: ChildRunner; bootId: string }): Promise<Serving> {
   const own = new OwnWrites();
   const drivers = {
-    rules: new RulesDriver({ run: noting(run, { own, clock }) }),
+    rules: new RulesDriver({ run: noting(run, { own, clock }), count: forwards => countConnections(run, config.addresses, forwards) }),
     connections: new ConnectionsDriver({ run, addresses: config.addresses, isLocal: isAddressOfThisHost, log }),
     reservedPorts: await ReservedPorts.open({ statePath: join(config.paths.state, 'reserved-ports.json'), bootId }),
     listeners: () => readListeners('/proc/self/net'),

@@ -1,8 +1,10 @@
 /** Mappings and routes as the kernel gets them, each checked by itself: one that cannot be served harms no other. Pure. */
 import { canonicalAddress, cidrContains, ipFamily, isTargetAddress, type Cidr } from '../../shared/names.js';
+import { networksOf } from '../../shared/networks.js';
 import { transportsOf, type Transport } from '../../shared/ports.js';
 import type { DesiredObject, ObjectProblem, Role } from '../../shared/desired.js';
-import { forwardProblem, type Forward } from '../drivers/rules/spec.js';
+import { clientsOf } from '../drivers/connections/clients.js';
+import { forwardProblem, type Forward, type Limits } from '../drivers/rules/spec.js';
 import type { Served } from './serving.js';
 
 /** What the agent knows of its machine from its config. */
@@ -58,10 +60,26 @@ function mappingForwards(mapping: MappingObject, facts: HostFacts): Made {
   const to = checkedTarget(mapping.target.address, facts);
   if (facts.addresses.includes(to) && toPort === port) refuse('NOT_SERVABLE', `${to} port ${port} is the public port itself: let the service listen on another port or address`);
   const transports = transportsOf(protocol);
-  const forwards = transports.map(transport => ({ id, generation, transport, ports, to, toPort, hairpin: true }));
+  const limits = limitsFor(mapping, to);
+  const forwards = transports.map(transport => ({ id, generation, transport, ports, to, toPort, hairpin: true, ...(limits === undefined ? {} : { limits }) }));
   for (const forward of forwards) refuseBadForward(forward, facts);
-  const endpoints = [{ address: to, port: toPort }];
+  const endpoints = [mapping.limits === undefined ? { address: to, port: toPort } : { address: to, port: toPort, clients: clientsOf(mapping.limits, familyOf(to)) }];
   return { forwards, served: transports.map(transport => ({ transport, ports, endpoints })) };
+}
+
+/** Where the clients of networks cannot be told, or none can come, the mapping is not served, and says so. */
+function limitsFor({ limits, clientsHidden }: MappingObject, to: string): Limits | undefined {
+  if (limits === undefined) return undefined;
+  if (clientsHidden === true && limits.networks.length > 0) {
+    refuse('CLIENTS_HIDDEN', 'the agent of the gateway has snat: true, so this host cannot tell clients apart: take client_networks away, or set snat: false there');
+  }
+  const networks = networksOf(limits.networks, familyOf(to));
+  if (networks?.length === 0) refuse('NO_CLIENT_OF_FAMILY', `no network of client_networks is of the family of ${to}, by which clients come: add one`);
+  return networks === undefined && limits.maxConnections === 0 ? undefined : { networks, maxConnections: limits.maxConnections, uncounted: 0 };
+}
+
+function familyOf(address: string): 4 | 6 {
+  return address.includes(':') ? 6 : 4;
 }
 
 type Refuse = (reason: string, message: string) => never;

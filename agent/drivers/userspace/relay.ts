@@ -26,6 +26,8 @@ type RelayOptions = {
 export class Relay {
   /** Where it leads; the listener may lead elsewhere by now. */
   readonly service: Service;
+  /** Address of the client. */
+  readonly from: string;
   /** Resolves when both sockets are closed. */
   readonly ended: Promise<unknown>;
   readonly #client: Socket;
@@ -36,6 +38,7 @@ export class Relay {
     const { address, port } = service.target;
     const target = connect({ host: address, port, allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
     this.service = service;
+    this.from = client.remoteAddress ?? '';
     this.#client = client;
     this.#target = target;
     this.ended = Promise.all([closed(client), closed(target)]);
