@@ -17,8 +17,13 @@ export class Talker extends AskedProcess {
   }
 
   /** Opens a connection that stays open, and waits until the server was heard. Returns who that is. */
-  open(name: string, transport: Transport, address: string, port: number): Promise<string> {
-    return this.#open(name, { command: transport === 'tcp' ? 'openTcp' : 'openUdp', address, port });
+  open(name: string, transport: Transport, address: string, port: number, { from }: { from?: string } = {}): Promise<string> {
+    return this.#open(name, { command: transport === 'tcp' ? 'openTcp' : 'openUdp', address, port, from });
+  }
+
+  /** The client ends a TCP connection. */
+  async end(name: string): Promise<void> {
+    await this.tell({ command: 'end', name });
   }
 
   /** The same with a client that says nothing after the beginning. */
