@@ -6,7 +6,7 @@ import { isWelcome, type Clients } from '../connections/clients.js';
 import type { Cut, Standing } from '../connections/connections.js';
 import { refusalOf, type Limits } from './budget.js';
 import { Relay } from './relay.js';
-import { resetNow } from './reset.js';
+import { peerAddress, resetNow } from './reset.js';
 import { keyOf, refusalFor, type Service } from './services.js';
 
 type RelaysOptions = { limits: Limits; connectMs: number; listeners: () => number; timers: Timers; log: Log };
@@ -33,11 +33,12 @@ export class Relays {
   take(client: Socket, service: Service): void {
     const { limits, listeners, connectMs, timers } = this.#options;
     const ofMapping = this.#ofMapping.get(service.id) ?? 0;
-    if (refusalFor(service, { client: client.remoteAddress ?? '', ofMapping }) !== undefined) return turnAway(client);
+    const from = peerAddress(client);
+    if (refusalFor(service, { client: from, ofMapping }) !== undefined) return turnAway(client);
     const refusal = refusalOf(limits, { listeners: listeners(), connections: this.#open.size, ofMapping });
     this.#note(refusal, service);
     if (refusal !== undefined) return turnAway(client);
-    const relay = new Relay({ client, service, connectMs, timers, onConnected: problem => this.#noteTarget(service, problem) });
+    const relay = new Relay({ client, from, service, connectMs, timers, onConnected: problem => this.#noteTarget(service, problem) });
     this.#open.add(relay);
     this.#ofMapping.set(service.id, ofMapping + 1);
     void relay.ended.then(() => this.#forget(relay));
