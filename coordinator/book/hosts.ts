@@ -7,7 +7,8 @@ import { activate, finishWithdrawal, guarded, refence, renewLeases, routed } fro
 import { newHostRecord } from './host-record.js';
 import { endLeftover } from './leftover.js';
 import { awaitRoutes, refuseRoles, takeRole } from './gateway-role.js';
-import { hidesClients, retellLimited } from './limits.js';
+import { hidesClients } from './hidden.js';
+import { retellLimited } from './limits.js';
 import { about, freePort, rest, setState, settle } from './mappings.js';
 import { isInForce } from './states.js';
 import { snapshot } from './outbox.js';

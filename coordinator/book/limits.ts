@@ -1,24 +1,10 @@
-/** Which clients may use a mapping, and by how many connections. Hosts enforce it; where they cannot tell clients apart it is refused. */
+/** Which clients may use a mapping, and by how many connections. Hosts enforce it. */
 import { limitsOf, sameLimits } from '../../shared/networks.js';
+import { refuseHidden } from './hidden.js';
 import { about, setState, tellHost } from './mappings.js';
 import { isInForce } from './states.js';
 import type { Host, Mapping, State } from './state.js';
-import type { ClientLimits, Command, Refusal, Reply } from './types.js';
-
-/** The gateway's agent puts its own address in the place of the client's. */
-export function hidesClients(state: State): boolean {
-  return state.shared && state.gatewayAgent?.record.hidesClients === true;
-}
-
-/** Why the networks cannot be enforced behind this gateway; undefined when they can. */
-export function refuseHidden(state: State, limits: ClientLimits | undefined, field: string): Refusal | undefined {
-  if (limits === undefined || limits.networks.length === 0 || !hidesClients(state)) return undefined;
-  const { gateway } = state.gateway;
-  return {
-    kind: 'refused', reason: 'CLIENTS_HIDDEN', field, metadata: { gateway },
-    message: `the agent of gateway ${gateway} has snat: true, so its hosts cannot tell clients apart`,
-  };
-}
+import { NO_LIMITS, type ClientLimits, type Command, type Reply } from './types.js';
 
 export function updateMapping(state: State, command: Extract<Command, { kind: 'updateMapping' }>): Reply {
   const mapping = state.mappings.get(command.mappingId);
@@ -29,7 +15,7 @@ export function updateMapping(state: State, command: Extract<Command, { kind: 'u
   const limits = limitsOf(command.networks ?? record.limits.networks, command.maxConnections ?? record.limits.maxConnections);
   const refusal = command.networks === undefined ? undefined : refuseHidden(state, limits, 'client_networks');
   if (refusal !== undefined) return refusal;
-  if (!sameLimits(record.limits, limits)) setLimits(state, mapping, limits ?? { networks: [], maxConnections: 0 });
+  if (!sameLimits(record.limits, limits)) setLimits(state, mapping, limits ?? NO_LIMITS);
   return { kind: 'updated', mapping: { ...record } };
 }
 

@@ -1,6 +1,6 @@
 /** How records become objects of desired state. */
 import { ipFamily } from '../../shared/names.js';
-import { hidesClients } from './limits.js';
+import { hidesClients } from './hidden.js';
 import type { Lease, Mapping, State } from './state.js';
 import type { DesiredObject } from './types.js';
 

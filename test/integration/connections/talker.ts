@@ -17,8 +17,13 @@ export class Talker extends AskedProcess {
   }
 
   /** Opens a connection that stays open, and waits until the server was heard. Returns who that is. */
-  open(name: string, transport: Transport, address: string, port: number, { from }: { from?: string } = {}): Promise<string> {
-    return this.#open(name, { command: transport === 'tcp' ? 'openTcp' : 'openUdp', address, port, from });
+  open(name: string, transport: Transport, address: string, port: number): Promise<string> {
+    return this.#open(name, { command: transport === 'tcp' ? 'openTcp' : 'openUdp', address, port });
+  }
+
+  /** The same from this address of the client. */
+  openFrom(name: string, transport: Transport, from: string, to: readonly [address: string, port: number]): Promise<string> {
+    return this.#open(name, { command: transport === 'tcp' ? 'openTcp' : 'openUdp', address: to[0], port: to[1], from });
   }
 
   /** The client ends a TCP connection. */

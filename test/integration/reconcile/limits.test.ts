@@ -38,7 +38,7 @@ describe('a limited mapping on a real host', () => {
   };
   const networks = (...list: string[]): ClientLimits => ({ networks: list, maxConnections: 0 });
   const atMost = (maxConnections: number): ClientLimits => ({ networks: [], maxConnections });
-  const open = (name: string, transport: Transport, from: string, family: Family = 'v4') => machine.talker('client').open(name, transport, ADDRESS.host[family], PORT, { from });
+  const open = (name: string, transport: Transport, from: string, family: Family = 'v4') => machine.talker('client').openFrom(name, transport, from, [ADDRESS.host[family], PORT]);
   /** Nobody answers; 400 ms are long over these cables. */
   const isRefused = async (transport: Transport, from: string, { family = 'v4', place = 'client' }: { family?: Family; place?: 'client' | 'host' | 'target' } = {}): Promise<boolean> =>
     await machine.bench.isSilent(place, transport, [ADDRESS.host[family], PORT], { from });

@@ -48,9 +48,9 @@ describe('limits of a mapping', () => {
   it('go along to another host, in either scope', () => {
     for (const world of [shared(), hostScope()]) {
       allocated(world);
-      for (let reply: Reply = { kind: 'waiting' }; reply.kind === 'waiting'; world.settle()) {
-        reply = world.decide({ kind: 'move', actor: 'o', environment: 'e', host: 'b', targets: [], verify: false });
-      }
+      const move = (): Reply => world.decide({ kind: 'move', actor: 'o', environment: 'e', host: 'b', targets: [], verify: false });
+      for (let reply = move(); reply.kind === 'waiting'; reply = move()) world.settle();
+      world.settle();
       assert.deepEqual(told(world, 'b')?.limits, LIMITS);
     }
   });

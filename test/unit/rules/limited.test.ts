@@ -13,6 +13,13 @@ const inNetworks = (networks: readonly string[], address: string): boolean => ne
 
 type Packet = { transport: Transport; client: string; port: number };
 
+function fits(rule: string, { transport, client, port }: Packet): boolean {
+  const [, first = '1', last = first] = /--dport (\d+):?(\d+)?/.exec(rule) ?? [undefined, '1', '65535'];
+  const [, ofTransport = transport] = /-p (\S+)/.exec(rule) ?? [];
+  const [, network] = /^-s (\S+)/.exec(rule) ?? [];
+  return ofTransport === transport && Number(first) <= port && port <= Number(last) && (network === undefined || inNetworks([network], client));
+}
+
 /** What the nat rules do with the first packet of a connection, and how many of them it meets; `room`: of the counting rule that it met. */
 function walk(kernel: KernelModel, { transport, client, port }: Packet): { to: string | undefined; met: number; room: number | undefined } {
   const chains = kernel.table('nat');
@@ -21,10 +28,7 @@ function walk(kernel: KernelModel, { transport, client, port }: Packet): { to: s
   const visit = (chain: string): string | undefined => {
     for (const rule of chains.get(chain) ?? []) {
       met++;
-      const [, first = '0', last = first] = /--dport (\d+):?(\d+)?/.exec(rule) ?? [];
-      const wrongPort = rule.includes('--dport') && (port < Number(first) || port > Number(last));
-      const wrongClient = rule.startsWith('-s ') && !inNetworks([rule.split(' ')[1] ?? ''], client);
-      if ((rule.includes('-p ') && !rule.includes(`-p ${transport} `)) || wrongPort || wrongClient) continue;
+      if (!fits(rule, { transport, client, port })) continue;
       const over = /--connlimit-above (\d+)/.exec(rule)?.[1];
       if (over !== undefined) {
         room = Number(over);
