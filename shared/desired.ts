@@ -81,3 +81,8 @@ export type Delta = { version: StateVersion; base: number | undefined; upserts: 
 export function compareVersions(a: StateVersion, b: StateVersion): number {
   return a.epoch - b.epoch || a.session - b.session || a.revision - b.revision;
 }
+
+/** Undefined: everybody, without limit. */
+export function sameLimits(a: ClientLimits | undefined, b: ClientLimits | undefined): boolean {
+  return a === b || ((a?.maxConnections ?? 0) === (b?.maxConnections ?? 0) && (a?.networks ?? []).join() === (b?.networks ?? []).join());
+}

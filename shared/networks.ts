@@ -48,15 +48,6 @@ export function maxConnectionsFromWire(value: number, field: string): number {
   throw new InvalidField(field, `${value} is not a number of connections: 1-${MAX_CONNECTIONS}, or 0 for no limit`);
 }
 
-/** The limits, or undefined for none at all. */
-export function limitsOf(networks: readonly string[], maxConnections: number): ClientLimits | undefined {
-  return networks.length === 0 && maxConnections === 0 ? undefined : { networks, maxConnections };
-}
-
-export function sameLimits(a: ClientLimits | undefined, b: ClientLimits | undefined): boolean {
-  return a === b || (a?.maxConnections ?? 0) === (b?.maxConnections ?? 0) && (a?.networks ?? []).join() === (b?.networks ?? []).join();
-}
-
 /** Of the networks those of one family; undefined: all clients of that family are allowed. Canonical networks only. */
 export function networksOf(networks: readonly string[], family: 4 | 6): readonly string[] | undefined {
   if (networks.length === 0) return undefined;

@@ -1,5 +1,5 @@
 /** AllocatePorts: all the ports of an environment, or none. */
-import { sameLimits } from '../../shared/networks.js';
+import { sameLimits } from '../../shared/desired.js';
 import { covers, MAX_PORT } from '../../shared/ports.js';
 import { refuseCordoned } from './duty.js';
 import { Draft, type Ask, type Pick } from './draft.js';

@@ -1,10 +1,10 @@
 /** Which clients may use a mapping, and by how many connections. Hosts enforce it. */
-import { limitsOf, sameLimits } from '../../shared/networks.js';
+import { sameLimits } from '../../shared/desired.js';
 import { refuseHidden } from './hidden.js';
 import { about, setState, tellHost } from './mappings.js';
 import { isInForce } from './states.js';
 import type { Host, Mapping, State } from './state.js';
-import { NO_LIMITS, type ClientLimits, type Command, type Reply } from './types.js';
+import type { ClientLimits, Command, Reply } from './types.js';
 
 export function updateMapping(state: State, command: Extract<Command, { kind: 'updateMapping' }>): Reply {
   const mapping = state.mappings.get(command.mappingId);
@@ -12,10 +12,10 @@ export function updateMapping(state: State, command: Extract<Command, { kind: 'u
     return { kind: 'refused', reason: 'MAPPING_UNKNOWN', message: `there is no mapping ${command.mappingId}, or it was released`, field: 'mapping_id', metadata: { mapping: command.mappingId } };
   }
   const { record } = mapping;
-  const limits = limitsOf(command.networks ?? record.limits.networks, command.maxConnections ?? record.limits.maxConnections);
+  const limits = { networks: command.networks ?? record.limits.networks, maxConnections: command.maxConnections ?? record.limits.maxConnections };
   const refusal = command.networks === undefined ? undefined : refuseHidden(state, limits, 'client_networks');
   if (refusal !== undefined) return refusal;
-  if (!sameLimits(record.limits, limits)) setLimits(state, mapping, limits ?? NO_LIMITS);
+  if (!sameLimits(record.limits, limits)) setLimits(state, mapping, limits);
   return { kind: 'updated', mapping: { ...record } };
 }
 

@@ -1,7 +1,7 @@
 /** Who may be connected to a place, and how many at once. Pure. */
 import { cidrContains, parseCidr, type Cidr } from '../../../shared/names.js';
-import { networksOf, sameLimits } from '../../../shared/networks.js';
-import type { ClientLimits } from '../../../shared/desired.js';
+import { sameLimits, type ClientLimits } from '../../../shared/desired.js';
+import { networksOf } from '../../../shared/networks.js';
 
 export type Clients = {
   readonly limits: ClientLimits;

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { sameLimits } from '../../../shared/desired.js';
 import { canonicalAddress, cidrContains, parseCidr } from '../../../shared/names.js';
-import { networksOf, readNetwork, sameLimits } from '../../../shared/networks.js';
+import { networksOf, readNetwork } from '../../../shared/networks.js';
 
 const networkOf = (text: string): string => {
   const reading = readNetwork(text);
