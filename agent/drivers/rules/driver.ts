@@ -5,6 +5,7 @@ import { readFailure, RulesError } from './errors.js';
 import { emptyFamily, parseSave, type ObservedFamily } from './parse.js';
 import { afterwards, planFamily, type FamilyPlan } from './plan.js';
 import { checkedSpec, type CheckedSpec } from './checked.js';
+import { Counting, type Unserved } from './counting.js';
 import { renderFamily, type DesiredFamily, type Jump } from './render.js';
 import { hasOwnMembers, parseHeaders, parseSets, planSets, renderSets, withoutMembers, type ObservedSets, type SetPlan, type WantedSets } from './sets.js';
 import { targetOf } from './layout.js';
@@ -18,7 +19,7 @@ export type Applied = {
   readonly changed: number;
   readonly repaired: number;
   /** Forwards, by their id, that are not in force, or not everywhere; left out: all are. */
-  readonly unserved?: readonly { readonly id: string; readonly reason: string; readonly message: string }[];
+  readonly unserved?: readonly Unserved[];
 };
 
 /** What the kernel held, and how often this driver had written until then. */
@@ -29,7 +30,7 @@ type Rendered = { readonly spec: CheckedSpec; readonly families: Readonly<Record
 
 type Plan = { rendered: Rendered; scripts: Record<Family, string>; sets: SetPlan; changed: number; written: readonly string[] };
 
-/** `checked`: what was asked for; `rendered` has what is not counted taken off. */
+/** `checked`: what was asked for; `rendered`: without what cannot be served, and with what is not counted taken off. */
 type Known = { rendered: Rendered; asked: RulesSpec; checked: CheckedSpec; state: ObservedRules };
 
 const TOOLS: Record<Family, { save: string; restore: string }> = {
@@ -52,6 +53,7 @@ export class RulesDriver {
   /** Times that something was to be written, whatever came of it. */
   #writes = 0;
   readonly #uncounted: Uncounted;
+  readonly #counting = new Counting((family, script) => this.#restoreRules(family, script));
 
   /** `count`: left out, nothing is connected when a limit is written. */
   constructor(options: { run: RunChild; deadlineMs?: number; count?: CountConnections }) {
@@ -118,21 +120,23 @@ export class RulesDriver {
   async #apply(asked: RulesSpec, observe: boolean | Sighting): Promise<Applied> {
     const before = this.#known;
     const checked = asked === before?.asked ? before.checked : checkedSpec(asked);
-    const wanted = { asked, checked };
+    const { spec, unserved } = await this.#counting.servable(checked, observe !== false);
+    const wanted = { asked, checked, spec };
+    const told = unserved.length === 0 ? {} : { unserved };
     if (observe === false && before !== undefined) {
       try {
-        return { changed: await this.#bring(wanted, before), repaired: 0 };
+        return { changed: await this.#bring(wanted, before), repaired: 0, ...told };
       } catch (error) {
         if (!(error instanceof RulesError) || !OUTDATED.has(error.problem)) throw error;
         this.#known = before;
       }
     }
-    await this.#uncounted.refresh(checked);
-    const state = await this.#seen(checked, observe);
-    const same = before?.rendered.spec === this.#uncounted.applyTo(checked);
+    await this.#uncounted.refresh(spec);
+    const state = await this.#seen(spec, observe);
+    const same = before?.rendered.spec === this.#uncounted.applyTo(spec);
     const drift = before === undefined || same ? 0 : planAll(before.rendered.spec, state, before.rendered).changed;
     const changed = await this.#bring(wanted, { state, rendered: before?.rendered });
-    return { changed, repaired: same ? changed : drift };
+    return { changed, repaired: same ? changed : drift, ...told };
   }
 
   /** What a sighting says that is current and knows enough, else what a look tells. */
@@ -142,8 +146,9 @@ export class RulesDriver {
     return suits ? Promise.resolve(observe.state) : this.#look(families, spec);
   }
 
-  async #bring({ asked, checked }: Pick<Known, 'asked' | 'checked'>, before: { state: ObservedRules; rendered: Rendered | undefined }): Promise<number> {
-    const plan = await this.#plan(checked, before);
+  async #bring(wanted: Pick<Known, 'asked' | 'checked'> & Pick<Rendered, 'spec'>, before: { state: ObservedRules; rendered: Rendered | undefined }): Promise<number> {
+    const { asked, checked } = wanted;
+    const plan = await this.#plan(wanted.spec, before);
     this.#known = undefined;
     await this.#execute(plan);
     const { rendered } = plan;
@@ -158,12 +163,12 @@ export class RulesDriver {
   }
 
   /** Rules that count connections and are written anew are told what they will not have counted. */
-  async #plan(checked: CheckedSpec, { state, rendered }: { state: ObservedRules; rendered: Rendered | undefined }): Promise<Plan> {
-    const plan = planAll(this.#uncounted.applyTo(checked), state, rendered);
-    const begun = plan.written.flatMap(chain => targetOf(chain) ?? []).filter(id => isCountedBefore(checked, rendered?.spec, id));
+  async #plan(wanted: CheckedSpec, { state, rendered }: { state: ObservedRules; rendered: Rendered | undefined }): Promise<Plan> {
+    const plan = planAll(this.#uncounted.applyTo(wanted), state, rendered);
+    const begun = plan.written.flatMap(chain => targetOf(chain) ?? []).filter(id => isCountedBefore(wanted, rendered?.spec, id));
     if (begun.length === 0) return plan;
-    await this.#uncounted.note(checked, begun);
-    return planAll(this.#uncounted.applyTo(checked), state, rendered);
+    await this.#uncounted.note(wanted, begun);
+    return planAll(this.#uncounted.applyTo(wanted), state, rendered);
   }
 
   /** New sets come before the rules that ask them; members of sets that are there need no order. */

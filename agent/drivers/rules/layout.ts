@@ -26,6 +26,9 @@ export function isOwnChain(name: string): boolean {
   return name.startsWith(ROOT);
 }
 
+/** Exists within one transaction only. */
+export const probeChain = `${ROOT}-PROBE`;
+
 const TARGET_CHAIN = /^PORTLEASE-([a-z0-9-]{1,18})$/;
 
 export function targetChain(id: string): string {

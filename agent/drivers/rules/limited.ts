@@ -33,11 +33,16 @@ export function entryOf({ id, transport, ports, limits }: Forward): string | und
 }
 
 /** How many connections the rule lets pass that it counts itself. */
-export function roomOf({ maxConnections, uncounted }: Limits): number {
+function roomOf({ maxConnections, uncounted }: Limits): number {
   return Math.max(0, maxConnections - uncounted);
 }
 
-export function destination({ to, toPort }: Forward): string {
+/** Lets so many pass, whoever they are. */
+export function countRule(room: number): string {
+  return `-m connlimit --connlimit-above ${room} --connlimit-mask 0 --connlimit-saddr -j RETURN`;
+}
+
+function destination({ to, toPort }: Forward): string {
   return toPort === undefined ? to : to.includes(':') ? `[${to}]:${toPort}` : `${to}:${toPort}`;
 }
 
@@ -53,6 +58,6 @@ function rulesOf(forwards: Ports<Forward>, ports: ReadonlySet<number>, id: strin
   const own = [...ports].flatMap(port => TRANSPORTS.flatMap(transport => limited(forwards[transport].get(port)) ?? [])).filter(forward => forward.id === id);
   const [first] = own;
   if (first === undefined) return undefined;
-  const count = first.limits.maxConnections === 0 ? [] : [`-m connlimit --connlimit-above ${roomOf(first.limits)} --connlimit-mask 0 --connlimit-saddr -j RETURN`];
+  const count = first.limits.maxConnections === 0 ? [] : [countRule(roomOf(first.limits))];
   return [...count, ...own.map(forward => `-p ${forward.transport} ${dnatTarget(forward)}`)];
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { ChildFailed } from '../../../agent/drivers/child.js';
 import { RulesDriver } from '../../../agent/drivers/rules/driver.js';
 import { ownProblem, type Forward, type Limits, type RulesSpec } from '../../../agent/drivers/rules/spec.js';
 import { cidrContains, parseCidr, type Cidr } from '../../../shared/names.js';
@@ -258,5 +259,40 @@ describe('a rule that counts connections', () => {
       await driver.apply(wanted(limit), { observe: true });
       assert.equal(numberOf(tools), String(limit), 'with nobody connected there is room for all again');
     }), { numRuns: 200 });
+  });
+});
+
+describe('where connections cannot be counted', () => {
+  const failing = (tools: FakeTools): { isBroken: boolean } => {
+    const state = { isBroken: true };
+    tools.before = ({ file, argv, stdin }) => (state.isBroken && file === 'iptables-restore' && stdin.includes('connlimit')
+      ? Promise.reject(new ChildFailed(file, argv, { exitCode: 2, signal: null, stderr: "iptables-restore v1.8.9 (nf_tables): Couldn't load match `connlimit':No such file or directory", timedOut: false }))
+      : Promise.resolve());
+    return state;
+  };
+  const wanted = spec({ forwards: [forward({ limits: limits({ networks: ['10.0.0.0/8'], maxConnections: 2 }) }), forward({ port: 30_002, id: 'm-2', limits: limits({ networks: ['10.0.0.0/8'] }) }), forward({ port: 30_003, id: 'm-3' })] });
+
+  it('a mapping with such a limit is not served, and told so; others are, also those for some networks only', async () => {
+    const tools = new FakeTools();
+    failing(tools);
+    const { unserved } = await new RulesDriver({ run: tools.run }).apply(wanted, { observe: true });
+    assert.deepEqual(unserved?.map(({ id, reason }) => [id, reason]), [['m-1', 'LIMIT_NOT_SERVED']]);
+    assert.match(unserved?.[0]?.message ?? '', /lack connlimit/);
+    const lead = (port: number): string | undefined => walk(tools.models.v4, { transport: 'tcp', client: '10.1.1.1', port }).to;
+    assert.deepEqual([lead(30_001), lead(30_002), lead(30_003)], [undefined, 'm-2', 'm-3']);
+  });
+
+  it('it is tried again with each full round, and served once it works', async () => {
+    const tools = new FakeTools();
+    const state = failing(tools);
+    const driver = new RulesDriver({ run: tools.run });
+    await driver.apply(wanted, { observe: true });
+    state.isBroken = false;
+    assert.equal((await driver.apply(wanted, { observe: false })).unserved?.length, 1);
+    assert.deepEqual(await driver.apply(wanted, { observe: true }), { changed: 6, repaired: 0 });
+    assert.equal(walk(tools.models.v4, { transport: 'tcp', client: '10.1.1.1', port: 30_001 }).to, 'm-1');
+    tools.takeWrites();
+    await driver.apply(wanted, { observe: true });
+    assert.deepEqual(tools.takeWrites(), [], 'that it works is not asked again');
   });
 });
