@@ -64,7 +64,7 @@ export class Agent {
     this.#store = parts.store;
     this.#addresses = addresses;
     this.#link = new SessionLink({
-      identity: { host, gateway, bootId: parts.bootId, agentVersion: version, roles, addresses, driver },
+      identity: { host, gateway, bootId: parts.bootId, agentVersion: version, roles, addresses, driver, hidesClients: snat && roles.includes('gateway') },
       transport: grpcTransport({ address: endpointAddress(config.coordinator), credentials: () => credentialsOf(config) }),
       store: parts.store,
       settings: {

@@ -6,6 +6,7 @@ import type { AgentOptions } from './agent.js';
 import type { ChildRunner } from './drivers/child.js';
 import { BridgeGuard } from './drivers/bridge/guard.js';
 import { ConnectionsDriver } from './drivers/connections/connections.js';
+import { countConnections } from './drivers/connections/count.js';
 import { readListeners } from './drivers/connections/listeners.js';
 import { RulesDriver } from './drivers/rules/driver.js';
 import { dockerClient } from './drivers/docker/client.js';
@@ -37,7 +38,7 @@ async function servingWith({ config, clock, random, log }: AgentOptions, { run, 
   const writing = noting(run, { own, clock });
   const docker = config.docker.enabled && config.roles.includes('host') ? dockerClient(config.docker.socket) : undefined;
   const drivers = {
-    rules: new RulesDriver({ run: writing }),
+    rules: new RulesDriver({ run: writing, count: forwards => countConnections(run, config.addresses, forwards) }),
     ...(docker === undefined ? {} : { bridges: new BridgeGuard({ run: writing, markBit: config.docker.markBit, pidOf: id => docker.pidOf(id), log }) }),
     connections: new ConnectionsDriver({ run, addresses: config.addresses, isLocal: isAddressOfThisHost, log }),
     reservedPorts: await ReservedPorts.open({ statePath: join(config.paths.state, 'reserved-ports.json'), bootId }),

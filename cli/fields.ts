@@ -4,6 +4,7 @@
  */
 import { ipFamily, canonicalAddress, isDnsLabel, isLabelKey, isLabelValue, isObjectId, isPublicHost, isRequestId, isTargetAddress } from '../shared/names.js';
 import { InvalidField } from '../shared/invalid.js';
+import { MAX_CONNECTIONS, MAX_NETWORKS, readNetwork } from '../shared/networks.js';
 import { isPort, MAX_PORT, type PortRange } from '../shared/ports.js';
 import { parseTargetText, type Target } from '../shared/target.js';
 import type { Duration } from '../shared/gen/google/protobuf/duration.js';
@@ -147,6 +148,24 @@ export function requestId(flag: string, text: string): string {
 export function mappingId(flag: string, text: string): string {
   if (isObjectId(text)) return text;
   throw refuse(flag, text, 'is not a mapping id', 'List them with `portlease mappings`.');
+}
+
+/** Networks of clients in CIDR notation, each once. */
+export function clientNetworks(flag: string, texts: readonly string[]): string[] {
+  if (texts.length > MAX_NETWORKS) throw new UsageError(`${flag}: ${texts.length} networks`, `At most ${MAX_NETWORKS} are allowed.`);
+  const networks = texts.map((text) => {
+    const reading = readNetwork(text);
+    if ('network' in reading) return reading.network;
+    throw refuse(flag, text, reading.problem, `${reading.remedy.charAt(0).toUpperCase()}${reading.remedy.slice(1)}.`);
+  });
+  const twice = networks.find((network, i) => networks.indexOf(network) !== i);
+  if (twice !== undefined) throw refuse(flag, twice, 'is given twice', 'Give each network once.');
+  return networks;
+}
+
+/** Of one mapping at once; 0: no limit. */
+export function maxConnections(flag: string, text: string): number {
+  return wholeNumber(flag, text, { min: 0, max: MAX_CONNECTIONS });
 }
 
 /** "key=value", or "key=" for an empty value; each key once, at most 64. */

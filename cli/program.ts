@@ -7,6 +7,7 @@ import { addExplain } from './commands/explain.js';
 import { addGateways } from './commands/gateways.js';
 import { addHosts } from './commands/hosts.js';
 import { addLeases } from './commands/leases.js';
+import { addLimit } from './commands/limit.js';
 import { addMappings } from './commands/mappings.js';
 import { addMove } from './commands/move.js';
 import { addDns } from './commands/dns.js';
@@ -47,6 +48,7 @@ export function buildProgram(io: Io, act: Act): Command {
   addMove(program, act);
   addEnvironments(program, act);
   addMappings(program, act);
+  addLimit(program, act);
   addExplain(program, act);
   addDns(program, act);
   addPlan(program, act);

@@ -3,7 +3,7 @@ import type { Want, MoveTarget } from '../shared/gen/portlease/v1/ports.js';
 import { Protocol } from '../shared/gen/portlease/v1/common.js';
 import { MAX_PORT } from '../shared/ports.js';
 import { targetToWire } from '../shared/wire.js';
-import { choice, dnsLabel, keyAndValue, port, target, targetWithPort, wholeNumber } from './fields.js';
+import { choice, clientNetworks, dnsLabel, keyAndValue, maxConnections, port, target, targetWithPort, wholeNumber } from './fields.js';
 import { quoted, UsageError } from './usage.js';
 import { PROTOCOLS } from './words.js';
 
@@ -12,7 +12,7 @@ const MAX_NAME = 32;
 const MAX_COUNT = 256;
 const MAX_TOTAL = 1_024;
 const EXAMPLE = 'name=ssh,pool=ssh,target=10.88.1.2,internal-port=22';
-const KEYS = ['name', 'pool', 'service', 'target', 'internal-port', 'protocol', 'count', 'contiguous', 'port', 'prefer'] as const;
+const KEYS = ['name', 'pool', 'service', 'target', 'internal-port', 'protocol', 'count', 'contiguous', 'port', 'prefer', 'client-networks', 'max-connections'] as const;
 type Key = (typeof KEYS)[number];
 
 /** All `--want` flags of one command: 1 to 64, each name once, at most 1,024 ports. */
@@ -55,6 +55,8 @@ function wantOf(parts: ReadonlyMap<Key, string>): Want {
     target: targetToWire(read('target', target) ?? missing('target')),
     internalPort: read('internal-port', port) ?? 0,
     choice: choiceOf(read('port', port), read('prefer', port)),
+    clientNetworks: read('client-networks', (flag, text) => clientNetworks(flag, text.split('+'))) ?? [],
+    maxConnections: read('max-connections', maxConnections) ?? 0,
   };
   assertPortsExist(want);
   return want;

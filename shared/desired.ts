@@ -12,6 +12,9 @@ export type Driver = 'iptables' | 'userspace';
 
 export type { Target } from './target.js';
 
+/** Who may use a mapping: clients of `networks` (CIDR notation, canonical; empty: everybody), by at most `maxConnections` at once (0: no limit). */
+export type ClientLimits = { readonly networks: readonly string[]; readonly maxConnections: number };
+
 /** Order of desired states: by epoch, then session, then revision. */
 export type StateVersion = { epoch: number; session: number; revision: number };
 
@@ -33,6 +36,8 @@ export type AgentHello = {
   addresses: string[];
   /** Left out: iptables. */
   driver?: Driver;
+  /** Gateway role: hosts see this machine's address instead of the client's. */
+  hidesClients?: boolean;
   lastSession: number;
   accepted: StateVersion | undefined;
   leases: HeldGrant[];
@@ -61,7 +66,9 @@ export type DesiredObject =
   | { kind: 'lease'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number; host: string; guardOccupied?: boolean }
   /** `tenant`, `name`, `index`: nothing to the agent; a coordinator whose database was lost reads them back. */
   | { kind: 'mapping'; key: string; version: number; mappingId: string; environment: string; tenant: string; name: string; index: number;
-      protocol: Protocol; port: number; target: Target; internalPort: number; generation: number; verify: boolean }
+      protocol: Protocol; port: number; target: Target; internalPort: number; generation: number; verify: boolean;
+      /** `clientsHidden`: the gateway hides who they are, so that networks cannot be told apart. */
+      limits?: ClientLimits; clientsHidden?: true }
   | { kind: 'release'; key: string; version: number; mappingId: string; environment: string; tenant: string; name: string; index: number;
       protocol: Protocol; port: number; target: Target; internalPort: number; generation: number; cutMs: number }
   | { kind: 'route'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;
@@ -74,4 +81,9 @@ export type Delta = { version: StateVersion; base: number | undefined; upserts: 
 
 export function compareVersions(a: StateVersion, b: StateVersion): number {
   return a.epoch - b.epoch || a.session - b.session || a.revision - b.revision;
+}
+
+/** Undefined: everybody, without limit. */
+export function sameLimits(a: ClientLimits | undefined, b: ClientLimits | undefined): boolean {
+  return a === b || ((a?.maxConnections ?? 0) === (b?.maxConnections ?? 0) && (a?.networks ?? []).join() === (b?.networks ?? []).join());
 }

@@ -1,11 +1,13 @@
 /** Mappings and routes as the kernel gets them, each checked by itself: one that cannot be served harms no other. Pure. */
 import { canonicalAddress, cidrContains, ipFamily, isTargetAddress, type Cidr } from '../../shared/names.js';
+import { networksOf } from '../../shared/networks.js';
 import { transportsOf, type Transport } from '../../shared/ports.js';
 import type { ObjectProblem, Role } from '../../shared/desired.js';
 import type { Target } from '../../shared/target.js';
 import type { Bound } from '../drivers/bridge/guard.js';
-import { forwardProblem, type Forward } from '../drivers/rules/spec.js';
 import type { MappingObject, Place, RouteObject } from './objects.js';
+import { clientsOf } from '../drivers/connections/clients.js';
+import { forwardProblem, type Forward, type Limits } from '../drivers/rules/spec.js';
 import type { Served } from './serving.js';
 
 /** What the agent knows of its machine from its config. */
@@ -65,15 +67,17 @@ function mappingForwards(mapping: MappingObject, facts: HostFacts): Made {
   const { mappingId: id, generation, port, protocol, internalPort: toPort } = mapping;
   const ports = { first: port, last: port };
   if (mapping.target.kind === 'publishedAt') {
+    if (mapping.limits !== undefined) refuse('LIMIT_NOT_SERVED', 'Docker leads to a published port, and keeps nobody away: take client_networks and max_connections away, or let the mapping lead to the container');
     const endpoints = [{ address: mapping.target.address, port: toPort }];
     return { forwards: [], served: transportsOf(protocol).map(transport => ({ transport, ports, endpoints })), isPublished: true };
   }
   const to = checkedTarget(addressOf(mapping.target), facts);
   if (facts.addresses.includes(to) && toPort === port) refuse('NOT_SERVABLE', `${to} port ${port} is the public port itself: let the service listen on another port or address`);
   const transports = transportsOf(protocol);
-  const forwards = transports.map(transport => ({ id, generation, transport, ports, to, toPort, hairpin: true }));
+  const limits = limitsFor(mapping, to);
+  const forwards = transports.map(transport => ({ id, generation, transport, ports, to, toPort, hairpin: true, ...(limits === undefined ? {} : { limits }) }));
   for (const forward of forwards) refuseBadForward(forward, facts);
-  const endpoints = [{ address: to, port: toPort }];
+  const endpoints = [mapping.limits === undefined ? { address: to, port: toPort } : { address: to, port: toPort, clients: clientsOf(mapping.limits, familyOf(to)) }];
   const made = { forwards, served: transports.map(transport => ({ transport, ports, endpoints })) };
   if (mapping.target.kind !== 'at') return made;
   const { containerId, endpointId } = mapping.target;
@@ -90,6 +94,21 @@ function addressOf(target: Exclude<Target | Place, { kind: 'publishedAt' }>): st
     case 'published': return refuse('DOCKER_UNAVAILABLE', 'this agent does not look at containers: set docker.enabled in its config');
     default: return target satisfies never;
   }
+}
+
+/** Where the clients of networks cannot be told, or none can come, the mapping is not served, and says so. */
+function limitsFor({ limits, clientsHidden }: MappingObject, to: string): Limits | undefined {
+  if (limits === undefined) return undefined;
+  if (clientsHidden === true && limits.networks.length > 0) {
+    refuse('CLIENTS_HIDDEN', 'the agent of the gateway has snat: true, so this host cannot tell clients apart: take client_networks away, or set snat: false there');
+  }
+  const networks = networksOf(limits.networks, familyOf(to));
+  if (networks?.length === 0) refuse('NO_CLIENT_OF_FAMILY', `no network of client_networks is of the family of ${to}, by which clients come: add one`);
+  return networks === undefined && limits.maxConnections === 0 ? undefined : { networks, maxConnections: limits.maxConnections, uncounted: 0 };
+}
+
+function familyOf(address: string): 4 | 6 {
+  return address.includes(':') ? 6 : 4;
 }
 
 type Refuse = (reason: string, message: string) => never;

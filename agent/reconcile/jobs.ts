@@ -26,10 +26,11 @@ export function cutJobs({ plan, before, dropMs, isFirst, isKnown }: Round): CutJ
   ];
 }
 
-/** True for a cut of ports that led elsewhere before, unless their end is confirmed by itself. */
+/** True for a cut of ports that led elsewhere, or there for others, before, unless their end is confirmed by itself. */
 function lossesOf({ ends }: Plan): (cut: Cut) => boolean {
   let known: PortSet | undefined;
-  return ({ transport, ports: { first, last }, from }) => {
+  return ({ transport, ports: { first, last }, from, isForClients }) => {
+    if (isForClients === true) return true;
     if (from.length === 0) return false;
     known ??= confirmedPorts(ends.values());
     for (let port = first; port <= last; port++) if (!known.has(transport, port)) return true;

@@ -1,6 +1,7 @@
 /** Where each public port leads: an index by transport and port, and what must be cut when it changes. Pure. */
 import type { PortRange, Transport } from '../../shared/ports.js';
 import { differingPorts, donePorts, editPorts, noPorts, type Ports } from '../persistent/ports.js';
+import { sameClients } from '../drivers/connections/clients.js';
 import type { Cut, Endpoint } from '../drivers/connections/connections.js';
 
 /** Public ports and all the places where they lead: at most one of each address family. */
@@ -56,7 +57,12 @@ export function merge(a: Serving, b: Serving): Serving {
  */
 export function changes(before: Serving, after: Serving, dropMs: number): Cut[] {
   return runs(before, after).filter(run => !isSame(run.before, run.after))
-    .map(run => ({ transport: run.transport, ports: run.ports, from: missing(run.before, run.after), dropMs }));
+    .map(run => cutOf(run, dropMs));
+}
+
+function cutOf({ transport, ports, before, after }: Run, dropMs: number): Cut {
+  const cut = { transport, ports, from: missing(before, after), dropMs };
+  return before.length > 0 && !sameForAll(before, after) ? { ...cut, isForClients: true } : cut;
 }
 
 /** Where the ports of `range` led by `before` and do not lead by `after`. */
@@ -94,5 +100,10 @@ function missing(places: readonly Endpoint[], from: readonly Endpoint[]): Endpoi
 }
 
 function isSame(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {
-  return a === b || (a.length === b.length && missing(a, b).length === 0);
+  return a === b || (a.length === b.length && missing(a, b).length === 0 && sameForAll(a, b));
+}
+
+/** Places that both have are for the same clients. */
+function sameForAll(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {
+  return a.every(one => b.every(other => other.address !== one.address || other.port !== one.port || sameClients(one.clients, other.clients)));
 }

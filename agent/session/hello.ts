@@ -14,6 +14,8 @@ export type Identity = {
   addresses: string[];
   /** Left out: iptables. */
   driver?: Driver;
+  /** Gateway role: hosts see this machine's address instead of the client's. */
+  hidesClients?: boolean;
 };
 
 /** `withState`: with all that was accepted, because the coordinator asked for it. */

@@ -14,7 +14,8 @@ import { environmentHints } from './environments.js';
 import { mappingsTable } from './mappings.js';
 
 const WANT_HELP = 'what the environment needs (repeatable): name=ssh,pool=ssh,target=10.88.1.2,internal-port=22' +
-  '[,protocol=tcp|udp|tcp+udp][,count=2][,contiguous][,port=30022|prefer=30022]; service=TYPE instead of pool=; target=container:NAME[@NETWORK][/4|/6] or published:NAME for Docker';
+  '[,protocol=tcp|udp|tcp+udp][,count=2][,contiguous][,port=30022|prefer=30022][,client-networks=198.51.100.0/24+2001:db8::/32][,max-connections=50]; ' +
+  'service=TYPE instead of pool=; target=container:NAME[@NETWORK][/4|/6] or published:NAME for Docker';
 
 export function addAllocate(program: Command, act: Act, newId: () => string): void {
   program.command('allocate')

@@ -13,6 +13,11 @@ import { endpoint, MAPPING_STATES, mappingStateWord, protocolWord, targetText } 
 /** Name of a port, with its position where a want has several. */
 const portName = (mapping: Mapping) => (mapping.index === 0 ? mapping.name : `${mapping.name}[${mapping.index}]`);
 
+/** "198.51.100.0/24, at most 50"; '' for everybody without limit. */
+function clientsText({ clientNetworks, maxConnections }: Mapping): string {
+  return [...clientNetworks, ...(maxConnections > 0 ? [`at most ${maxConnections}`] : [])].join(', ');
+}
+
 const COLUMNS: readonly Column<Mapping>[] = [
   { header: 'NAME', cell: portName },
   { header: 'PUBLIC', cell: (mapping) => endpoint(mapping.publicHost, mapping.publicPort) },
@@ -23,6 +28,7 @@ const COLUMNS: readonly Column<Mapping>[] = [
   { header: 'POOL', cell: (mapping) => mapping.pool },
   { header: 'MAPPING', cell: (mapping) => mapping.mappingId },
   { header: 'ACCESS', cell: ({ access, publicPort }) => access?.url || access?.command || endpoint(access?.hostName ?? '', publicPort) },
+  { header: 'CLIENTS', cell: clientsText },
   { header: 'REASON', cell: (mapping) => mapping.reason },
 ];
 

@@ -9,7 +9,7 @@ import { overlaps } from '../../shared/ports.js';
 import { isInForce } from './states.js';
 import { newHostRecord } from './host-record.js';
 import { inRanges } from './state.js';
-import type { DesiredObject, EnvironmentRecord, GatewayRecord, HelloCommand, HostRecord, LeaseRecord, MappingRecord, PoolSpec, StoredGateway } from './types.js';
+import { NO_LIMITS, type DesiredObject, type EnvironmentRecord, type GatewayRecord, type HelloCommand, type HostRecord, type LeaseRecord, type MappingRecord, type PoolSpec, type StoredGateway } from './types.js';
 
 /** What one agent said; `isAhead`: it knows more than the copy. */
 export type Report = { hello: HelloCommand; objects: readonly DesiredObject[]; isAhead: boolean };
@@ -201,7 +201,7 @@ function reportedMappings(copy: Copy, reports: ReadonlyMap<string, Report>, { kn
     const before = known.get(mappingId);
     return [{
       mappingId, environment, tenant, name, index, space: spaceOf(copy, hello.host), pool: poolAt(copy, port) ?? '', host: hello.host, port, protocol, target,
-      internalPort, generation, epoch: hello.accepted?.epoch ?? 0, createdAtMs: before?.createdAtMs ?? nowMs, untilMs: 0, releasedSequence: 0,
+      internalPort, limits: (object.kind === 'mapping' ? object.limits : before?.limits) ?? NO_LIMITS, generation, epoch: hello.accepted?.epoch ?? 0, createdAtMs: before?.createdAtMs ?? nowMs, untilMs: 0, releasedSequence: 0,
       ...(object.kind === 'mapping' ? { state: 'pending', reason: 'NOT_CONFIRMED_BY_HOST' } : { state: 'releasing', reason: 'RELEASE_NOT_CONFIRMED' }),
     }];
   }));

@@ -1,13 +1,15 @@
 /** AllocatePorts: all the ports of an environment, or none. */
+import { sameLimits } from '../../shared/desired.js';
 import { covers, MAX_PORT } from '../../shared/ports.js';
 import { sameTarget } from '../../shared/target.js';
 import { refuseCordoned } from './duty.js';
 import { Draft, type Ask, type Pick } from './draft.js';
+import { refuseHidden } from './hidden.js';
 import { grant } from './leases.js';
 import { about, index, tellHost, vacate } from './mappings.js';
 import { isInForce } from './states.js';
 import type { Environment, Host, Mapping, Pool, State } from './state.js';
-import type { AllocateCommand, EnvironmentView, MappingRecord, Refusal, Reply, RequestRecord, WantSpec } from './types.js';
+import { NO_LIMITS, type AllocateCommand, type EnvironmentView, type MappingRecord, type Refusal, type Reply, type RequestRecord, type WantSpec } from './types.js';
 import { remember } from './tick.js';
 import { viewOf } from './views.js';
 
@@ -90,7 +92,7 @@ function askOf(state: State, of: { command: AllocateCommand; environment: Enviro
   const { command, environment, want, field } = of;
   const pool = poolOf(state, want, field);
   if ('kind' in pool) return pool;
-  const refusal = checkWant(want, pool, field);
+  const refusal = checkWant(want, pool, field) ?? refuseHidden(state, want.limits, `${field}.client_networks`);
   if (refusal !== undefined) return refusal;
   const had = existing(environment, want);
   for (const mapping of had) {
@@ -123,6 +125,7 @@ function difference(record: MappingRecord, want: WantSpec, pool: Pool): string |
   if (!sameTarget(record.target, want.target)) return 'target';
   if (record.internalPort !== (want.internalPort || pool.spec.defaultInternalPort) + record.index) return 'internal_port';
   if (want.choice.kind === 'exact' && record.port !== want.choice.port + record.index) return 'exact_port';
+  if (!sameLimits(record.limits, want.limits)) return record.limits.maxConnections === (want.limits?.maxConnections ?? 0) ? 'client_networks' : 'max_connections';
   return undefined;
 }
 
@@ -186,7 +189,7 @@ function makeMapping(state: State, command: AllocateCommand, environment: Enviro
   const mapping = index(state, {
     mappingId: state.newId('m'), environment: command.environment, tenant: command.tenant, name: want.name, index: pick.index,
     space: holder.poolSpace.space.name, pool: holder.poolSpace.pool.spec.pool, host: holder.host, port, protocol, target: want.target,
-    internalPort, state: 'pending', reason: 'NOT_CONFIRMED_BY_HOST', epoch: state.gateway.epoch, generation: state.sequence,
+    internalPort, limits: want.limits ?? NO_LIMITS, state: 'pending', reason: 'NOT_CONFIRMED_BY_HOST', epoch: state.gateway.epoch, generation: state.sequence,
     createdAtMs: state.nowMs, untilMs: 0, releasedSequence: 0,
   }, environment);
   mapping.verify = command.verify;
@@ -209,7 +212,7 @@ function preview(state: State, command: AllocateCommand, draft: Draft, answers: 
   const mappings = answers.map((found): MappingRecord => ('record' in found ? { ...found.record } : {
     mappingId: '', environment, tenant, name: found.want.name, index: found.index, space: found.holder.poolSpace.space.name,
     pool: found.holder.poolSpace.pool.spec.pool, host, port: found.port, protocol: found.protocol, target: found.want.target,
-    internalPort: found.internalPort, state: 'pending', reason: 'DRY_RUN', epoch: state.gateway.epoch, generation: 0,
+    internalPort: found.internalPort, limits: found.want.limits ?? NO_LIMITS, state: 'pending', reason: 'DRY_RUN', epoch: state.gateway.epoch, generation: 0,
     createdAtMs: state.nowMs, untilMs: 0, releasedSequence: 0,
   }));
   draft.rollback();

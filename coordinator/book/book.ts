@@ -10,6 +10,7 @@ import { createHost, heartbeat, hello, replaceHost, report } from './hosts.js';
 import { move } from './move.js';
 import { takePushes } from './outbox.js';
 import { createPool, deletePool, updatePool } from './pools.js';
+import { updateMapping } from './limits.js';
 import { release, reclaimHost } from './release.js';
 import { lossViews, overrideMassLoss } from './mass-loss.js';
 import { restore, type BookOptions } from './restore.js';
@@ -27,7 +28,7 @@ export type { BookOptions } from './restore.js';
 
 /** Commands that leave an audit record. */
 const AUDITED = {
-  allocate: 'AllocatePorts', release: 'ReleasePorts', move: 'MoveEnvironment', createPool: 'CreatePool', updatePool: 'UpdatePool',
+  allocate: 'AllocatePorts', release: 'ReleasePorts', move: 'MoveEnvironment', updateMapping: 'UpdateMapping', createPool: 'CreatePool', updatePool: 'UpdatePool',
   deletePool: 'DeletePool', createHost: 'CreateHost', replaceHost: 'ReplaceHost', reclaimHost: 'ReclaimHost', waiveHost: 'WaiveHost', hello: 'Session',
   cordonHost: 'CordonHost', uncordonHost: 'UncordonHost', drainHost: 'DrainHost', holdHost: 'HoldHost',
   forgetHost: 'ForgetHost', overrideMassLoss: 'OverrideMassLoss', notePurge: 'Purge',
@@ -206,6 +207,7 @@ function dispatch(state: State, command: Command): Reply {
     case 'allocate': return allocate(state, command);
     case 'release': return release(state, command.selector);
     case 'move': return move(state, command);
+    case 'updateMapping': return updateMapping(state, command);
     case 'hello': return hello(state, command);
     case 'report': return report(state, command);
     case 'heartbeat': return heartbeat(state, command);

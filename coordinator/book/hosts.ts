@@ -7,6 +7,8 @@ import { activate, finishWithdrawal, guarded, refence, renewLeases, routed } fro
 import { newHostRecord } from './host-record.js';
 import { endLeftover } from './leftover.js';
 import { awaitRoutes, refuseRoles, takeRole } from './gateway-role.js';
+import { hidesClients } from './hidden.js';
+import { retellLimited } from './limits.js';
 import { about, freePort, rest, setState, settle } from './mappings.js';
 import { isInForce } from './states.js';
 import { snapshot } from './outbox.js';
@@ -47,6 +49,7 @@ export function hello(state: State, command: HelloCommand): Reply {
   }
   const isAhead = isBehind(state, command, known);
   if (isAhead || state.gateway.restoring === 'reporting') return takeReport(state, command, isAhead);
+  const hidBefore = hidesClients(state);
   const host = known ?? addHost(state, newHostRecord(command.host, command.roles, '', ''));
   const rebooted = host.record.bootId !== command.bootId;
   const moved = host.record.addresses.join() !== command.addresses.join();
@@ -56,7 +59,7 @@ export function hello(state: State, command: HelloCommand): Reply {
   if (host.record.replaceable) host.record.confirmedSession = Math.min(host.record.confirmedSession, command.lastSession);
   Object.assign(host.record, {
     roles: command.roles, addresses: command.addresses, bootId: command.bootId, agentVersion: command.agentVersion,
-    session: host.record.session + 1, replaceable: false, lostAtMs: 0,
+    session: host.record.session + 1, replaceable: false, lostAtMs: 0, hidesClients: command.hidesClients === true,
   });
   const isNewGateway = takeRole(state, host);
   state.dirtyHost(host);
@@ -66,6 +69,7 @@ export function hello(state: State, command: HelloCommand): Reply {
   for (const lease of host.unguarded) lease.hostRevision = state.sequence;
   // From here on there is somebody to tell: the snapshot has what is put meanwhile.
   host.desired ??= new Desired();
+  if (hidesClients(state) !== hidBefore) retellLimited(state, state.hosts.values());
   if (state.gatewayAgent === host) awaitRoutes(state, rebooted || isNewGateway);
   state.progress = true;
   return { kind: 'welcome', session: host.record.session, epoch: state.gateway.epoch, state: snapshot(state, host) };

@@ -1,5 +1,6 @@
 /** How records become objects of desired state. */
 import { ipFamily } from '../../shared/names.js';
+import { hidesClients } from './hidden.js';
 import type { Lease, Mapping, State } from './state.js';
 import type { DesiredObject } from './types.js';
 
@@ -13,11 +14,13 @@ export function leaseObject(state: State, lease: Lease): DesiredObject {
 }
 
 export function mappingObject(state: State, mapping: Mapping): DesiredObject {
-  const { mappingId, environment, tenant, name, index, protocol, port, target, internalPort, generation } = mapping.record;
-  return {
-    kind: 'mapping', key: `mapping/${mappingId}`, version: state.sequence, mappingId, environment, tenant, name, index, protocol, port, target,
+  const { mappingId, environment, tenant, name, index, protocol, port, target, internalPort, generation, limits } = mapping.record;
+  const object = {
+    kind: 'mapping' as const, key: `mapping/${mappingId}`, version: state.sequence, mappingId, environment, tenant, name, index, protocol, port, target,
     internalPort, generation, verify: mapping.verify,
   };
+  if (limits.networks.length === 0 && limits.maxConnections === 0) return object;
+  return hidesClients(state) ? { ...object, limits, clientsHidden: true } : { ...object, limits };
 }
 
 export function releaseObject(state: State, mapping: Mapping): DesiredObject {

@@ -10,7 +10,7 @@ import { inRanges, type Host, type State } from './state.js';
 import type { Command, HelloCommand, MappingRecord, PortRange, Refusal, Reply, RestoreView } from './types.js';
 
 /** Commands that wait until the agents have reported. */
-const WAITING: ReadonlySet<Command['kind']> = new Set(['allocate', 'release', 'move', 'reclaimHost', 'drainHost', 'forgetHost', 'updatePool', 'deletePool'] as const);
+const WAITING: ReadonlySet<Command['kind']> = new Set(['allocate', 'release', 'move', 'updateMapping', 'reclaimHost', 'drainHost', 'forgetHost', 'updatePool', 'deletePool'] as const);
 /** Those that also wait while the ports rest. */
 const GRANTING: ReadonlySet<Command['kind']> = new Set(['allocate', 'move'] as const);
 

@@ -3,11 +3,11 @@
  * Records are plain data, one per row of the journal; the book alone changes them.
  */
 import type { PortRange, Protocol } from '../../shared/ports.js';
-import type { AgentHello, AgentReport, Delta, Role, Target } from '../../shared/desired.js';
+import type { AgentHello, AgentReport, ClientLimits, Delta, Role, Target } from '../../shared/desired.js';
 import type { Reason } from '../../shared/reasons.js';
 
 export type { PortRange, Protocol } from '../../shared/ports.js';
-export type { Confirmation, Delta, DesiredObject, HeldGrant, Role, StateVersion, Target } from '../../shared/desired.js';
+export type { ClientLimits, Confirmation, Delta, DesiredObject, HeldGrant, Role, StateVersion, Target } from '../../shared/desired.js';
 
 export type Scope = 'shared' | 'host';
 export type Strategy = 'sequential' | 'random' | 'leastRecentlyUsed';
@@ -77,6 +77,8 @@ export type HostRecord = {
   keptUntilMs: number;
   /** Restore mode goes on without its report. */
   waived: boolean;
+  /** Gateway role: hosts see its address instead of the client's. */
+  hidesClients: boolean;
 };
 
 /** A host that was removed after it had a session: one of that name goes on with the next number. */
@@ -127,6 +129,7 @@ export type MappingRecord = {
   protocol: Protocol;
   target: Target;
   internalPort: number;
+  limits: ClientLimits;
   state: MappingState;
   /** Why it is in this state; '' when live. */
   reason: string;
@@ -138,6 +141,9 @@ export type MappingRecord = {
   /** Book sequence at which the release was confirmed: the order of reuse. 0 before. */
   releasedSequence: number;
 };
+
+/** Everybody, without limit. */
+export const NO_LIMITS: ClientLimits = { networks: [], maxConnections: 0 };
 
 export type EnvironmentRecord = {
   environment: string;
@@ -249,6 +255,8 @@ export type WantSpec = {
   /** 0: the pool's default. */
   internalPort: number;
   choice: Choice;
+  /** undefined: everybody, without limit. Left out of the hash of a body then. */
+  limits?: ClientLimits | undefined;
 };
 
 export type AllocateCommand = {
@@ -281,6 +289,8 @@ export type Command =
   | AllocateCommand
   | { kind: 'release'; actor: Actor; selector: ReleaseSelector }
   | { kind: 'move'; actor: Actor; environment: string; host: string; targets: { name: string; target: Target | undefined; internalPort: number }[]; verify: boolean }
+  /** undefined: as it is. */
+  | { kind: 'updateMapping'; actor: Actor; mappingId: string; networks: readonly string[] | undefined; maxConnections: number | undefined }
   | HelloCommand
   | ReportCommand
   | HeartbeatCommand
@@ -330,6 +340,7 @@ export type Reply =
   | { kind: 'waiting' }
   | { kind: 'released'; mappings: MappingRecord[]; boundMs: number | undefined }
   | { kind: 'moved'; view: EnvironmentView }
+  | { kind: 'updated'; mapping: MappingRecord }
   | { kind: 'welcome'; session: number; epoch: number; state: Delta }
   | { kind: 'heartbeat'; staleSession: boolean; rebuild: boolean }
   | { kind: 'pool'; pool: PoolSpec }

@@ -4,7 +4,7 @@ import { HostDuty as WireHostDuty, HostState as WireHostState, GatewayScope, Idl
 import { MappingState as WireState } from '../../shared/gen/portlease/v1/common.js';
 import { Role as WireRole } from '../../shared/gen/portlease/v1/agents.js';
 import type { Environment, Mapping } from '../../shared/gen/portlease/v1/ports.js';
-import { msToDuration, msToTimestamp, protocolToWire, rangeToWire, targetToWire } from '../../shared/wire.js';
+import { limitsToWire, msToDuration, msToTimestamp, protocolToWire, rangeToWire, targetToWire } from '../../shared/wire.js';
 import type { Histogram } from '../../shared/histogram.js';
 import type { Book } from '../book/book.js';
 import type {
@@ -64,6 +64,7 @@ export function mappingToWire(mapping: MappingRecord, { gateway, publicHostOf: n
     createdAt: msToTimestamp(mapping.createdAtMs),
     heldUntil: mapping.state === 'held' ? msToTimestamp(mapping.untilMs) : undefined,
     access: accessOf({ environment: mapping.environment, gateway: gateway.gateway, scope: gateway.scope, pool: poolOf(mapping.pool), publicHost, port: mapping.port }),
+    ...limitsToWire(mapping.limits),
   };
 }
 

@@ -2,10 +2,11 @@
 import { hash } from 'node:crypto';
 import { MappingState as WireState, Protocol as WireProtocol, Wait as WireWait, type Target as WireTarget } from '../../shared/gen/portlease/v1/common.js';
 import type {
-  AllocatePortsRequest, ExplainPortRequest, ListEnvironmentsRequest, ListMappingsRequest, MoveEnvironmentRequest, ReleasePortsRequest, Want,
+  AllocatePortsRequest, ExplainPortRequest, ListEnvironmentsRequest, ListMappingsRequest, MoveEnvironmentRequest, ReleasePortsRequest, UpdateMappingRequest, Want,
 } from '../../shared/gen/portlease/v1/ports.js';
 import { objectId, port as checkPort, shown } from '../../shared/fields.js';
 import { isLabelKey, isLabelValue, isRequestId } from '../../shared/names.js';
+import { limitsFromWire, maxConnectionsFromWire, networksFromWire } from '../../shared/networks.js';
 import { isPort, MAX_PORT } from '../../shared/ports.js';
 import { optionalProtocolFromWire, protocolFromWire, targetFromWire } from '../../shared/wire.js';
 import type { AllocateCommand, Choice, Command, Protocol, ReleaseSelector, Target, WantSpec } from '../book/types.js';
@@ -94,6 +95,7 @@ function parseWant(want: Want, i: number, checks: Checks): WantSpec {
     target: parseTarget(want.target, () => `wants[${i}].target`, checks),
     internalPort: want.internalPort,
     choice: parseChoice(want, { i, count }, checks),
+    limits: want.clientNetworks.length === 0 && want.maxConnections === 0 ? undefined : checks.take(() => limitsFromWire(want, `wants[${i}].`), undefined),
   };
 }
 
@@ -209,6 +211,21 @@ export function parseMove(request: MoveEnvironmentRequest, actor: string): { com
     command: { kind: 'move', actor, environment: request.environment, host: request.host, targets, verify: wait === 'verified' },
     wait,
   };
+}
+
+export function parseUpdate(request: UpdateMappingRequest, actor: string): { command: Extract<Command, { kind: 'updateMapping' }>; wait: Wait } {
+  const checks = new Checks();
+  const wait = parseWait(request.wait, checks);
+  const { clientNetworks, maxConnections } = request;
+  if (clientNetworks === undefined && maxConnections === undefined) checks.add('client_networks', 'is missing: name client_networks, max_connections or both');
+  const command = {
+    kind: 'updateMapping' as const, actor,
+    mappingId: checks.take(() => objectId(request.mappingId, 'mapping_id'), ''),
+    networks: clientNetworks && checks.take(() => networksFromWire(clientNetworks.networks, 'client_networks.networks'), []),
+    maxConnections: maxConnections === undefined ? undefined : checks.take(() => maxConnectionsFromWire(maxConnections, 'max_connections'), 0),
+  };
+  checks.done();
+  return { command, wait };
 }
 
 export function parseExplain({ space, port, tenant }: ExplainPortRequest): { space: string; port: number; tenant: string } {

@@ -2,7 +2,7 @@
 import type { sendUnaryData } from '@grpc/grpc-js';
 import type {
   AllocatePortsRequest, AllocatePortsResponse, Mapping, MoveEnvironmentRequest, MoveEnvironmentResponse, PortServiceServer, ReleasePortsRequest,
-  ReleasePortsResponse,
+  ReleasePortsResponse, UpdateMappingResponse,
 } from '../../shared/gen/portlease/v1/ports.js';
 import { msToDuration } from '../../shared/wire.js';
 import type { Book } from '../book/book.js';
@@ -19,8 +19,8 @@ import { explainPort } from './explain.js';
 import { mayOperate, require } from './identity.js';
 import { listEnvironments, listMappings } from './lists.js';
 import { environmentToWire, mappingToWire, namingOf, type Naming } from './messages.js';
-import { parseEnvironmentName, parseMove, parseRelease } from './parse-ports.js';
-import { unknownEnvironment } from './unknown.js';
+import { parseEnvironmentName, parseMove, parseRelease, parseUpdate } from './parse-ports.js';
+import { unknownEnvironment, unknownMapping } from './unknown.js';
 import { waitFor } from './waiting.js';
 
 type Moved = Extract<Reply, { kind: 'moved' }>;
@@ -43,6 +43,8 @@ export function portService(services: Services): PortServiceServer {
         const { command, wait } = parseMove(call.request, actor);
         return move(services, call, { command, wait });
       }),
+    updateMapping: mutating(services, { right: 'schedule', attempt: () => ({ action: 'UpdateMapping' }) },
+      async (call, { actor }) => updateMapping(services, call, parseUpdate(call.request, actor))),
     getEnvironment: reading(services, 'read', async (request) => {
       const environment = parseEnvironmentName(request);
       const keeper = gateways.ofEnvironment(environment);
@@ -104,6 +106,21 @@ async function move({ gateways }: Services, call: Call<unknown>, { command, wait
     if (outcome.kind !== 'reached') throw new Refused(notReached(outcome, wait));
   }
   return { environment: await keeper.read((book) => environmentNow(book, command.environment) ?? environmentToWire(reply.view, namingOf(book))) };
+}
+
+async function updateMapping({ gateways }: Services, call: Call<unknown>, { command, wait }: ReturnType<typeof parseUpdate>): Promise<UpdateMappingResponse> {
+  const keeper = gateways.ofMapping(command.mappingId);
+  if (keeper === undefined) {
+    await gateways.settled();
+    throw unknownMapping(command.mappingId);
+  }
+  const { mapping } = orRefuse(await keeper.submit(command), 'updated');
+  if (wait !== 'recorded') {
+    const outcome = await waitFor(keeper, { mappingIds: [mapping.mappingId], goal: 'live', forMs: waitOf(call), caller: call });
+    if (outcome.kind === 'blocked') throw new Refused(blocked(outcome.mapping, false));
+    if (outcome.kind !== 'reached') throw new Refused(notReached(outcome, wait));
+  }
+  return { mapping: await keeper.read((book) => mappingToWire(book.mapping(mapping.mappingId) ?? { ...mapping, state: 'released' }, namingOf(book))) };
 }
 
 async function release({ gateways }: Services, call: Call<unknown>, { command, wait }: ReturnType<typeof parseRelease>): Promise<ReleasePortsResponse> {

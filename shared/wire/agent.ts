@@ -20,12 +20,13 @@ const DIGEST = /^[0-9a-f]{16}$/;
 const OCCUPIED = /^(?:tcp|udp)\/[0-9]{1,5}$/;
 
 export function helloToWire(hello: AgentHello): Hello {
-  const { agentVersion, roles, leases, routes, accepted, state, driver = 'iptables', ...same } = hello;
+  const { agentVersion, roles, leases, routes, accepted, state, driver = 'iptables', hidesClients = false, ...same } = hello;
   return {
     ...same,
     version: agentVersion,
     roles: roles.map(roleToWire),
     driver: WIRE_DRIVERS[driver],
+    hidesClients,
     accepted: accepted && { ...accepted },
     leases: leases.map(heldToWire),
     routes: routes.map(heldToWire),
@@ -42,6 +43,7 @@ export function helloFromWire(value: Hello, field = 'hello'): AgentHello {
     roles: rolesFromWire(value.roles, `${field}.roles`),
     addresses: addressesFromWire(value.addresses, `${field}.addresses`),
     driver: driverFromWire(value.driver, `${field}.driver`),
+    ...(value.hidesClients ? { hidesClients: true } : {}),
     lastSession: count(value.lastSession, `${field}.last_session`),
     accepted: value.accepted && versionFromWire(value.accepted, `${field}.accepted`),
     leases: value.leases.map((grant, i) => ({ ...grantFromWire(grant, `${field}.leases[${i}]`), host: '' })),

@@ -1,8 +1,9 @@
 /** Desired state, to and from messages of the contract. */
 import type * as wire from '../gen/portlease/v1/agents.js';
-import type { Delta, DesiredObject, StateVersion } from '../desired.js';
+import type { ClientLimits, Delta, DesiredObject, StateVersion } from '../desired.js';
 import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required } from '../fields.js';
 import { InvalidField } from '../invalid.js';
+import { limitsFromWire } from '../networks.js';
 import { durationToMs, msToDuration, protocolFromWire, protocolToWire, rangeFromWire, rangeToWire, targetFromWire, targetToWire } from './basics.js';
 
 const KEY = /^(?:lease|mapping|release|route|withdrawal)\/[A-Za-z0-9][A-Za-z0-9._-]{0,17}$/;
@@ -55,7 +56,7 @@ function bodyToWire(object: DesiredObject): wire.DesiredObject['object'] {
     case 'lease':
       return { $case: 'lease', value: { ...grantToWire(object), host: object.host, guardOccupied: object.guardOccupied ?? false } };
     case 'mapping':
-      return { $case: 'mapping', value: { ...portToWire(object), verify: object.verify } };
+      return { $case: 'mapping', value: { ...portToWire(object), verify: object.verify, ...limitsToWire(object.limits), clientsHidden: object.clientsHidden ?? false } };
     case 'release':
       return { $case: 'release', value: { ...portToWire(object), cut: msToDuration(object.cutMs) } };
     case 'route':
@@ -85,7 +86,11 @@ function bodyFromWire(body: Body, { version, field }: { version: number; field: 
     }
     case 'mapping': {
       const mapping = portFromWire(body.value, field);
-      return { kind: 'mapping', key: `mapping/${mapping.mappingId}`, version, ...mapping, verify: body.value.verify };
+      const limits = limitsFromWire(body.value, `${field}.`);
+      return {
+        kind: 'mapping', key: `mapping/${mapping.mappingId}`, version, ...mapping, verify: body.value.verify,
+        ...(limits === undefined ? {} : { limits }), ...(body.value.clientsHidden ? { clientsHidden: true } : {}),
+      };
     }
     case 'release': {
       const release = portFromWire(body.value, field);
@@ -152,6 +157,10 @@ function portFromWire(value: WireMappedPort, field: string): MappedPort {
     internalPort: port(value.internalPort, `${field}.internal_port`),
     generation: count(value.generation, `${field}.generation`),
   };
+}
+
+export function limitsToWire(limits: ClientLimits | undefined): { clientNetworks: string[]; maxConnections: number } {
+  return { clientNetworks: [...limits?.networks ?? []], maxConnections: limits?.maxConnections ?? 0 };
 }
 
 function cutFromWire(value: { cut: wire.ReleaseObject['cut'] }, field: string): number {

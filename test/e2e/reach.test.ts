@@ -4,6 +4,8 @@ import { benchOfEachTest } from '../support/describe.js';
 import { ROOT } from '../support/daemons.js';
 import { CLIENT, GATEWAY_INNER, GATEWAY_PUBLIC, hostAddress, vmAddress, type Node } from '../support/layout.js';
 import { address, Wait } from '../support/requests.js';
+import type { DeepPartial, Mapping, Want } from '../../shared/gen/portlease/v1/ports.js';
+import { refusalOf } from '../support/api.js';
 import type { Bench } from '../support/bench.js';
 
 const WEB_PORT = 8_080;
@@ -12,14 +14,18 @@ async function page(bench: Bench, from: Node, url: string): Promise<string> {
   return (await bench.topology.run(from, ['curl', '--silent', '--globoff', '--max-time', '2', url], { accept: [7, 28, 52, 56] })).stdout.trim();
 }
 
-async function webPort(bench: Bench, target: string): Promise<number> {
+async function webPort(bench: Bench, target: string, limits: DeepPartial<Want> = {}): Promise<number> {
+  return (await webMapping(bench, target, limits)).publicPort;
+}
+
+async function webMapping(bench: Bench, target: string, limits: DeepPartial<Want>): Promise<Mapping> {
   await bench.serve('host-a/env-1', [{ transport: 'tcp', port: WEB_PORT, style: 'http' }]);
   const { mappings: [mapping] } = await bench.api.allocate({
     tenant: 'tenant-1', environment: 'env-1', host: 'host-a', wait: Wait.WAIT_VERIFIED,
-    wants: [{ name: 'web', source: { $case: 'pool', value: 'ssh' }, target: address(target), internalPort: WEB_PORT }],
+    wants: [{ name: 'web', source: { $case: 'pool', value: 'ssh' }, target: address(target), internalPort: WEB_PORT, ...limits }],
   });
   assert.ok(mapping);
-  return mapping.publicPort;
+  return mapping;
 }
 
 describe('an environment behind a gateway', () => {
@@ -44,12 +50,35 @@ describe('an environment behind a gateway', () => {
   });
 });
 
+describe('an environment behind a gateway whose port is limited', () => {
+  const bench = benchOfEachTest();
+  const reaches = async (from: Node, port: number, family: 4 | 6 = 4): Promise<boolean> =>
+    (await page(bench(), from, `http://${family === 4 ? GATEWAY_PUBLIC[4] : `[${GATEWAY_PUBLIC[6]}]`}:${port}/`)).includes('answers');
+
+  for (const family of [4, 6] as const) {
+    it(`is reached over IPv${family} by clients of its networks only, by the networks of today`, async () => {
+      const networks = [`${CLIENT[family]}/${family === 4 ? 32 : 128}`];
+      const { publicPort, mappingId } = await webMapping(bench(), vmAddress('host-a', 0, family), { clientNetworks: networks });
+      assert.deepEqual([await reaches('client', publicPort, family), await reaches('gateway', publicPort, family)], [true, false]);
+      await bench().api.updateMapping({ mappingId, clientNetworks: { networks: ['198.51.100.0/24', '2001:db8:ffff::/48'] } });
+      assert.equal(await reaches('client', publicPort, family), false);
+      await bench().api.updateMapping({ mappingId, clientNetworks: {} });
+      assert.deepEqual([await reaches('client', publicPort, family), await reaches('gateway', publicPort, family)], [true, true]);
+    });
+  }
+});
+
 describe('an environment behind a gateway that hides the client', () => {
   const bench = benchOfEachTest({ gateway: { snat: true } });
 
   it('sees the address of the gateway', async () => {
     const port = await webPort(bench(), vmAddress('host-a'));
     assert.equal(await page(bench(), 'client', `http://${GATEWAY_PUBLIC[4]}:${port}/`), `host-a/env-1 answers ${GATEWAY_INNER[4]}`);
+  });
+
+  it('cannot be limited to client networks, and says so', async () => {
+    const { details } = await refusalOf(webPort(bench(), vmAddress('host-a'), { clientNetworks: [`${CLIENT[4]}/32`] }));
+    assert.deepEqual([details.reason, details.fields[0]?.field], ['CLIENTS_HIDDEN', 'wants[0].client_networks']);
   });
 });
 

@@ -60,6 +60,10 @@ export class Api {
     return this.call(PORTS.moveEnvironment, ports.MoveEnvironmentRequest.fromPartial(request), deadlineMs);
   }
 
+  updateMapping(request: ports.DeepPartial<ports.UpdateMappingRequest>, deadlineMs?: number): Promise<ports.UpdateMappingResponse> {
+    return this.call(PORTS.updateMapping, ports.UpdateMappingRequest.fromPartial(request), deadlineMs);
+  }
+
   async environment(environment: string): Promise<ports.Environment> {
     const response = await this.call(PORTS.getEnvironment, { environment });
     if (response.environment === undefined) throw new Error(`the answer about ${environment} is empty`);

@@ -60,6 +60,7 @@ export class ConnectionsDriver {
 
   private async find(cuts: readonly Cut[], index: CutIndex): Promise<Doomed[]> {
     const entries = await listEntries(this.options.run, [...new Set(cuts.map(({ transport }) => transport))]);
+    index.begin();
     return entries.flatMap(entry => index.doom(entry) ?? []);
   }
 

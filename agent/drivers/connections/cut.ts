@@ -1,10 +1,16 @@
 /** What a cut ends, and what it leaves alone. Pure. */
 import type { PortRange, Transport } from '../../../shared/ports.js';
+import { isWelcome, type Clients } from './clients.js';
 import type { Deletion } from './conntrack.js';
 import type { ConntrackEntry, Tuple } from './entry.js';
 
-/** Where a public port leads. `port` undefined: the number of the public port. */
-export type Endpoint = { readonly address: string; readonly port: number | undefined };
+/** Where a public port leads, and for whom. `port` undefined: the number of the public port. */
+export type Endpoint = {
+  readonly address: string;
+  readonly port: number | undefined;
+  /** Undefined: everybody, without limit. */
+  readonly clients?: Clients | undefined;
+};
 
 /** Connections to public ports that must end. */
 export type Cut = {
@@ -13,9 +19,11 @@ export type Cut = {
   /** Where the ports led, as far as it is known: new packets from there are dropped for `dropMs`. */
   readonly from: readonly Endpoint[];
   readonly dropMs: number;
+  /** Who may be connected has changed: those that may be no more end, the others stay. */
+  readonly isForClients?: true;
 };
 
-/** Where public ports lead by the rules that stand now; connections to there stay. Asked anew for every entry. */
+/** Where public ports lead by the rules that stand now; connections of the clients that may be connected there stay. Asked anew for every entry. */
 export type Standing = {
   endpoints(transport: Transport, port: number): readonly Endpoint[];
   /** True when any port leads to this address. */
@@ -28,8 +36,11 @@ export type Source = { address: string; transport: Transport; ports: PortRange; 
 /** A connection that must stay ended: the former target and its port, and the client. */
 export type Flow = { address: string; transport: Transport; port: number; client: string };
 
-/** Why an entry has to go: it came in through a public port, or it was re-created by the packets of the server it led to. */
-export type Doomed = { entry: ConntrackEntry; cuts: readonly Cut[]; direction: 'inward' | 'revived' };
+/**
+ * Why an entry has to go: it came in through a public port that does not lead there any more, or that leads there for others only
+ * ('unwelcome'), or it was re-created by the packets of the server it led to.
+ */
+export type Doomed = { entry: ConntrackEntry; cuts: readonly Cut[]; direction: 'inward' | 'unwelcome' | 'revived' };
 
 export class CutIndex {
   private readonly byPort = new Map<string, Cut[]>();
@@ -37,6 +48,8 @@ export class CutIndex {
   private readonly reversed = new Map<string, readonly Cut[]>();
   /** Targets with connections from an own address that stay, whoever led them there; see targetKey. */
   readonly spared = new Set<string>();
+  /** Connections that stay, of each place that has room for so many only. */
+  private readonly counts = new Map<Clients, number>();
 
   constructor(readonly cuts: readonly Cut[], private readonly addresses: ReadonlySet<string>, private readonly standing: Standing) {
     for (const cut of cuts) for (let port = cut.ports.first; port <= cut.ports.last; port++) this.add(cut, port);
@@ -47,6 +60,11 @@ export class CutIndex {
     const there = this.byPort.get(key);
     if (there === undefined) this.byPort.set(key, [cut]);
     else there.push(cut);
+  }
+
+  /** Before the table is gone through once more. */
+  begin(): void {
+    this.counts.clear();
   }
 
   /** Undefined when the entry may stay. */
@@ -62,10 +80,21 @@ export class CutIndex {
     const cuts = this.byPort.get(`${transport}:${original.destinationPort}`);
     if (cuts === undefined) return undefined;
     const end = { address: reply.source, port: reply.sourcePort };
-    const stays = this.standing.endpoints(transport, original.destinationPort).some(to => isSame(to, end, original.destinationPort));
-    if (stays) return undefined;
+    const place = this.standing.endpoints(transport, original.destinationPort).find(to => isSame(to, end, original.destinationPort));
+    if (place !== undefined && this.mayStay(entry, place)) return undefined;
     this.reversed.set(tupleKey(transport, reply), cuts);
-    return { entry, cuts, direction: 'inward' };
+    return { entry, cuts, direction: place === undefined ? 'inward' : 'unwelcome' };
+  }
+
+  /** As many as there is room for stay: those that the kernel lists first. */
+  private mayStay({ original, isClosing }: ConntrackEntry, { clients }: Endpoint): boolean {
+    if (clients === undefined) return true;
+    if (!isWelcome(clients, original.source)) return false;
+    const { maxConnections } = clients.limits;
+    if (maxConnections === 0 || isClosing === true) return true;
+    const count = (this.counts.get(clients) ?? 0) + 1;
+    if (count <= maxConnections) this.counts.set(clients, count);
+    return count <= maxConnections;
   }
 
   /**
@@ -105,7 +134,8 @@ export function sourcesOf(cuts: readonly Cut[], doomed: readonly Doomed[]): Sour
     for (const { address, port } of from) add({ address, transport, ports: port === undefined ? ports : { first: port, last: port }, dropMs });
   }
   for (const { entry, cuts: ended, direction } of doomed) {
-    if (direction === 'revived') continue;
+    // The server of one that is unwelcome goes on serving others: what it says to that client is dropped by its flow alone.
+    if (direction !== 'inward') continue;
     const { source, sourcePort } = entry.reply;
     add({ address: source, transport: entry.transport, ports: { first: sourcePort, last: sourcePort }, dropMs: Math.max(...ended.map(({ dropMs }) => dropMs)) });
   }
@@ -139,7 +169,7 @@ export function deletionsOf(doomed: readonly Doomed[], standing: Standing, spare
     const { transport, original, reply } = entry;
     const { destination, destinationPort } = original;
     const target = targetKey(entry);
-    if (direction === 'revived') deletions.set(tupleKey(transport, original), { kind: 'entry', entry });
+    if (direction !== 'inward') deletions.set(tupleKey(transport, original), { kind: 'entry', entry });
     else if (many.has(target) && !spared.has(target) && !standing.isTarget(reply.source)) deletions.set(target, { kind: 'target', transport, address: destination, target: reply.source });
     else if (standing.endpoints(transport, destinationPort).length > 0) deletions.set(`${target} ${destinationPort} ${reply.sourcePort}`, placeOf(entry));
     else deletions.set(`${transport} ${destination} ${destinationPort}`, { kind: 'port', transport, address: destination, port: destinationPort });
@@ -160,7 +190,7 @@ function targetKey({ transport, original, reply }: ConntrackEntry): string {
 function manyPorts(doomed: readonly Doomed[]): Set<string> {
   const ports = new Map<string, Set<number>>();
   for (const { entry, direction } of doomed) {
-    if (direction === 'revived' || entry.reply.source === entry.original.destination) continue;
+    if (direction !== 'inward' || entry.reply.source === entry.original.destination) continue;
     const target = targetKey(entry);
     const known = ports.get(target) ?? new Set();
     ports.set(target, known.add(entry.original.destinationPort));

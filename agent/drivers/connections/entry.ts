@@ -4,11 +4,13 @@ import type { Transport } from '../../../shared/ports.js';
 /** One direction of a connection. Addresses are in canonical text form: conntrack prints no other. */
 export type Tuple = { source: string; sourcePort: number; destination: string; destinationPort: number };
 
-/** `original`: as the first packet arrived. `reply`: as the answers leave; its source is the real target. */
-export type ConntrackEntry = { transport: Transport; original: Tuple; reply: Tuple };
+/** `original`: as the first packet arrived. `reply`: as the answers leave; its source is the real target. `isClosing`: it is over, and only remembered. */
+export type ConntrackEntry = { transport: Transport; original: Tuple; reply: Tuple; isClosing?: true };
 
 const TUPLE = String.raw`src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)`;
 const ENTRY = new RegExp(String.raw`^\s*(?:ipv[46]\s+\d+\s+)?(tcp|udp)\s.*?\b${TUPLE} .*?\b${TUPLE}`);
+
+const CLOSING = / (?:TIME_WAIT|CLOSE) src=/;
 
 /** Name and number of a protocol that is neither TCP nor UDP. */
 const OTHER_PROTOCOL = /^\s*(?:ipv[46]\s+\d+\s+)?(?!ipv[46]\s)\S+\s+(?!6\s|17\s)\d+\s/;
@@ -19,7 +21,8 @@ export function parseEntry(line: string): ConntrackEntry | undefined {
   if (found === null && OTHER_PROTOCOL.test(line)) return undefined;
   if (found === null) throw new Error(`not understood in the output of conntrack: ${JSON.stringify(line.slice(0, 300))}`);
   const [, transport, ...fields] = found;
-  return { transport: transport as Transport, original: tuple(fields.slice(0, 4)), reply: tuple(fields.slice(4, 8)) };
+  const entry = { transport: transport as Transport, original: tuple(fields.slice(0, 4)), reply: tuple(fields.slice(4, 8)) };
+  return CLOSING.test(line) ? { ...entry, isClosing: true } : entry;
 }
 
 function tuple([source = '', destination = '', sourcePort = '', destinationPort = '']: string[]): Tuple {

@@ -5,9 +5,12 @@ import { readFailure, RulesError } from './errors.js';
 import { emptyFamily, parseSave, type ObservedFamily } from './parse.js';
 import { afterwards, planFamily, type FamilyPlan } from './plan.js';
 import { checkedSpec, type CheckedSpec } from './checked.js';
+import { Counting, type Unserved } from './counting.js';
 import { renderFamily, type DesiredFamily, type Jump } from './render.js';
 import { hasOwnMembers, parseHeaders, parseSets, planSets, renderSets, withoutMembers, type ObservedSets, type SetPlan, type WantedSets } from './sets.js';
-import { familyOf, FAMILIES, type Family, type RulesSpec } from './spec.js';
+import { targetOf } from './layout.js';
+import { familyOf, FAMILIES, TRANSPORTS, type Family, type RulesSpec } from './spec.js';
+import { Uncounted, type CountConnections } from './uncounted.js';
 
 export type ObservedRules = Readonly<Record<Family, ObservedFamily>> & { readonly sets: ObservedSets };
 
@@ -16,7 +19,7 @@ export type Applied = {
   readonly changed: number;
   readonly repaired: number;
   /** Forwards, by their id, that are not in force, or not everywhere; left out: all are. */
-  readonly unserved?: readonly { readonly id: string; readonly reason: string; readonly message: string }[];
+  readonly unserved?: readonly Unserved[];
 };
 
 /** What the kernel held, and how often this driver had written until then. */
@@ -25,9 +28,10 @@ export type Sighting = { readonly state: ObservedRules; readonly writes: number;
 /** A spec in the words of the tools. */
 type Rendered = { readonly spec: CheckedSpec; readonly families: Readonly<Record<Family, DesiredFamily>>; readonly sets: WantedSets };
 
-type Plan = { rendered: Rendered; scripts: Record<Family, string>; sets: SetPlan; changed: number };
+type Plan = { rendered: Rendered; scripts: Record<Family, string>; sets: SetPlan; changed: number; written: readonly string[] };
 
-type Known = { rendered: Rendered; asked: RulesSpec; state: ObservedRules };
+/** `checked`: what was asked for; `rendered`: without what cannot be served, and with what is not counted taken off. */
+type Known = { rendered: Rendered; asked: RulesSpec; checked: CheckedSpec; state: ObservedRules };
 
 const TOOLS: Record<Family, { save: string; restore: string }> = {
   v4: { save: 'iptables-save', restore: 'iptables-restore' },
@@ -48,9 +52,13 @@ export class RulesDriver {
   #last: Promise<unknown> = Promise.resolve();
   /** Times that something was to be written, whatever came of it. */
   #writes = 0;
+  readonly #uncounted: Uncounted;
+  readonly #counting = new Counting((family, script) => this.#restoreRules(family, script));
 
-  constructor(options: { run: RunChild; deadlineMs?: number }) {
+  /** `count`: left out, nothing is connected when a limit is written. */
+  constructor(options: { run: RunChild; deadlineMs?: number; count?: CountConnections }) {
     this.#run = options.run;
+    this.#uncounted = new Uncounted(options.count ?? (() => Promise.resolve(new Map())));
     this.#deadlineMs = options.deadlineMs ?? DEADLINE_MS;
   }
 
@@ -111,20 +119,24 @@ export class RulesDriver {
 
   async #apply(asked: RulesSpec, observe: boolean | Sighting): Promise<Applied> {
     const before = this.#known;
-    const spec = asked === before?.asked ? before.rendered.spec : checkedSpec(asked);
+    const checked = asked === before?.asked ? before.checked : checkedSpec(asked);
+    const { spec, unserved } = await this.#counting.servable(checked, observe !== false);
+    const wanted = { asked, checked, spec };
+    const told = unserved.length === 0 ? {} : { unserved };
     if (observe === false && before !== undefined) {
       try {
-        return { changed: await this.#bring(asked, spec, before), repaired: 0 };
+        return { changed: await this.#bring(wanted, before), repaired: 0, ...told };
       } catch (error) {
         if (!(error instanceof RulesError) || !OUTDATED.has(error.problem)) throw error;
         this.#known = before;
       }
     }
+    await this.#uncounted.refresh(spec);
     const state = await this.#seen(spec, observe);
-    const same = before?.rendered.spec === spec;
+    const same = before?.rendered.spec === this.#uncounted.applyTo(spec);
     const drift = before === undefined || same ? 0 : planAll(before.rendered.spec, state, before.rendered).changed;
-    const changed = await this.#bring(asked, spec, { state, rendered: before?.rendered });
-    return { changed, repaired: same ? changed : drift };
+    const changed = await this.#bring(wanted, { state, rendered: before?.rendered });
+    return { changed, repaired: same ? changed : drift, ...told };
   }
 
   /** What a sighting says that is current and knows enough, else what a look tells. */
@@ -134,18 +146,29 @@ export class RulesDriver {
     return suits ? Promise.resolve(observe.state) : this.#look(families, spec);
   }
 
-  async #bring(asked: RulesSpec, spec: CheckedSpec, before: { state: ObservedRules; rendered: Rendered | undefined }): Promise<number> {
-    const plan = planAll(spec, before.state, before.rendered);
+  async #bring(wanted: Pick<Known, 'asked' | 'checked'> & Pick<Rendered, 'spec'>, before: { state: ObservedRules; rendered: Rendered | undefined }): Promise<number> {
+    const { asked, checked } = wanted;
+    const plan = await this.#plan(wanted.spec, before);
     this.#known = undefined;
     await this.#execute(plan);
     const { rendered } = plan;
+    const { spec } = rendered;
     const after = (family: Family): ObservedFamily => afterwards(rendered.families[family], before.state[family]);
-    this.#known = { rendered, asked, state: { v4: after('v4'), v6: after('v6'), sets: new Map([...before.state.sets, ...rendered.sets]) } };
+    this.#known = { rendered, asked, checked, state: { v4: after('v4'), v6: after('v6'), sets: new Map([...before.state.sets, ...rendered.sets]) } };
     for (const family of FAMILIES) {
       if (familiesOf(spec).includes(family)) this.#clean.delete(family);
       else this.#clean.add(family);
     }
     return plan.changed;
+  }
+
+  /** Rules that count connections and are written anew are told what they will not have counted. */
+  async #plan(wanted: CheckedSpec, { state, rendered }: { state: ObservedRules; rendered: Rendered | undefined }): Promise<Plan> {
+    const plan = planAll(this.#uncounted.applyTo(wanted), state, rendered);
+    const begun = plan.written.flatMap(chain => targetOf(chain) ?? []).filter(id => isCountedBefore(wanted, rendered?.spec, id));
+    if (begun.length === 0) return plan;
+    await this.#uncounted.note(wanted, begun);
+    return planAll(this.#uncounted.applyTo(wanted), state, rendered);
   }
 
   /** New sets come before the rules that ask them; members of sets that are there need no order. */
@@ -235,7 +258,16 @@ function planAll(spec: CheckedSpec, state: ObservedRules, before: Rendered | und
   const [v4, v6] = [one('v4'), one('v6')];
   const rendered = { spec, families: { v4: v4.desired, v6: v6.desired }, sets: renderSets(spec, before) };
   const sets = planSets(rendered.sets, state.sets);
-  return { rendered, scripts: { v4: v4.script, v6: v6.script }, sets, changed: v4.changed + v6.changed + sets.changed };
+  return { rendered, scripts: { v4: v4.script, v6: v6.script }, sets, changed: v4.changed + v6.changed + sets.changed, written: [...v4.written, ...v6.written] };
+}
+
+/** A mapping with a limit that may have connections: one that was not served before has none. */
+function isCountedBefore(spec: CheckedSpec, before: CheckedSpec | undefined, id: string): boolean {
+  return FAMILIES.some(family => {
+    const port = spec.forwards.of(family).counted.get(id);
+    if (port === undefined) return false;
+    return before === undefined || TRANSPORTS.some(transport => before.forwards.of(family).ports[transport].get(port)?.id === id);
+  });
 }
 
 function familiesOf({ addresses }: Pick<RulesSpec, 'addresses'>): Family[] {

@@ -1,6 +1,6 @@
 /** Forwards by family, transport and port. Immutable: an edited copy shares what did not change. */
 import { rangeText, type Transport } from '../../../shared/ports.js';
-import { PersistentMap } from '../../persistent/map.js';
+import { PersistentMap, type Change } from '../../persistent/map.js';
 import { donePorts, editPorts, noPorts, type Ports, type PortsEdit } from '../../persistent/ports.js';
 import { canonicalAddress, FAMILIES, familyOf, ownProblem, refuse, TRANSPORTS, type Family, type Forward } from './spec.js';
 
@@ -8,6 +8,8 @@ type Part = {
   readonly ports: Ports<Forward>;
   /** Targets with hairpin, and how many forwards each of them has. */
   readonly hairpins: PersistentMap<number>;
+  /** Public port of each mapping whose connections are limited in number, by its id. */
+  readonly counted: PersistentMap<number>;
 };
 
 export class Forwards implements Iterable<Forward> {
@@ -49,12 +51,13 @@ export class Forwards implements Iterable<Forward> {
 }
 
 function nothing(): Part {
-  return { ports: noPorts(), hairpins: PersistentMap.empty() };
+  return { ports: noPorts(), hairpins: PersistentMap.empty(), counted: PersistentMap.empty() };
 }
 
 class Draft {
   private readonly edit: PortsEdit<Forward>;
   private readonly counts = new Map<string, number>();
+  private readonly counted: Change<number>[] = [];
 
   constructor(private readonly before: Part) {
     this.edit = editPorts(before.ports);
@@ -65,6 +68,7 @@ class Draft {
     if (there?.id !== id) throw new RangeError(`forwards: ${id} is not at ${textOf(transport, ports.first)}`);
     this.edit[transport].fill(there.ports, undefined);
     this.count(there, -1);
+    if (isCounted(there)) this.counted.push([id, undefined]);
   }
 
   add(forward: Forward): void {
@@ -76,17 +80,22 @@ class Draft {
     }
     edit.fill(ports, forward);
     this.count(forward, 1);
+    if (isCounted(forward)) this.counted.push([id, ports.first]);
   }
 
   done(): Part {
     const changes = Array.from(this.counts, ([to, count]) => [to, count === 0 ? undefined : count] as const);
     const ports = donePorts(this.edit, this.before.ports);
-    return ports === this.before.ports ? this.before : { ports, hairpins: this.before.hairpins.with(changes) };
+    return ports === this.before.ports ? this.before : { ports, hairpins: this.before.hairpins.with(changes), counted: this.before.counted.with(this.counted) };
   }
 
   private count({ hairpin, to }: Forward, by: number): void {
     if (hairpin) this.counts.set(to, (this.counts.get(to) ?? this.before.hairpins.get(to) ?? 0) + by);
   }
+}
+
+function isCounted({ limits }: Forward): boolean {
+  return limits !== undefined && limits.maxConnections > 0;
 }
 
 function textOf(transport: Transport, port: number): string {

@@ -1,8 +1,9 @@
 /**
  * Names of what portlease owns in the kernel. Chain names stay under 29 characters.
  * - nat: PORTLEASE (from PREROUTING and OUTPUT, per lease address) is the root of the dispatch tree: PORTLEASE-T and -U for TCP
- *   and UDP, then a chain per aligned block of 4,096, 256 and 16 ports, named by the leading hexadecimal digits of its ports. A guarded port that
- *   the tree leads nowhere is kept from rules of others (docker run -p), unless it is published with portlease's leave: it goes to INPUT.
+ *   and UDP, then a chain per aligned block of 4,096, 256 and 16 ports, and of one port with client networks, named by the leading
+ *   hexadecimal digits of its ports. PORTLEASE-ID is the chain of a limited mapping; ids have no capitals. A guarded port that the tree
+ *   leads nowhere is kept from rules of others (docker run -p), unless it is published with portlease's leave: it goes to INPUT.
  * - nat: PORTLEASE-POST (from POSTROUTING) leads connections of own addresses to PORTLEASE-MASQ.
  * - filter: PORTLEASE-FORWARD (from DOCKER-USER, else FORWARD) leads connections of own addresses to PORTLEASE-ACCEPT.
  * - mangle: PORTLEASE-GUARD (from INPUT) and PORTLEASE-CUT (from PREROUTING and OUTPUT); where bridges are guarded PORTLEASE-MARK (from
@@ -29,14 +30,28 @@ export function isOwnChain(name: string): boolean {
   return name.startsWith(ROOT);
 }
 
-/** True for a chain in which the order of the rules matters. */
-export function isOrdered(chain: string): boolean {
-  return chain === CUT || chain === ROOT;
+/** Exists within one transaction only. */
+export const probeChain = `${ROOT}-PROBE`;
+
+const TARGET_CHAIN = /^PORTLEASE-([a-z0-9-]{1,18})$/;
+
+export function targetChain(id: string): string {
+  return `${ROOT}-${id}`;
 }
 
-/** Chain of the block of `size` ports (65,536, 4,096, 256 or 16) that begins at `first`. */
+/** Id of the limited mapping whose chain it is; undefined for another chain. */
+export function targetOf(chain: string): string | undefined {
+  return TARGET_CHAIN.exec(chain)?.[1];
+}
+
+/** True where the order of the rules means something. */
+export function isOrdered(chain: string): boolean {
+  return chain === CUT || chain === ROOT || targetOf(chain) !== undefined;
+}
+
+/** Chain of the block of `size` ports (65,536, 4,096, 256, 16 or 1) that begins at `first`. */
 export function treeChain(transport: Transport, first: number, size: number): string {
-  const digits = size === 65_536 ? 0 : size === 4_096 ? 1 : size === 256 ? 2 : 3;
+  const digits = size === 65_536 ? 0 : size === 4_096 ? 1 : size === 256 ? 2 : size === 16 ? 3 : 4;
   const letter = transport === 'tcp' ? 'T' : 'U';
   return `${ROOT}-${letter}${first.toString(16).padStart(4, '0').slice(0, digits)}`;
 }

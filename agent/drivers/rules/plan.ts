@@ -6,19 +6,22 @@ import type { DesiredFamily, DesiredTable, Jump } from './render.js';
 import { canonicalRule, sameRule } from './text.js';
 
 /** Input of `iptables-restore --noflush`; '' when nothing is to be done. */
-export type FamilyPlan = { readonly script: string; readonly changed: number };
+/** `written`: chains that get rules. */
+export type FamilyPlan = { readonly script: string; readonly changed: number; readonly written: readonly string[] };
 
-type TablePlan = { lines: string[]; changed: number };
+type TablePlan = { lines: string[]; changed: number; written: string[] };
 
 export function planFamily(desired: DesiredFamily, observed: ObservedFamily): FamilyPlan {
   let script = '';
   let changed = 0;
+  let written: string[] = [];
   for (const table of TABLES) {
     const plan = planTable(desired[table], observed[table]);
     changed += plan.changed;
+    written = written.concat(plan.written);
     if (plan.lines.length > 0) script += `*${table}\n${plan.lines.join('\n')}\nCOMMIT\n`;
   }
-  return { script, changed };
+  return { script, changed, written };
 }
 
 /** What the kernel has once `desired` was applied to `before`: the base of the next plan when nobody looks in between. */
@@ -39,6 +42,7 @@ function planTable(desired: DesiredTable, observed: ObservedTable): TablePlan {
   const declared: string[] = [];
   const appended: string[] = [];
   const gone: string[] = [];
+  const written: string[] = [];
   let changed = 0;
   for (const chain of differences(observed.chains, desired.chains)) {
     const wanted = desired.chains.get(chain);
@@ -47,7 +51,9 @@ function planTable(desired: DesiredTable, observed: ObservedTable): TablePlan {
       const { missing, extra } = (isOrdered(chain) ? differenceInOrder : difference)(wanted, found ?? []);
       changed += missing.length + extra + (found === undefined ? 1 : 0);
       if (found === undefined || extra > 0) declared.push(`:${chain} - [0:0]`);
-      for (const rule of extra > 0 ? wanted : missing) appended.push(`-A ${chain} ${rule}`);
+      const fresh = extra > 0 ? wanted : missing;
+      for (const rule of fresh) appended.push(`-A ${chain} ${rule}`);
+      if (fresh.length > 0) written.push(chain);
     } else if (found !== undefined && !isLedTo(chain, observed)) {
       declared.push(`:${chain} - [0:0]`);
       changed += found.length + 1;
@@ -59,7 +65,7 @@ function planTable(desired: DesiredTable, observed: ObservedTable): TablePlan {
   }
   const jumps = planJumps(desired.jumps, observed.jumps);
   const lines = [...declared, ...appended, ...jumps, ...gone];
-  return { lines, changed: changed + jumps.length };
+  return { lines, changed: changed + jumps.length, written };
 }
 
 /** Own chains that are not wanted but cannot go, because a foreign rule leads there. */

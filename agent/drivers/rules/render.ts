@@ -1,12 +1,13 @@
 /** Rules that bring a spec about, in the words in which iptables-save prints them. Pure. */
 import type { Transport } from '../../../shared/ports.js';
 import { PersistentMap, type Change } from '../../persistent/map.js';
-import { PortMap } from '../../persistent/ports.js';
+import { noPorts, PortMap } from '../../persistent/ports.js';
 import { acceptedPorts, type Accepted } from './accepted.js';
 import type { CheckedSpec } from './checked.js';
 import {
   ACCEPT, CUT, CUT_SET, FLOW_SET, FLOW_TIMEOUT_S, FORWARD, GUARD, GUARD_SET, MARK, MARKED, MASQ, POST, PUBLISHED_SET, ROOT, TARGET_SET, treeChain, WIDE_SET, type Table,
 } from './layout.js';
+import { limitedChanges } from './limited.js';
 import { familyOf, TRANSPORTS, type Family } from './spec.js';
 import { treeChanges } from './tree.js';
 
@@ -89,6 +90,7 @@ function nat(context: Context): DesiredTable {
     if (!forwards.isEmpty(0, 65_536)) root.push(`-p ${transport} -j ${treeChain(transport, 0, 65_536)}`);
     root.push(`-p ${transport} -m set --match-set ${GUARD_SET[transport]} dst -m set ! --match-set ${PUBLISHED_SET[transport]} dst -j ACCEPT`);
   }
+  changes.push(...limitedChanges(base?.accepted?.of.forwards.of(family).ports ?? noPorts(), spec.forwards.of(family).ports));
   const jumps = ['PREROUTING', 'OUTPUT'].flatMap(chain => addresses.map(address => ({ chain, rule: `${to(address)} -j ${ROOT}` })));
   return tableOf([...changes, [ROOT, root]], [...jumps, { chain: 'POSTROUTING', rule: `-j ${POST}` }], base?.nat);
 }

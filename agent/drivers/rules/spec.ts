@@ -1,5 +1,6 @@
 /** What the rules driver is asked to bring about, and which parts of it it refuses; checked.ts refuses a whole. */
 import { isIP, SocketAddress } from 'node:net';
+import { readNetwork } from '../../../shared/networks.js';
 import { isPort, rangeText, type PortRange, type Transport } from '../../../shared/ports.js';
 
 export type Family = 'v4' | 'v6';
@@ -20,6 +21,17 @@ export type Forward = {
   readonly toPort: number | undefined;
   /** True: targets of this machine may call each other, and themselves, through these ports. */
   readonly hairpin: boolean;
+  /** Undefined: everybody, without limit. Only of a single port. */
+  readonly limits?: Limits | undefined;
+};
+
+export type Limits = {
+  /** Client networks of the target's family, in canonical form; undefined: all. */
+  readonly networks: readonly string[] | undefined;
+  /** At once, over all transports of the mapping; 0: no limit. */
+  readonly maxConnections: number;
+  /** Connections that its rule does not count. */
+  readonly uncounted: number;
 };
 
 export type Leased = { readonly ports: PortRange; readonly transport: Transport };
@@ -68,13 +80,20 @@ export function forwardProblem(forward: Forward, addresses: readonly string[]): 
 }
 
 /** Why this forward can be served nowhere; undefined when it can. */
-export function ownProblem({ id, generation, ports, to, toPort }: Forward): string | undefined {
+export function ownProblem({ id, generation, ports, to, toPort, limits }: Forward): string | undefined {
   if (!ID.test(id)) return `${JSON.stringify(id)} is not an id of a mapping or lease`;
   if (!Number.isSafeInteger(generation) || generation < 0) return `${generation} is not a generation`;
   if (!isRange(ports)) return `${ports.first}-${ports.last} is not a range of ports`;
   if (toPort !== undefined && !isPort(toPort)) return `${toPort} is not a port`;
   if (toPort !== undefined && ports.first !== ports.last) return `a range keeps its ports: ${rangeText(ports)} cannot lead to port ${toPort}`;
-  return addressProblem(to);
+  return addressProblem(to) ?? (limits === undefined ? undefined : limitsProblem(limits, { ports, to }));
+}
+
+function limitsProblem({ networks, maxConnections, uncounted }: Limits, { ports, to }: Pick<Forward, 'ports' | 'to'>): string | undefined {
+  if (ports.first !== ports.last) return `a range cannot be limited: ${rangeText(ports)}`;
+  if (![maxConnections, uncounted].every(count => Number.isSafeInteger(count) && count >= 0)) return `${maxConnections} is not a number of connections`;
+  const bad = networks?.find(network => { const reading = readNetwork(network); return !('network' in reading) || reading.network !== network || familyOf(network) !== familyOf(to) || network.endsWith('/0'); });
+  return bad === undefined ? undefined : `${JSON.stringify(bad)} is not a network of clients of ${to}`;
 }
 
 export function familyProblem(to: string, addresses: readonly string[]): string | undefined {

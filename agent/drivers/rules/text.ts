@@ -4,7 +4,7 @@
  */
 
 /** Modules whose options name themselves. */
-const SILENT_MODULES = new Set(['tcp', 'udp', 'comment', 'conntrack', 'set']);
+const SILENT_MODULES = new Set(['tcp', 'udp', 'comment', 'conntrack', 'set', 'connlimit']);
 const PROTOCOLS: Record<string, string> = { 6: 'tcp', 17: 'udp' };
 
 export function sameRule(a: string, b: string): boolean {
@@ -40,6 +40,8 @@ export function canonicalRule(rule: string): string {
 function canonicalOption(words: readonly string[]): string | undefined {
   const [name, ...values] = words;
   const [value] = values;
+  // What connlimit counts by when nothing is said; some versions do not print it.
+  if (name === '--connlimit-saddr') return undefined;
   if (name === undefined || (name === '-m' && SILENT_MODULES.has(value as string))) return undefined;
   return [name, ...values.map(each => canonicalValue(name.replace('! ', ''), each))].join(' ');
 }

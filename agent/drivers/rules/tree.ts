@@ -7,6 +7,7 @@ import { MAX_PORT, type PortRange, type Transport } from '../../../shared/ports.
 import type { Change } from '../../persistent/map.js';
 import { differingPorts, type PortMap } from '../../persistent/ports.js';
 import { treeChain } from './layout.js';
+import { dnatTarget, entryOf } from './limited.js';
 import type { Forward } from './spec.js';
 
 const ROOT_SIZE = MAX_PORT + 1;
@@ -42,7 +43,7 @@ function leafRules({ forwards, first, size }: Block): string[] {
     const forward = forwards.get(port);
     if (forward === undefined) continue;
     const last = Math.min(forward.ports.last, first + size - 1);
-    rules.push(dnat(forward, { first: port, last }));
+    rules.push(ruleOf(forward, { first: port, last }));
     port = last;
   }
   return rules;
@@ -55,7 +56,7 @@ function branchRules({ transport, forwards, first, size }: Block): string[] {
     const forward = filledBy(forwards, at, child);
     if (forward !== undefined) {
       const end = Math.min(lastWhole(forward, child), first + size);
-      rules.push(dnat(forward, { first: Math.max(at, 1), last: end - 1 }));
+      rules.push(ruleOf(forward, { first: Math.max(at, 1), last: end - 1 }));
       at = end - child;
     } else if (!forwards.isEmpty(at, child)) {
       rules.push(`${portMatch(transport, { first: at, last: at + child - 1 })} -g ${treeChain(transport, at, child)}`);
@@ -79,7 +80,7 @@ export function portMatch(transport: Transport, { first, last }: PortRange): str
   return `-p ${transport} -m ${transport} --dport ${first === last ? first : `${first}:${last}`}`;
 }
 
-function dnat({ id, generation, transport, to, toPort }: Forward, ports: PortRange): string {
-  const address = toPort === undefined ? to : to.includes(':') ? `[${to}]:${toPort}` : `${to}:${toPort}`;
-  return `${portMatch(transport, ports)} -m comment --comment "portlease:${id}:g${generation}" -j DNAT --to-destination ${address}`;
+function ruleOf(forward: Forward, ports: PortRange): string {
+  const entry = entryOf(forward);
+  return `${portMatch(forward.transport, ports)} ${entry === undefined ? dnatTarget(forward) : `-g ${entry}`}`;
 }

@@ -16,6 +16,8 @@ export const KEEP_ALIVE_MS = 600_000;
 type RelayOptions = {
   /** Just accepted: paused, with allowHalfOpen. */
   client: Socket;
+  /** Address of the client. */
+  from: string;
   service: Service;
   connectMs: number;
   timers: Timers;
@@ -26,16 +28,19 @@ type RelayOptions = {
 export class Relay {
   /** Where it leads; the listener may lead elsewhere by now. */
   readonly service: Service;
+  /** Address of the client. */
+  readonly from: string;
   /** Resolves when both sockets are closed. */
   readonly ended: Promise<unknown>;
   readonly #client: Socket;
   readonly #target: Socket;
   readonly #cancelDeadline: () => void;
 
-  constructor({ client, service, connectMs, timers, onConnected }: RelayOptions) {
+  constructor({ client, from, service, connectMs, timers, onConnected }: RelayOptions) {
     const { address, port } = service.target;
     const target = connect({ host: address, port, allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
     this.service = service;
+    this.from = from;
     this.#client = client;
     this.#target = target;
     this.ended = Promise.all([closed(client), closed(target)]);

@@ -2,11 +2,12 @@
 import type { Socket } from 'node:net';
 import type { Log } from '../../../shared/log.js';
 import type { Timers } from '../../../shared/timers.js';
+import { isWelcome, type Clients } from '../connections/clients.js';
 import type { Cut, Standing } from '../connections/connections.js';
 import { refusalOf, type Limits } from './budget.js';
 import { Relay } from './relay.js';
-import { resetNow } from './reset.js';
-import { keyOf, type Service } from './services.js';
+import { peerAddress, resetNow } from './reset.js';
+import { keyOf, refusalFor, type Service } from './services.js';
 
 type RelaysOptions = { limits: Limits; connectMs: number; listeners: () => number; timers: Timers; log: Log };
 
@@ -28,18 +29,16 @@ export class Relays {
     return this.#open.size;
   }
 
-  /** A client beyond the limits is reset at once. */
+  /** A client beyond the limits, or that the mapping is not for, is reset at once. */
   take(client: Socket, service: Service): void {
     const { limits, listeners, connectMs, timers } = this.#options;
     const ofMapping = this.#ofMapping.get(service.id) ?? 0;
+    const from = peerAddress(client);
+    if (refusalFor(service, { client: from, ofMapping }) !== undefined) return turnAway(client);
     const refusal = refusalOf(limits, { listeners: listeners(), connections: this.#open.size, ofMapping });
     this.#note(refusal, service);
-    if (refusal !== undefined) {
-      client.on('error', () => undefined);
-      resetNow(client);
-      return;
-    }
-    const relay = new Relay({ client, service, connectMs, timers, onConnected: problem => this.#noteTarget(service, problem) });
+    if (refusal !== undefined) return turnAway(client);
+    const relay = new Relay({ client, from, service, connectMs, timers, onConnected: problem => this.#noteTarget(service, problem) });
     this.#open.add(relay);
     this.#ofMapping.set(service.id, ofMapping + 1);
     void relay.ended.then(() => this.#forget(relay));
@@ -47,7 +46,8 @@ export class Relays {
 
   /** Ends what came through the ports of these cuts and does not lead where they stand to lead; resolves when all of it is closed. */
   async cut(cuts: readonly Cut[], standing: Standing): Promise<void> {
-    const doomed = [...this.#open].filter(({ service }) => cuts.some(cut => isOf(service, cut)) && !stays(service, standing));
+    const counts = new Map<Clients, number>();
+    const doomed = [...this.#open].filter(relay => cuts.some(cut => isOf(relay.service, cut)) && !stays(relay, standing, counts));
     await Promise.all(doomed.map(relay => relay.abort()));
   }
 
@@ -94,6 +94,18 @@ function isOf({ place: { port } }: Service, { transport, ports: { first, last } 
   return transport === 'tcp' && first <= port && port <= last;
 }
 
-function stays({ place, target }: Service, standing: Standing): boolean {
-  return standing.endpoints('tcp', place.port).some(({ address, port }) => address === target.address && (port ?? place.port) === target.port);
+function turnAway(client: Socket): void {
+  client.on('error', () => undefined);
+  resetNow(client);
+}
+
+/** As many of a place as there is room for stay: the oldest ones. `counts`: of those that were looked at before. */
+function stays({ service: { place, target }, from }: Relay, standing: Standing, counts: Map<Clients, number>): boolean {
+  const standsAt = standing.endpoints('tcp', place.port).find(({ address, port }) => address === target.address && (port ?? place.port) === target.port);
+  if (standsAt?.clients === undefined) return standsAt !== undefined;
+  if (!isWelcome(standsAt.clients, from)) return false;
+  const count = (counts.get(standsAt.clients) ?? 0) + 1;
+  counts.set(standsAt.clients, count);
+  const { maxConnections } = standsAt.clients.limits;
+  return maxConnections === 0 || count <= maxConnections;
 }

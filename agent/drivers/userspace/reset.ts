@@ -21,3 +21,13 @@ export function resetNow(socket: Socket): void {
 export function wasReset(socket: Socket): boolean {
   return !socket.writableEnded && socket.remoteAddress === undefined;
 }
+
+/** What remoteAddress keeps of its first answer. */
+type Remembering = { _peername?: unknown };
+
+/** Address of the other side; '' when there is none any more. Nothing of the answer is kept, for wasReset() asks the kernel again. */
+export function peerAddress(socket: Socket): string {
+  const address = socket.remoteAddress ?? '';
+  (socket as unknown as Remembering)._peername = undefined;
+  return address;
+}

@@ -1,11 +1,18 @@
 /** What is to be listened on, and where each of it leads. Pure. */
+import { cidrContains, parseCidr, type Cidr } from '../../../shared/names.js';
 import type { RulesSpec } from '../rules/spec.js';
 import { familyOf, type Forward } from '../rules/spec.js';
 
 export type Place = { readonly address: string; readonly port: number };
 
 /** A place of this machine that leads to a target; `id`: of its mapping. */
-export type Service = { readonly id: string; readonly place: Place; readonly target: Place };
+export type Service = {
+  readonly id: string;
+  readonly place: Place;
+  readonly target: Place;
+  /** Undefined: everybody, as many as the agent takes. */
+  readonly limits?: { readonly networks: readonly Cidr[] | undefined; readonly maxConnections: number };
+};
 
 /** A mapping that is not served, or not everywhere. */
 export type Unserved = { readonly id: string; readonly reason: string; readonly message: string };
@@ -35,10 +42,17 @@ export function servicesOf({ addresses, forwards }: Pick<RulesSpec, 'addresses' 
   return { services, unserved: [...unserved.values()] };
 }
 
-function placesOf({ id, ports, to, toPort }: Forward, addresses: readonly string[]): Service[] {
+function placesOf({ id, ports, to, toPort, limits }: Forward, addresses: readonly string[]): Service[] {
+  const limited = limits === undefined ? {} : { limits: { networks: limits.networks?.flatMap(network => parseCidr(network) ?? []), maxConnections: limits.maxConnections } };
   const own = addresses.filter(address => familyOf(address) === familyOf(to));
   const numbers = Array.from({ length: ports.last - ports.first + 1 }, (_, index) => ports.first + index);
-  return numbers.flatMap(port => own.map(address => ({ id, place: { address, port }, target: { address: to, port: toPort ?? port } })));
+  return numbers.flatMap(port => own.map(address => ({ id, place: { address, port }, target: { address: to, port: toPort ?? port }, ...limited })));
+}
+
+/** Why a client with this address is turned away, though there were room; undefined: it is welcome. */
+export function refusalFor({ limits }: Service, { client, ofMapping }: { client: string; ofMapping: number }): 'CLIENT_NOT_ALLOWED' | 'TOO_MANY_CONNECTIONS' | undefined {
+  if (limits?.networks?.some(network => cidrContains(network, client)) === false) return 'CLIENT_NOT_ALLOWED';
+  return limits !== undefined && limits.maxConnections > 0 && ofMapping >= limits.maxConnections ? 'TOO_MANY_CONNECTIONS' : undefined;
 }
 
 function withUdp({ id, ports: { first } }: Forward): Unserved {

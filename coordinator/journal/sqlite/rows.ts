@@ -1,6 +1,6 @@
 /** How records become rows, as arrays of values in the order of `columns`, and back. */
-import type { AuditRecord, EnvironmentRecord, EventRecord, ForgottenRecord, GatewayRecord, HostRecord, LeaseRecord, MappingRecord,
-  OverrideRecord, PoolSpec, PortRange,  RequestRecord, Role } from '../../book/types.js';
+import { NO_LIMITS, type AuditRecord, type ClientLimits, type EnvironmentRecord, type EventRecord, type ForgottenRecord, type GatewayRecord, type HostRecord,
+  type LeaseRecord, type MappingRecord, type OverrideRecord, type PoolSpec, type PortRange, type RequestRecord, type Role } from '../../book/types.js';
 import { storedTarget, targetDetail } from '../../../shared/target.js';
 
 /** A row as JSON carries it. Booleans are 0 and 1, lists and maps are JSON text. */
@@ -46,14 +46,14 @@ export const HOST: LoadedTable<HostRecord> = {
   name: 'host',
   key: 'host',
   columns: ['gateway', 'host', 'roles', 'failure_domain', 'public_host', 'addresses', 'session', 'confirmed_session', 'boot_id', 'agent_version', 'replaceable',
-    'lost_at_ms', 'duty', 'kept_until_ms', 'waived'],
+    'lost_at_ms', 'duty', 'kept_until_ms', 'waived', 'hides_clients'],
   encode: (gateway, r) => [gateway, r.host, json(r.roles), r.failureDomain, r.publicHost, json(r.addresses), r.session, r.confirmedSession,
-    r.bootId, r.agentVersion, r.replaceable ? 1 : 0, r.lostAtMs, r.duty, r.keptUntilMs, r.waived ? 1 : 0],
+    r.bootId, r.agentVersion, r.replaceable ? 1 : 0, r.lostAtMs, r.duty, r.keptUntilMs, r.waived ? 1 : 0, r.hidesClients ? 1 : 0],
   decode: (row) => {
-    const [, host, roles, failureDomain, publicHost, addresses, session, confirmedSession, bootId, agentVersion, replaceable, lostAtMs, duty, keptUntilMs, waived] = row as
-      [string, string, string, string, string, string, number, number, string, string, number, number, HostRecord['duty'], number, number];
+    const [, host, roles, failureDomain, publicHost, addresses, session, confirmedSession, bootId, agentVersion, replaceable, lostAtMs, duty, keptUntilMs, waived, hidesClients] = row as
+      [string, string, string, string, string, string, number, number, string, string, number, number, HostRecord['duty'], number, number, number];
     return { host, roles: JSON.parse(roles) as Role[], failureDomain, publicHost, addresses: JSON.parse(addresses) as string[], session, confirmedSession, bootId, agentVersion,
-      replaceable: replaceable === 1, lostAtMs, duty, keptUntilMs, waived: waived === 1 };
+      replaceable: replaceable === 1, lostAtMs, duty, keptUntilMs, waived: waived === 1, hidesClients: hidesClients === 1 };
   },
 };
 
@@ -86,15 +86,17 @@ export const MAPPING: LoadedTable<MappingRecord> = {
   name: 'mapping',
   key: 'mapping_id',
   columns: ['mapping_id', 'gateway', 'environment', 'tenant', 'name', 'idx', 'space', 'pool', 'host', 'port', 'protocol', 'target_kind',
-    'target', 'internal_port', 'state', 'reason', 'epoch', 'generation', 'created_at_ms', 'until_ms', 'released_sequence'],
+    'target', 'internal_port', 'state', 'reason', 'epoch', 'generation', 'created_at_ms', 'until_ms', 'released_sequence',
+    'client_networks', 'max_connections'],
   encode: (gateway, r) => [r.mappingId, gateway, r.environment, r.tenant, r.name, r.index, r.space, r.pool, r.host, r.port, r.protocol,
-    r.target.kind, targetDetail(r.target), r.internalPort, r.state, r.reason, r.epoch, r.generation, r.createdAtMs, r.untilMs, r.releasedSequence],
+    r.target.kind, targetDetail(r.target), r.internalPort, r.state, r.reason, r.epoch, r.generation, r.createdAtMs, r.untilMs, r.releasedSequence,
+    networksText(r.limits), r.limits.maxConnections],
   decode: (row) => {
     const [mappingId, , environment, tenant, name, index, space, pool, host, port, protocol, kind, detail, internalPort, state, reason,
-      epoch, generation, createdAtMs, untilMs, releasedSequence] = row as [string, string, string, string, string, number, string, string,
+      epoch, generation, createdAtMs, untilMs, releasedSequence, networks, maxConnections] = row as [string, string, string, string, string, number, string, string,
       string, number, MappingRecord['protocol'], MappingRecord['target']['kind'], string, number, MappingRecord['state'], string, number,
-      number, number, number, number];
-    return { mappingId, environment, tenant, name, index, space, pool, host, port, protocol, target: storedTarget(kind, detail), internalPort, state,
+      number, number, number, number, string, number];
+    return { mappingId, environment, tenant, name, index, space, pool, host, port, protocol, target: storedTarget(kind, detail), internalPort, limits: limitsOf(networks, maxConnections), state,
       reason, epoch, generation, createdAtMs, untilMs, releasedSequence };
   },
 };
@@ -143,6 +145,17 @@ export const AUDIT: Table<AuditRecord> = {
   columns: ['gateway', 'sequence', 'at_ms', 'actor', 'action', 'outcome', 'environment', 'request_id', 'detail'],
   encode: (gateway, r) => [gateway, r.sequence, r.atMs, r.actor, r.action, r.outcome, r.environment, r.requestId, r.detail],
 };
+
+/** Nearly all mappings are for everybody. */
+const EVERYBODY = '[]';
+
+function networksText({ networks }: ClientLimits): string {
+  return networks.length === 0 ? EVERYBODY : json(networks);
+}
+
+function limitsOf(networks: string, maxConnections: number): ClientLimits {
+  return networks === EVERYBODY && maxConnections === 0 ? NO_LIMITS : { networks: JSON.parse(networks) as string[], maxConnections };
+}
 
 function json(value: unknown): string {
   return JSON.stringify(value);

@@ -282,6 +282,12 @@ CREATE UNIQUE INDEX mapping_udp_port ON mapping (space, port) WHERE protocol IN 
 CREATE UNIQUE INDEX mapping_name ON mapping (environment, name, idx) WHERE ${NAMES_PORT};
 `;
 
+const LIMITS = `
+ALTER TABLE mapping ADD COLUMN client_networks TEXT NOT NULL DEFAULT '[]';   -- JSON: ["198.51.100.0/24"]; []: everybody
+ALTER TABLE mapping ADD COLUMN max_connections INTEGER NOT NULL DEFAULT 0;   -- at once; 0: no limit
+ALTER TABLE host ADD COLUMN hides_clients INTEGER NOT NULL DEFAULT 0 CHECK (hides_clients IN (0, 1)); -- gateway role: snat
+`;
+
 export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 1, description: 'first tables', sql: FIRST },
   { version: 2, description: 'hosts that are cordoned, drained or kept', sql: DUTY },
@@ -289,4 +295,5 @@ export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 4, description: 'hosts that are forgotten, mass losses that are overridden', sql: FORGOTTEN },
   { version: 5, description: 'who had a port long ago', sql: FORMER_OWNERS },
   { version: 6, description: 'mappings that lead to containers', sql: CONTAINER_TARGETS },
+  { version: 7, description: 'mappings that are limited to clients and connections', sql: LIMITS },
 ];

@@ -21,6 +21,7 @@ const ANSWERS: Answers = {
   listLeases: () => ({ leases: [LEASE], nextPageToken: '' }),
   allocatePorts: (request: { requestId: string }) => ({ requestId: request.requestId, environment: environment(), mappings: [mapping()], replayed: false }),
   releasePorts: () => ({ mappings: [mapping({ state: MappingState.MAPPING_STATE_RELEASED })], bound: undefined }),
+  updateMapping: () => ({ mapping: mapping({ clientNetworks: ['198.51.100.0/24'], maxConnections: 5 }) }),
   moveEnvironment: () => ({ environment: environment({ host: 'host-b' }) }),
   getEnvironment: () => ({ environment: environment() }),
   listEnvironments: () => ({ environments: [environment()], ...page }),
@@ -43,19 +44,20 @@ describe('the command line, asking a coordinator', () => {
 
   it('allocates: sends every part of every want, and shows the ports that it got', async () => {
     const { out, request } = await ok('allocate', 'env-1', '--host', 'host-a', '--tenant', 'acme', '--label', 'team=ml', '--label', 'note=', '--wait', 'verified',
-      '--want', 'name=ssh,pool=ssh-linux,target=10.88.1.2,internal-port=22,protocol=tcp,count=2,contiguous,port=30022',
+      '--want', 'name=ssh,pool=ssh-linux,target=10.88.1.2,internal-port=22,protocol=tcp,count=2,contiguous,port=30022,client-networks=198.51.100.0/24+2001:db8::/32,max-connections=50',
       '--want', 'name=web,service=http,target=2001:db8::2,prefer=30080');
     assert.deepEqual(request, {
       requestId: 'cli-00000000-0000-4000-8000-000000000001', tenant: 'acme', environment: 'env-1', host: 'host-a', labels: { team: 'ml', note: '' },
       wait: Wait.WAIT_VERIFIED, dryRun: false,
       wants: [
         { name: 'ssh', source: { $case: 'pool', value: 'ssh-linux' }, protocol: Protocol.PROTOCOL_TCP, count: 2, contiguous: true,
-          target: { kind: { $case: 'address', value: '10.88.1.2' } }, internalPort: 22, choice: { $case: 'exactPort', value: 30_022 } },
+          target: { kind: { $case: 'address', value: '10.88.1.2' } }, internalPort: 22, choice: { $case: 'exactPort', value: 30_022 },
+          clientNetworks: ['198.51.100.0/24', '2001:db8::/32'], maxConnections: 50 },
         { name: 'web', source: { $case: 'serviceType', value: 'http' }, protocol: Protocol.PROTOCOL_UNSPECIFIED, count: 1, contiguous: false,
-          target: { kind: { $case: 'address', value: '2001:db8::2' } }, internalPort: 0, choice: { $case: 'preferredPort', value: 30_080 } },
+          target: { kind: { $case: 'address', value: '2001:db8::2' } }, internalPort: 0, choice: { $case: 'preferredPort', value: 30_080 }, clientNetworks: [], maxConnections: 0 },
       ],
     });
-    assert.match(out, /^ssh +203\.0\.113\.1:30007 +tcp +live +host-a +10\.88\.1\.2:22 +ssh +m-1 +ssh -p 30007 env-1\.ssh\.example\.com +-$/m);
+    assert.match(out, /^ssh +203\.0\.113\.1:30007 +tcp +live +host-a +10\.88\.1\.2:22 +ssh +m-1 +ssh -p 30007 env-1\.ssh\.example\.com +- +-$/m);
   });
 
   it('passes a request id and a dry run on, and says that nothing was changed', async () => {
@@ -96,6 +98,14 @@ describe('the command line, asking a coordinator', () => {
         { name: 'dns', target: target('2001:db8::3'), internalPort: 0 },
       ],
     });
+  });
+
+  it('limits a mapping to networks and connections, and says which it has then', async () => {
+    const { request, out } = await ok('limit', 'm-1', '--client-network', '198.51.100.0/24', '--client-network', '2001:DB8:0::/32', '--max-connections', '5');
+    assert.deepEqual(request, { mappingId: 'm-1', clientNetworks: { networks: ['198.51.100.0/24', '2001:db8::/32'] }, maxConnections: 5, wait: Wait.WAIT_UNSPECIFIED });
+    assert.match(out, / 198\.51\.100\.0\/24, at most 5 +-$/m);
+    assert.deepEqual((await ok('limit', 'm-1', '--everybody', '--wait', 'recorded')).request, { mappingId: 'm-1', clientNetworks: { networks: [] }, maxConnections: undefined, wait: Wait.WAIT_RECORDED });
+    assert.deepEqual((await ok('limit', 'm-1', '--max-connections', '0')).request, { mappingId: 'm-1', clientNetworks: undefined, maxConnections: 0, wait: Wait.WAIT_UNSPECIFIED });
   });
 
   it('tells how to free a held environment from its silent host', async () => {
@@ -191,11 +201,11 @@ describe('the command line, asking a coordinator', () => {
         access: { hostName: 'env-1.ssh.example.com', url: '', command: 'ssh -p 30007 env-1.ssh.example.com' },
         mappingId: 'm-1', environment: 'env-1', tenant: 'acme', name: 'ssh', index: 0, gateway: 'gw-1', space: 'gw-1', pool: 'ssh', protocol: 'PROTOCOL_TCP',
         publicHost: '203.0.113.1', publicPort: 30_007, host: 'host-a', target: { address: '10.88.1.2' }, internalPort: 22, state: 'MAPPING_STATE_LIVE', reason: '',
-        generation: 78, createdAt: '2023-11-14T22:13:20.000Z',
+        generation: 78, createdAt: '2023-11-14T22:13:20.000Z', clientNetworks: [], maxConnections: 0,
       }],
     });
     const lines = [
-      ['status'], ['gateways'], ['hosts'], ['leases'], ['list'], ['mappings'], ['release', 'env-1'], ['move', 'env-1', '--to=host-b'], ['gateways', 'delete', 'gw-1'],
+      ['status'], ['gateways'], ['hosts'], ['leases'], ['list'], ['mappings'], ['release', 'env-1'], ['move', 'env-1', '--to=host-b'], ['limit', 'm-1', '--everybody'], ['gateways', 'delete', 'gw-1'],
       ['allocate', 'env-1', '--host=h', '--tenant=t', '--want=name=a,pool=p,target=10.0.0.1'], ['hosts', 'reclaim', 'host-a', '--reason=off'],
       ['hosts', 'cordon', 'host-a'], ['hosts', 'uncordon', 'host-a'], ['hosts', 'drain', 'host-a'], ['hosts', 'hold', 'host-a', '--for=2h'],
       ['hosts', 'forget', 'host-a', '--reason=sold'], ['gateways', 'override-mass-loss', 'gw-1', '--for=1h', '--reason=gone'],

@@ -64,10 +64,10 @@ function serveUdp({ port, who, address }) {
   return new Promise((resolve, reject) => socket.on('error', reject).bind(port, address, () => resolve('listening')));
 }
 
-function openTcp({ name, port, address }) {
+function openTcp({ name, port, address, from }) {
   const state = { received: 0, from: '', end: '' };
   clients.set(name, state);
-  const socket = connect(port, address);
+  const socket = connect({ port, host: address, localAddress: from });
   state.socket = socket;
   socket.on('data', (data) => { state.received += data.length; state.from = data.toString().trim().split('\n').at(-1); });
   socket.on('error', (error) => { state.end = error.code; });
@@ -76,16 +76,23 @@ function openTcp({ name, port, address }) {
 }
 
 // A client that goes on asking, from one source port; or that asks once and listens.
-function openUdp({ name, port, address, once }) {
+function openUdp({ name, port, address, once, from }) {
   const state = { received: 0, from: '', end: '' };
   clients.set(name, state);
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
   socket.on('message', (data) => { state.received += data.length; state.from = data.toString().trim(); });
   socket.on('error', () => undefined);
   const ask = () => socket.send('hello', port, address, () => undefined);
-  ask();
-  if (!once) tickTo(ask);
+  socket.bind(0, from, () => {
+    ask();
+    if (!once) tickTo(ask);
+  });
   return 'opening';
+}
+
+function end({ name }) {
+  clients.get(name).socket.destroy();
+  return 'ended';
 }
 
 function look({ name }) {
@@ -107,7 +114,7 @@ function reach({ address, port, deadlineMs, localPort }) {
   });
 }
 
-const commands = { reach, serveQuietly, sayAll, stopServing, serveTcp, serveUdp, openTcp, openUdp, look, speak, counts: () => counts };
+const commands = { reach, serveQuietly, sayAll, stopServing, serveTcp, serveUdp, openTcp, openUdp, end, look, speak, counts: () => counts };
 
 createInterface({ input: process.stdin }).on('line', async (line) => {
   const { id, command, ...fields } = JSON.parse(line);

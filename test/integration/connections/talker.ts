@@ -21,6 +21,16 @@ export class Talker extends AskedProcess {
     return this.#open(name, { command: transport === 'tcp' ? 'openTcp' : 'openUdp', address, port });
   }
 
+  /** The same from this address of the client. */
+  openFrom(name: string, transport: Transport, from: string, to: readonly [address: string, port: number]): Promise<string> {
+    return this.#open(name, { command: transport === 'tcp' ? 'openTcp' : 'openUdp', address: to[0], port: to[1], from });
+  }
+
+  /** The client ends a TCP connection. */
+  async end(name: string): Promise<void> {
+    await this.tell({ command: 'end', name });
+  }
+
   /** The same with a client that says nothing after the beginning. */
   openAndListen(name: string, transport: Transport, address: string, port: number): Promise<string> {
     return this.#open(name, { command: transport === 'tcp' ? 'openTcp' : 'openUdp', address, port, once: true });

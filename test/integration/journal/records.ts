@@ -16,7 +16,7 @@ export function changes(sequence: number, of: Partial<Changes> = {}, gateway = g
 
 export function mapping(of: Partial<MappingRecord> = {}): MappingRecord {
   return { mappingId: 'm1', environment: 'env-1', tenant: 'acme', name: 'ssh', index: 0, space: 'gw', pool: 'ssh', host: 'host-a',
-    port: 30_000, protocol: 'tcp', target: { kind: 'address', address: '10.1.2.3' }, internalPort: 22, state: 'live', reason: '', epoch: 1,
+    port: 30_000, protocol: 'tcp', target: { kind: 'address', address: '10.1.2.3' }, internalPort: 22, limits: { networks: [], maxConnections: 0 }, state: 'live', reason: '', epoch: 1,
     generation: 1, createdAtMs: AT_MS, untilMs: 0, releasedSequence: 0, ...of };
 }
 
@@ -41,7 +41,7 @@ export function pool(of: Partial<PoolSpec> = {}): PoolSpec {
 
 export function host(of: Partial<HostRecord> = {}): HostRecord {
   return { host: 'host-a', roles: ['host'], failureDomain: 'rack-1', publicHost: '', addresses: ['192.0.2.1', '2001:db8::1'], session: 3,
-    confirmedSession: 2, bootId: 'b00t', agentVersion: '0.1.0', replaceable: false, lostAtMs: 0, duty: 'open', keptUntilMs: 0, waived: false, ...of };
+    confirmedSession: 2, bootId: 'b00t', agentVersion: '0.1.0', replaceable: false, lostAtMs: 0, duty: 'open', keptUntilMs: 0, waived: false, hidesClients: false, ...of };
 }
 
 export function forgotten(of: Partial<ForgottenRecord> = {}): ForgottenRecord {

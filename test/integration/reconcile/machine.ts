@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RunChild } from '../../../agent/drivers/child.js';
 import { ConnectionsDriver } from '../../../agent/drivers/connections/connections.js';
+import { countConnections } from '../../../agent/drivers/connections/count.js';
 import { readListeners } from '../../../agent/drivers/connections/listeners.js';
 import { RulesDriver } from '../../../agent/drivers/rules/driver.js';
 import { ReservedPorts } from '../../../agent/drivers/settings/reserved.js';
@@ -53,7 +54,7 @@ export class Machine {
     const host = this.talker('host');
     this.#loop = new ReconcileLoop({
       drivers: {
-        rules: new RulesDriver({ run }),
+        rules: new RulesDriver({ run, count: forwards => countConnections(run, [ADDRESS.host.v4, ADDRESS.host.v6], forwards) }),
         connections: new ConnectionsDriver({ run, log, addresses: [ADDRESS.host.v4, ADDRESS.host.v6], isLocal: address => LOCAL.includes(address as never) }),
         reservedPorts: await ReservedPorts.open({ statePath: this.#path('ours'), bootId: 'boot', kernelPath: this.#path('reserved') }),
         listeners: () => readListeners(`/proc/${host.pid}/net`),

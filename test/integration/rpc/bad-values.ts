@@ -18,6 +18,8 @@ const targets = (at: string, prefix: string): Record<string, Row> => ({
   [`${prefix}.container.family`]: { field: `${at}.container.family`, bad: UNKNOWN_ENUM },
   [`${prefix}.published.container`]: { field: `${at}.published.container`, bad: DOCKER_NAMES },
 });
+const NETWORKS = [['x'], [''], ['10.0.0.1'], ['10.0.0.5/8'], ['10.0.0.0/33'], ['10.0.0.0/08'], ['10.0.0.0/-1'], ['10.0.0.0/8 -j ACCEPT'], ['2001:db8::1/32'], ['fe80::%eth0/64'], ['::ffff:10.0.0.0/104'], ['10.0.0.0/8', '10.0.0.0/8'], Array.from({ length: 17 }, (_, i) => `10.${i}.0.0/16`)];
+const TOO_MANY = [1_000_001, 4_294_967_295];
 const DURATIONS = [{ seconds: -1, nanos: 0 }, { seconds: 1, nanos: 1_000_000_000 }, { seconds: 400_000_000_000, nanos: 0 }];
 const TOO_LARGE = '18446744073709551615';
 const UNKNOWN_ENUM = [99, -1];
@@ -75,7 +77,8 @@ const acceptedObjects: Record<string, Row | typeof FREE> = {
   key: { field: 'hello.state.objects[0].key', bad: ['', 'x/y', 'lease/', 'lease/l2', 'mapping/l1'] },
   version: number(),
   ...prefixed('lease', { ...grant('hello.state.objects[0].lease'), guard_occupied: FREE, host: filter('hello.state.objects[0].lease.host') }),
-  ...prefixed('mapping', { ...served('hello.state.objects[1].mapping'), verify: FREE }),
+  ...prefixed('mapping', { ...served('hello.state.objects[1].mapping'), verify: FREE, clients_hidden: FREE,
+    client_networks: { field: 'hello.state.objects[1].mapping.client_networks', bad: NETWORKS }, max_connections: { field: 'hello.state.objects[1].mapping.max_connections', bad: TOO_MANY } }),
   ...prefixed('release', { ...served('hello.state.objects[2].release'), cut: cut('hello.state.objects[2].release') }),
   ...prefixed('route', {
     ...grant('hello.state.objects[3].route'), host: name('hello.state.objects[3].route.host'), fence: FREE, cut: cut('hello.state.objects[3].route'),
@@ -106,6 +109,8 @@ const allocation: Record<string, Row | typeof FREE> = {
   ...targets('wants[0].target', 'wants.target'),
   'wants.internal_port': { field: 'wants[0].internal_port', bad: PORTS },
   'wants.exact_port': { field: 'wants[0].exact_port', bad: [0, ...PORTS] },
+  'wants.client_networks': { field: 'wants[0].client_networks', bad: NETWORKS },
+  'wants.max_connections': { field: 'wants[0].max_connections', bad: TOO_MANY },
   'wants.preferred_port': { field: 'wants[0].preferred_port', bad: [0, ...PORTS] },
   labels, wait, dry_run: FREE,
 };
@@ -132,6 +137,12 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     'targets.name': { field: 'targets[0].name', bad: ['', ...NAMES] },
     ...targets('targets[0].target', 'targets.target'),
     'targets.internal_port': { field: 'targets[0].internal_port', bad: PORTS },
+    wait,
+  }),
+  ...under('PortService/UpdateMapping', {
+    mapping_id: { field: 'mapping_id', bad: ['', '-j', '../x', 'x'.repeat(19), 'a b', 'a\0'] },
+    'client_networks.networks': { field: 'client_networks.networks', bad: NETWORKS },
+    max_connections: { field: 'max_connections', bad: TOO_MANY },
     wait,
   }),
   ...under('PortService/GetEnvironment', { environment: name('environment') }),
@@ -190,7 +201,7 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     'hello.version': { field: 'hello.version', bad: ['', '-j', 'a\nb', 'x'.repeat(65)] },
     'hello.roles': { field: 'hello.roles', bad: [[], [0], [99]] },
     'hello.addresses': { field: 'hello.addresses', bad: [['x'], ['10.0.0.256'], Array.from({ length: 17 }, (_, i) => `10.0.0.${i + 1}`)] },
-    'hello.last_session': number(), 'hello.driver': { field: 'hello.driver', bad: [3, 99] },
+    'hello.last_session': number(), 'hello.driver': { field: 'hello.driver', bad: [3, 99] }, 'hello.hides_clients': FREE,
     ...prefixed('hello.accepted', version), ...prefixed('hello.leases', grant('hello.leases[0]')), ...prefixed('hello.routes', grant('hello.routes[0]')),
     'hello.leases.host': FREE, 'hello.routes.host': name('hello.routes[0].host'),
     ...prefixed('hello.state.objects', acceptedObjects),

@@ -38,6 +38,7 @@ export const GOOD: Record<string, () => object> = {
   'PortService/BatchAllocatePorts': () => ports.BatchAllocatePortsRequest.fromPartial({ requests: [allocation] }),
   'PortService/ReleasePorts': () => ports.ReleasePortsRequest.fromPartial({ selector: { $case: 'port', value: { space: 'gw', protocol: 1, port: 1 } } }),
   'PortService/MoveEnvironment': () => ports.MoveEnvironmentRequest.fromPartial({ environment: 'e', host: 'h1', targets: [{ name: 'a', target }] }),
+  'PortService/UpdateMapping': () => ports.UpdateMappingRequest.fromPartial({ mappingId: 'absent', clientNetworks: { networks: [] }, maxConnections: 1 }),
   'PortService/GetEnvironment': () => ({ environment: 'e' }),
   'PortService/ListEnvironments': () => ports.ListEnvironmentsRequest.fromPartial({}),
   'PortService/ListMappings': () => ports.ListMappingsRequest.fromPartial({}),

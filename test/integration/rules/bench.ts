@@ -63,6 +63,11 @@ export class Bench {
     return await this.ask(place, transport, to, { timeoutMs: 300, ...more }) === 'silent';
   }
 
+  /** Runs a program in a place of the bench. */
+  async inPlace(place: Place, file: string, argv: readonly string[]): Promise<void> {
+    await this.#inside(place, file, argv);
+  }
+
   /** Input of `iptables-restore --noflush`. */
   async rules(script: string, tool = 'iptables-restore'): Promise<void> {
     await this.onHost(tool, ['--noflush'], { stdin: script });

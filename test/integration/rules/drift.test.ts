@@ -11,7 +11,9 @@ const forward = (number: number, more: Partial<Forward> = {}): Forward =>
 const spec: RulesSpec = {
   addresses: [ADDRESS.host.v4, ADDRESS.host.v6], snat: true,
   leased: [{ transport: 'tcp', ports: { first: 30_000, last: 30_255 } }, { transport: 'udp', ports: { first: 30_100, last: 30_107 } }],
-  forwards: [forward(30_001), forward(30_002, { to: ADDRESS.target.v6 }), forward(30_003, { transport: 'udp' }), forward(30_017), forward(35_000)],
+  forwards: [forward(30_001), forward(30_002, { to: ADDRESS.target.v6 }), forward(30_003, { transport: 'udp' }), forward(30_017), forward(35_000),
+    forward(30_018, { limits: { networks: ['198.51.100.0/24', '192.0.2.1/32', '10.128.0.0/9'], maxConnections: 5, uncounted: 0 } }),
+    ...(['tcp', 'udp'] as const).map(transport => forward(30_101, { transport, to: ADDRESS.target.v6, limits: { networks: ['2001:db8::/32', 'fd00::1/128', '2001:db8:8000::/33'], maxConnections: 1_000_000, uncounted: 0 } }))],
 };
 
 /** Rules and sets without what differs from one reading to the next. */
@@ -28,6 +30,9 @@ const HARMS: readonly [string, readonly Harm[]][] = [
   ['iptables -t mangle -F', [['iptables', '-t', 'mangle', '-F']]],
   ['everything flushed and all chains deleted', ['filter', 'nat', 'mangle'].flatMap(table => [['iptables', '-t', table, '-F'], ['iptables', '-t', table, '-X']] as const)],
   ['the same for IPv6', ['filter', 'nat', 'mangle'].flatMap(table => [['ip6tables', '-t', table, '-F'], ['ip6tables', '-t', table, '-X']] as const)],
+  ['a network less of those that may use a port', [['iptables', '-t', 'nat', '-D', 'PORTLEASE-T7542', '1']]],
+  ['everybody let in', [['ip6tables', '-t', 'nat', '-I', 'PORTLEASE-U7595', '-j', 'PORTLEASE-m-30101']]],
+  ['a limit that counts no more', [['iptables', '-t', 'nat', '-D', 'PORTLEASE-m-30018', '1']]],
   ['one deleted rule', [['iptables', '-t', 'nat', '-D', 'PORTLEASE-T753', '1']]],
   ['a lost jump', [['iptables', '-t', 'nat', '-D', 'PREROUTING', '-d', ADDRESS.host.v4, '-j', 'PORTLEASE']]],
   ['a lost jump of the guard', [['ip6tables', '-t', 'mangle', '-F', 'INPUT']]],

@@ -50,8 +50,8 @@ export class Rig {
   }
 
   /** A connection of a client, once it is accepted. */
-  async client(port: number, address = LEASE): Promise<Socket> {
-    const socket = connect({ host: address, port, allowHalfOpen: true });
+  async client(port: number, address = LEASE, from?: string): Promise<Socket> {
+    const socket = connect({ host: address, port, allowHalfOpen: true, ...from === undefined ? {} : { localAddress: from } });
     this.#keep(socket);
     await once(socket, 'connect');
     return socket;

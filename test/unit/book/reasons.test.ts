@@ -125,6 +125,12 @@ const ROWS: Partial<Record<Reason, [field: string | undefined, provoke: (world: 
     ask(world);
     return ask(world, { internalPort: 80 });
   }],
+  MAPPING_UNKNOWN: ['mapping_id', (world) => decide(world, { kind: 'updateMapping', actor: 'o', mappingId: 'none', networks: undefined, maxConnections: 1 })],
+  CLIENTS_HIDDEN: ['wants[0].client_networks', (world) => {
+    const gateway = world.agents.get('gw-1') as FakeAgent;
+    hello(world, { host: 'gw-1', roles: gateway.roles, addresses: [gateway.address], lastSession: gateway.session, accepted: gateway.accepted, hidesClients: true });
+    return ask(world, { limits: { networks: ['198.51.100.0/24'], maxConnections: 0 } });
+  }],
   SECOND_MACHINE: [undefined, (world) => hello(world, { lastSession: 0, accepted: undefined })],
   STATE_NEEDED: [undefined, (world) => hello(world, { lastSession: 99 })],
   RESTORING: [undefined, (world) => {

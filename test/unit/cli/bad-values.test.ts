@@ -20,6 +20,8 @@ const TARGETS = ['0.0.0.0', '127.0.0.1', '127.8.8.8', '::1', '::', '169.254.169.
 const PATHS = ['', 'relative.pem', '/etc/../etc/passwd', '/a b', ...HOSTILE];
 const ADDRESSES = ['', 'localhost', ':7410', 'localhost:0', 'localhost:65536', 'unix:', 'unix:relative', '[::1', 'http://localhost:7410', '::1:7410', ...HOSTILE];
 
+const NETWORKS = ['', '10.0.0.1', '10.0.0.5/8', '10.0.0.0/33', '10.0.0.0/08', '2001:db8::1/32', '::ffff:10.0.0.0/104', '10.0.0.0/8/8', ...HOSTILE];
+const LIMITS = ['', '-1', '1.5', '1000001', '1e3', ...HOSTILE];
 const WANT = 'name=ssh,pool=ssh,target=10.88.1.2';
 const without = (part: RegExp) => WANT.replace(part, '');
 /** Of Docker. */
@@ -32,6 +34,9 @@ const WANTS = [
   ...NAMES.flatMap((name) => [`name=${name},pool=ssh,target=10.88.1.2`, `name=ssh,pool=${name},target=10.88.1.2`, `name=ssh,service=${name},target=10.88.1.2`]),
   'name=' + 'a'.repeat(33) + ',pool=ssh,target=10.88.1.2',
   ...[...TARGETS, ...CONTAINERS].map((target) => `name=ssh,pool=ssh,target=${target}`),
+  ...TARGETS.map((target) => `name=ssh,pool=ssh,target=${target}`),
+  ...NETWORKS.map((network) => `${WANT},client-networks=10.1.0.0/16+${network}`), ...LIMITS.map((limit) => `${WANT},max-connections=${limit}`),
+  `${WANT},client-networks=10.0.0.0/8+10.0.0.0/8`, `${WANT},client-networks=${Array.from({ length: 17 }, (_, i) => `10.${i}.0.0/16`).join('+')}`,
 ];
 const MOVE_TARGETS = ['', 'ssh', '=10.88.1.2', 'ssh=', ...[...TARGETS, ...CONTAINERS].map((target) => `ssh=${target}`), ...PORTS.map((port) => `ssh=10.88.1.2:${port}`), 'ssh=[2001:db8::1]:0', 'ssh=[2001:db8::1', 'ssh=[2001:db8::1]x'];
 const PORT_REFS = ['', '30022', 'tcp/30022', 'gw-1/tcp', 'gw-1/icmp/1', 'gw-1//1', '/tcp/1', 'a/b/c/tcp/1', ...PORTS.map((port) => `gw-1/tcp/${port}`), ...NAMES.map((name) => `${name}/tcp/1`)];
@@ -82,6 +87,7 @@ const COMMANDS: Record<string, Row> = {
   'portlease list': { base: ['list'], flags: { '--tenant': NAMES, '--gateway': NAMES, '--host': NAMES, '--label': LABELS, '--limit': COUNTS } },
   'portlease show': { base: ['show', 'env-1'], flags: {}, args: NAMES },
   'portlease mappings': { base: ['mappings'], flags: { ...LISTS, '--env': NAMES, '--state': [...WORDS, 'released'], '--port': PORTS } },
+  'portlease limit': { base: ['limit', '--everybody', 'm-1'], flags: { '--client-network': NETWORKS, '--max-connections': LIMITS, '--wait': [...WORDS, 'verified'] }, args: ['', '-j', 'a'.repeat(19), 'a/b', ...HOSTILE] },
   'portlease events': {
     base: ['events'], flags: {
       '--gateway': NAMES, '--host': NAMES, '--environment': NAMES, '--limit': COUNTS,
@@ -139,6 +145,7 @@ describe('bad values on the command line', () => {
 /** --mapping and --port stand for the argument of release; --server is what the other lines add. */
 function lineFor(flag: string, base: readonly string[]): string[] {
   if (base[0] === 'release' && flag !== '--wait') return ['release'];
+  if (flag === '--client-network') return ['limit', 'm-1', `--server=${NOBODY}`];
   if (flag === '--batch') return ['allocate', '--host=host-a', '--tenant=acme', `--server=${NOBODY}`];
   return flag === '--server' ? [...base] : [...base, `--server=${NOBODY}`];
 }

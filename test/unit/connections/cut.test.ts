@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { CutIndex, deletionsOf, flowsOf, sourcesOf, type Cut, type Endpoint, type Standing } from '../../../agent/drivers/connections/cut.js';
+import { clientsOf } from '../../../agent/drivers/connections/clients.js';
 import { cutLines, flowLines, wideLines } from '../../../agent/drivers/connections/cutset.js';
 import type { ConntrackEntry, Tuple } from '../../../agent/drivers/connections/entry.js';
 import { socketFilter } from '../../../agent/drivers/connections/sockets.js';
@@ -150,5 +151,42 @@ describe('what is dropped and deleted', () => {
   it('are sockets of exactly these connections', () => {
     assert.deepEqual(socketFilter([tuple('10.0.0.1', 80, CLIENT, 4_000), tuple('fd00::1', 80, 'fd00::2', 4_001)]).join(' '),
       '( src 10.0.0.1:80 and dst 192.0.2.7:4000 ) or ( src [fd00::1]:80 and dst [fd00::2]:4001 )');
+  });
+});
+
+describe('a cut where only some clients may be connected', () => {
+  const clients = clientsOf({ networks: ['192.0.2.0/24', 'fd00::/8'], maxConnections: 2 }, 4);
+  const PLACE: Endpoint = { ...NEW, clients };
+  const from = (source: string, sourcePort: number, more: Partial<ConntrackEntry> = {}): ConntrackEntry => {
+    const entry = inward(30_000, to(NEW));
+    return { ...entry, original: { ...entry.original, source, sourcePort }, reply: { ...entry.reply, destination: source, destinationPort: sourcePort }, ...more };
+  };
+  const cut = cutOf({ isForClients: true });
+
+  it('dooms those of others, and of the welcome ones as many as are beyond the limit', () => {
+    const entries = [from('192.0.2.7', 1), from('198.51.100.1', 2), from('192.0.2.8', 3), from('192.0.2.7', 4), from('192.0.2.7', 5)];
+    assert.deepEqual(doomed(cut, entries, [PLACE]), ['stays', 'unwelcome', 'stays', 'unwelcome', 'unwelcome']);
+  });
+
+  it('does not count what is over, and counts TCP and UDP of one mapping together', () => {
+    const entries = [from('192.0.2.7', 1, { isClosing: true }), from('192.0.2.7', 2), from('192.0.2.7', 3), from('192.0.2.7', 4, { transport: 'udp' })];
+    const index = new CutIndex([cut, { ...cut, transport: 'udp' }], new Set([HOST]), standingOf([PLACE]));
+    assert.deepEqual(entries.map(entry => index.doom(entry)?.direction ?? 'stays'), ['stays', 'stays', 'stays', 'unwelcome']);
+    index.begin();
+    assert.deepEqual(index.doom(entries[1] as ConntrackEntry), undefined, 'the table is gone through anew');
+  });
+
+  it('deletes the one connection, drops what the server says to that client, and keeps the server for the others', () => {
+    const index = new CutIndex([cut], new Set([HOST]), standingOf([PLACE]));
+    const one = index.doom(from('198.51.100.1', 2)) ?? assert.fail('it stays');
+    assert.deepEqual(deletionsOf([one], standingOf([PLACE]), new Set()), [{ kind: 'entry', entry: one.entry }]);
+    assert.deepEqual(sourcesOf([cut], [one]), []);
+    assert.deepEqual(flowsOf([one], () => false), [{ address: NEW.address, transport: 'tcp', port: NEW.port, client: '198.51.100.1' }]);
+  });
+
+  it('dooms what that server re-created', () => {
+    const seen = from('198.51.100.1', 2);
+    const revived = { transport: 'tcp' as const, original: seen.reply, reply: seen.original };
+    assert.deepEqual(doomed(cut, [seen, revived], [PLACE]), ['unwelcome', 'revived']);
   });
 });

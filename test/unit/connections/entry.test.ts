@@ -15,9 +15,9 @@ const CASES = [
       reply: { source: '10.9.0.1', sourcePort: 30_000, destination: '10.9.0.7', destinationPort: 51_132 } },
   },
   {
-    name: 'an entry with counters, zone, and the family before it',
+    name: 'one that is over and only remembered, with counters, zone, and the family before it',
     line: 'ipv6     10 tcp      6 9 TIME_WAIT src=fd00::7 dst=fd00::1 sport=1 dport=65535 packets=4 bytes=300 src=fd00:2::5 dst=fd00::7 sport=22 dport=1 packets=2 bytes=100 [ASSURED] mark=0 zone=3 use=1',
-    entry: { transport: 'tcp', original: { source: 'fd00::7', sourcePort: 1, destination: 'fd00::1', destinationPort: 65_535 },
+    entry: { transport: 'tcp', isClosing: true, original: { source: 'fd00::7', sourcePort: 1, destination: 'fd00::1', destinationPort: 65_535 },
       reply: { source: 'fd00:2::5', sourcePort: 22, destination: 'fd00::7', destinationPort: 1 } },
   },
 ];

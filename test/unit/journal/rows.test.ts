@@ -34,6 +34,7 @@ function anyValueLike(field: string, value: unknown): fc.Arbitrary<unknown> {
   if (typeof value === 'boolean') return fc.boolean();
   if (typeof value === 'string') return fc.string({ unit: 'grapheme' });
   if (field === 'target') return fc.record({ kind: fc.constant('address'), address: fc.string() }, { noNullPrototype: true });
+  if (field === 'limits') return fc.record({ networks: fc.array(fc.string()), maxConnections: fc.nat() }, { noNullPrototype: true });
   if (field === 'labels') return fc.dictionary(fc.stringMatching(/^[a-z./-]{1,9}$/), fc.string()).map((labels) => ({ ...labels }));
   const [first] = value as unknown[];
   return typeof first === 'string' ? fc.array(fc.string()) : fc.array(fc.record({ first: fc.nat(), last: fc.nat() }, { noNullPrototype: true }));

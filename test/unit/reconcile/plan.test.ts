@@ -73,6 +73,25 @@ describe('the plan of mappings', () => {
     assert.deepEqual(forwardsOf(plan), []);
   });
 
+  it('limits the forwards of a mapping to the networks of their family, and tells the cutter who may be there', () => {
+    const limits = { networks: ['198.51.100.0/24', '2001:db8::/32'], maxConnections: 5 };
+    const plan = planOf([RANGE, mapping(30_001, '10.2.0.5', { limits }), mapping(30_002, 'fd02::5', { limits })]);
+    assert.deepEqual(forwardsOf(plan).map(forward => forward.limits?.networks), [['198.51.100.0/24'], ['198.51.100.0/24'], ['2001:db8::/32'], ['2001:db8::/32']]);
+    assert.deepEqual(plan.serving.endpoints('tcp', 30_001)[0]?.clients?.limits, limits);
+    assert.equal(plan.serving.endpoints('tcp', 30_001), plan.serving.endpoints('udp', 30_001), 'they are counted together');
+    const forAll = planOf([RANGE, mapping(30_001, '10.2.0.5', { limits: { networks: ['0.0.0.0/0'], maxConnections: 0 } })]);
+    assert.deepEqual(forwardsOf(forAll).map(forward => forward.limits), [undefined, undefined]);
+  });
+
+  it('refuses client networks that it cannot tell apart, or of which nobody can come, rather than to serve everybody or nobody', () => {
+    const limited = (networks: string[], more: object = {}) => mapping(30_001, '10.2.0.5', { limits: { networks, maxConnections: 1 }, ...more });
+    for (const [object, reason] of [[limited(['10.0.0.0/8'], { clientsHidden: true }), 'CLIENTS_HIDDEN'], [limited(['2001:db8::/32']), 'NO_CLIENT_OF_FAMILY']] as const) {
+      const plan = planOf([RANGE, object]);
+      assert.deepEqual([reasons(plan), forwardsOf(plan)], [[`mapping/m30001 ${reason}`], []]);
+    }
+    assert.deepEqual(reasons(planOf([RANGE, limited([], { clientsHidden: true })])), [], 'a number of connections can be limited anywhere');
+  });
+
   it('gives a port that two mappings claim to the later grant', () => {
     const plan = planOf([RANGE, mapping(30_001, '10.2.0.5'), mapping(30_001, '10.2.0.6', { key: 'mapping/m2', mappingId: 'm2', generation: 9 })]);
     assert.deepEqual([reasons(plan), forwardsOf(plan).map(({ to }) => to)], [['mapping/m30001 PORT_CLAIMED_TWICE'], ['10.2.0.6', '10.2.0.6']]);

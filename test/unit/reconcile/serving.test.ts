@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { clientsOf } from '../../../agent/drivers/connections/clients.js';
 import type { Endpoint } from '../../../agent/drivers/connections/connections.js';
 import { changes, lostPlaces, merge, Serving, type Served } from '../../../agent/reconcile/serving.js';
 import { PortSet } from '../../../agent/reconcile/portset.js';
@@ -28,6 +29,21 @@ describe('what must be cut when the serving changes', () => {
   it('does not drop the packets of an address that is still served when a family is added', () => {
     const both = [...A, { address: 'fd02::5', port: 22 }];
     assert.deepEqual(changes(Serving.of([served(1, 1, A)]), Serving.of([served(1, 1, both)]), 7)[0]?.from, []);
+  });
+});
+
+describe('places that are for some clients only', () => {
+  const forClients = (network: string, maxConnections = 0): Endpoint[] => [{ address: '10.2.0.5', port: 22, clients: clientsOf({ networks: [network], maxConnections }, 4) }];
+  const cutsOf = (before: Endpoint[], after: Endpoint[]): unknown => changes(Serving.of([served(1, 1, before)]), Serving.of([served(1, 1, after)]), 7);
+
+  it('are gone through when who may be there changes, and nothing of the target itself is dropped', () => {
+    const expected = [{ transport: 'tcp', ports: { first: 1, last: 1 }, from: [], dropMs: 7, isForClients: true }];
+    for (const after of [forClients('10.1.0.0/16'), forClients('10.0.0.0/8', 1), A]) assert.deepEqual(cutsOf(forClients('10.0.0.0/8'), after), expected);
+    assert.deepEqual(cutsOf(A, forClients('10.0.0.0/8')), expected);
+  });
+
+  it('are left alone while that is the same', () => {
+    assert.deepEqual(cutsOf(forClients('10.0.0.0/8', 2), forClients('10.0.0.0/8', 2)), []);
   });
 });
 

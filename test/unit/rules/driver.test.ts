@@ -38,7 +38,7 @@ describe('the driver of rules', () => {
       assert.deepEqual(await driver.apply(last, { observe: false }), { changed: 0, repaired: 0 });
       assert.deepEqual(await driver.apply(last, { observe: true }), { changed: 0, repaired: 0 });
       assert.deepEqual(await new RulesDriver({ run: tools.run }).apply(last, { observe: true }), { changed: 0, repaired: 0 });
-      assert.deepEqual(tools.takeWrites(), []);
+      assert.deepEqual(tools.takeWrites().filter(({ stdin }) => !stdin.includes('PORTLEASE-PROBE')), [], 'but to try whether connections can be counted, which changes nothing');
       await new RulesDriver({ run: scratch.run }).apply(last, { observe: true });
       const sorted = (text: string): string[] => text.split('\n').sort();
       for (const family of ['v4', 'v6'] as const) assert.deepEqual(sorted(tools.models[family].save()), sorted(scratch.models[family].save()));

@@ -46,12 +46,13 @@ export class KernelModel {
       this.table(table).set(declared[1] as string, []);
       return;
     }
-    const [, action, chain = '', rest = ''] = /^-([AIDX]) (\S+) ?(.*)$/.exec(line) ?? [];
+    const [, action, chain = '', rest = ''] = /^-([AIDFX]) (\S+) ?(.*)$/.exec(line) ?? [];
     const rules = this.rules(table, chain);
     switch (action) {
       case 'A': this.#mustLeadSomewhere(table, rest); rules.push(rest); break;
       case 'I': this.#mustLeadSomewhere(table, rest.slice(2)); rules.splice(Number(rest[0]) - 1, 0, rest.slice(2)); break;
       case 'D': this.#delete(rules, rest); break;
+      case 'F': rules.length = 0; break;
       case 'X': this.#drop(table, chain); break;
       default: throw new Error(`not understood: ${line}`);
     }

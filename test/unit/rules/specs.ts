@@ -16,14 +16,16 @@ export function spec(fields: Partial<RulesSpec> = {}): RulesSpec {
 /** Disjoint forwards: ports between cuts, every other gap empty. */
 function forwards(transport: Transport, to: string): fc.Arbitrary<Forward[]> {
   const size = fc.constantFrom(1, 1, 1, 2, 15, 16, 17, 256, 300, 4_096, 5_000);
-  const piece = fc.record({ skip: fc.nat({ max: 700 }), size, generation: fc.nat({ max: 3 }), host: fc.integer({ min: 1, max: 5 }) });
+  const networks = transport === 'tcp' && to.includes(':') ? ['2001:db8::/32', 'fd00::/8', '2001:db8::1/128'] : ['198.51.100.0/24', '10.0.0.0/8', '192.0.2.1/32'];
+  const limits = fc.option(fc.record({ networks: fc.option(fc.subarray(networks, { minLength: 1 }), { nil: undefined }), maxConnections: fc.nat({ max: 2 }), uncounted: fc.nat({ max: 1 }) }), { nil: undefined });
+  const piece = fc.record({ skip: fc.nat({ max: 700 }), size, generation: fc.nat({ max: 3 }), host: fc.integer({ min: 1, max: 5 }), limits });
   return fc.tuple(fc.integer({ min: 1, max: 30_000 }), fc.array(piece, { maxLength: 12 })).map(([start, pieces]) => {
     const made: Forward[] = [];
     let next = start;
-    for (const { skip, size, generation, host } of pieces) {
+    for (const { skip, size, generation, host, limits } of pieces) {
       const ports = { first: next + skip, last: next + skip + size - 1 };
       if (ports.last > 65_535) break;
-      made.push({ id: `m-${ports.first}`, generation, transport, ports, to: `${to}${host}`, toPort: size === 1 ? 80 : undefined, hairpin: host > 3 });
+      made.push({ ...(size === 1 && limits !== undefined ? { limits } : {}), id: `m-${ports.first}`, generation, transport, ports, to: `${to}${host}`, toPort: size === 1 ? 80 : undefined, hairpin: host > 3 });
       next = ports.last + 1;
     }
     return made;

@@ -9,6 +9,8 @@ const SAME: readonly [string, string, string][] = [
   ['quotes', '-m comment --comment abc -j X', '-m comment --comment "abc" -j X'],
   ['protocol numbers', '-m conntrack --ctproto 6 -j X', '-m conntrack --ctproto tcp -j X'],
   ['the order of states', '-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j X', '-m conntrack ! --ctstate DNAT,ESTABLISHED,RELATED -j X'],
+  ['what connlimit counts by when nothing is said', '-m connlimit --connlimit-above 5 --connlimit-mask 0 --connlimit-saddr -j X', '-m connlimit --connlimit-above 5 --connlimit-mask 0 -j X'],
+  ['a mask of a client that says nothing', '-s 10.1.1.1/32 -g X', '-s 10.1.1.1 -g X'],
   ['a range of one port', '-p udp -m udp --dport 80:80 -j X', '-p udp -m udp --dport 80 -j X'],
 ];
 
@@ -18,6 +20,8 @@ const DIFFERENT: readonly [string, string, string][] = [
   ['jump and goto', '-p tcp -j X', '-p tcp -g X'],
   ['another match', '-p tcp -m socket -j X', '-p tcp -j X'],
   ['the generation in the comment', '-m comment --comment "portlease:m:g1" -j X', '-m comment --comment "portlease:m:g2" -j X'],
+  ['how many connections there may be', '-m connlimit --connlimit-above 5 --connlimit-mask 0 -j X', '-m connlimit --connlimit-above 4 --connlimit-mask 0 -j X'],
+  ['the network of clients', '-s 10.0.0.0/8 -g X', '-s 10.0.0.0/9 -g X'],
   ['direction of a set match', '-m set --match-set a src -j X', '-m set --match-set a dst -j X'],
 ];
 

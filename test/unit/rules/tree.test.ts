@@ -62,7 +62,7 @@ describe('the dispatch tree', () => {
 
   it('leads every port to its forward and no other, past at most 64 rules', () => {
     fc.assert(fc.property(anySpec, fc.array(fc.integer({ min: 1, max: 65_535 }), { minLength: 10, maxLength: 10 }), (spec, ports) => {
-      const forwards = [...spec.forwards].filter(({ transport, to }) => transport === 'tcp' && to.includes('.'));
+      const forwards = [...spec.forwards].filter(({ transport, to }) => transport === 'tcp' && to.includes('.')).map(one => ({ ...one, limits: undefined }));
       const tree = growTree(forwards);
       for (const port of [...ports, ...forwards.flatMap(each => [each.ports.first, each.ports.last, Math.max(1, each.ports.first - 1)])]) {
         const owner = forwards.find(each => each.ports.first <= port && port <= each.ports.last);

@@ -12,13 +12,14 @@ const mapped = { mappingId: 'm1', environment: 'env-1', tenant: 'tenant-1', name
 const OBJECTS: DesiredObject[] = [
   { kind: 'lease', key: 'lease/l1', version: 1, ...grant, host: 'host-a' },
   { kind: 'mapping', key: 'mapping/m1', version: 2, ...mapped, verify: true },
+  { kind: 'mapping', key: 'mapping/m2', version: 2, ...mapped, mappingId: 'm2', verify: false, limits: { networks: ['198.51.100.0/24', '2001:db8::/32'], maxConnections: 5 }, clientsHidden: true },
   { kind: 'release', key: 'release/m1', version: 3, ...mapped, cutMs: 60_000 },
   { kind: 'route', key: 'route/l1', version: 4, ...grant, host: 'host-a', addresses: ['10.1.0.1', 'fd00::1'], fence: true, cutMs: 1500 },
   { kind: 'withdrawal', key: 'withdrawal/l1', version: 5, ...grant, protocol: 'udp', cutMs: 0 },
 ];
 
 const HELLO: wire.AgentHello = {
-  host: 'host-a', gateway: 'gw', bootId: 'b-1', agentVersion: '0.1.0', roles: ['host', 'gateway'], addresses: ['10.1.0.1'], driver: 'userspace', lastSession: 3,
+  host: 'host-a', gateway: 'gw', bootId: 'b-1', agentVersion: '0.1.0', roles: ['host', 'gateway'], addresses: ['10.1.0.1'], driver: 'userspace', hidesClients: true, lastSession: 3,
   accepted: { epoch: 1, session: 3, revision: 99 }, leases: [{ ...grant, host: '' }], routes: [{ ...grant, host: 'host-b' }], state: undefined,
 };
 
