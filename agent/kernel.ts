@@ -5,7 +5,8 @@ import { canonicalAddress } from '../shared/names.js';
 import type { AgentOptions } from './agent.js';
 import type { ChildRunner } from './drivers/child.js';
 import { ConnectionsDriver } from './drivers/connections/connections.js';
-import { readListeners } from './drivers/connections/listeners.js';
+import type { Wanted } from './drivers/connections/listeners.js';
+import { ForeignListeners } from './drivers/holders/foreign.js';
 import { RulesDriver } from './drivers/rules/driver.js';
 import { ReservedPorts } from './drivers/settings/reserved.js';
 import { openSpawner } from './drivers/spawner/client.js';
@@ -32,16 +33,20 @@ export async function openKernel(options: AgentOptions, bootId: string): Promise
 
 async function servingWith({ config, clock, random, log }: AgentOptions, { run, bootId }: { run: ChildRunner; bootId: string }): Promise<Serving> {
   const own = new OwnWrites();
+  const foreign = new ForeignListeners({ addresses: config.addresses, log });
   const drivers = {
     rules: new RulesDriver({ run: noting(run, { own, clock }) }),
     connections: new ConnectionsDriver({ run, addresses: config.addresses, isLocal: isAddressOfThisHost, log }),
     reservedPorts: await ReservedPorts.open({ statePath: join(config.paths.state, 'reserved-ports.json'), bootId }),
-    listeners: () => readListeners('/proc/self/net'),
+    listeners: (wanted: Wanted) => foreign.find(wanted),
   };
   return {
     drivers,
     watch: ({ poke, roundTookMs }) => new RulesWatch({ own, clock, random, log, onChange: poke, roundTookMs }),
-    close: () => run.close(),
+    close: async () => {
+      await foreign.close();
+      await run.close();
+    },
   };
 }
 

@@ -9,6 +9,7 @@ import { addHosts } from './commands/hosts.js';
 import { addLeases } from './commands/leases.js';
 import { addMappings } from './commands/mappings.js';
 import { addMove } from './commands/move.js';
+import { addConflicts } from './commands/conflicts.js';
 import { addDns } from './commands/dns.js';
 import { addPlan } from './commands/plan.js';
 import { addPools } from './commands/pools.js';
@@ -48,6 +49,7 @@ export function buildProgram(io: Io, act: Act): Command {
   addEnvironments(program, act);
   addMappings(program, act);
   addExplain(program, act);
+  addConflicts(program, act);
   addDns(program, act);
   addPlan(program, act);
   addEvents(program, act);

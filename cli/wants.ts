@@ -1,17 +1,17 @@
 /** `--want` of allocate and `--target` of move. */
 import type { Want, MoveTarget } from '../shared/gen/portlease/v1/ports.js';
-import { Protocol } from '../shared/gen/portlease/v1/common.js';
+import { OnConflict, Protocol } from '../shared/gen/portlease/v1/common.js';
 import { MAX_PORT } from '../shared/ports.js';
 import { choice, dnsLabel, keyAndValue, port, targetAddress, targetWithPort, wholeNumber } from './fields.js';
 import { quoted, UsageError } from './usage.js';
-import { PROTOCOLS } from './words.js';
+import { ON_CONFLICT, PROTOCOLS } from './words.js';
 
 const MAX_WANTS = 64;
 const MAX_NAME = 32;
 const MAX_COUNT = 256;
 const MAX_TOTAL = 1_024;
 const EXAMPLE = 'name=ssh,pool=ssh,target=10.88.1.2,internal-port=22';
-const KEYS = ['name', 'pool', 'service', 'target', 'internal-port', 'protocol', 'count', 'contiguous', 'port', 'prefer'] as const;
+const KEYS = ['name', 'pool', 'service', 'target', 'internal-port', 'protocol', 'count', 'contiguous', 'port', 'prefer', 'on-conflict'] as const;
 type Key = (typeof KEYS)[number];
 
 /** All `--want` flags of one command: 1 to 64, each name once, at most 1,024 ports. */
@@ -54,8 +54,12 @@ function wantOf(parts: ReadonlyMap<Key, string>): Want {
     target: { kind: { $case: 'address', value: read('target', targetAddress) ?? missing('target') } },
     internalPort: read('internal-port', port) ?? 0,
     choice: choiceOf(read('port', port), read('prefer', port)),
+    onConflict: read('on-conflict', (flag, text) => choice(flag, text, ON_CONFLICT)) ?? OnConflict.ON_CONFLICT_UNSPECIFIED,
   };
   assertPortsExist(want);
+  if (want.onConflict === OnConflict.ON_CONFLICT_RENUMBER && want.contiguous && want.count > 1) {
+    throw new UsageError('--want: on-conflict=renumber and contiguous exclude each other', 'One port of the run would get a number elsewhere: say on-conflict=block, or leave out contiguous.');
+  }
   return want;
 }
 

@@ -52,7 +52,7 @@ export type AgentReport = {
   /** Leased ports that a foreign process listens on. */
   occupied: { transport: Transport; port: number }[];
   /** Who has them: at most MAX_CONFLICTS. Left out by agents that cannot tell. */
-  conflicts?: Conflict[];
+  conflicts?: readonly Conflict[];
 };
 
 export const MAX_CONFLICTS = 1_024;

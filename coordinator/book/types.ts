@@ -3,15 +3,17 @@
  * Records are plain data, one per row of the journal; the book alone changes them.
  */
 import type { PortRange, Protocol } from '../../shared/ports.js';
-import type { AgentHello, AgentReport, Delta, Role, Target } from '../../shared/desired.js';
+import type { AgentHello, AgentReport, Conflict, Delta, Role, Target } from '../../shared/desired.js';
 import type { Reason } from '../../shared/reasons.js';
 
 export type { PortRange, Protocol } from '../../shared/ports.js';
-export type { Confirmation, Delta, DesiredObject, HeldGrant, Role, StateVersion, Target } from '../../shared/desired.js';
+export type { Confirmation, Conflict, Delta, DesiredObject, HeldGrant, Role, StateVersion, Target } from '../../shared/desired.js';
 
 export type Scope = 'shared' | 'host';
 export type Strategy = 'sequential' | 'random' | 'leastRecentlyUsed';
 export type IdleAction = 'report' | 'release';
+/** When a foreign process listens on the port of a mapping: it is blocked until that is gone, or gets another number. */
+export type OnConflict = 'block' | 'renumber';
 
 /** One gateway: the unit of sharding. `sequence` is the book sequence, `epoch` grows at every start. */
 export type GatewayRecord = {
@@ -49,6 +51,7 @@ export type PoolSpec = {
   /** 0: no limit. */
   connectionTimeoutMs: number;
   domainTemplate: string;
+  onConflict: OnConflict;
 };
 
 /** Only an open host gets new ports. draining: what it has unused goes back to the pools; drained: it has no lease any more.
@@ -137,6 +140,8 @@ export type MappingRecord = {
   untilMs: number;
   /** Book sequence at which the release was confirmed: the order of reuse. 0 before. */
   releasedSequence: number;
+  /** What its want said; 'pool': as its pool says. */
+  onConflict: OnConflict | 'pool';
 };
 
 export type EnvironmentRecord = {
@@ -160,7 +165,7 @@ export type RequestRecord = {
 };
 
 export const EVENT_KINDS = [
-  'PortAllocated', 'PortReleased', 'PortChanged', 'PortAvailable',
+  'PortAllocated', 'PortReleased', 'PortChanged', 'PortAvailable', 'PortConflict', 'PortConflictOver', 'PortRenumbered',
   'LeaseGranted', 'LeaseExpired', 'LeaseRenewed', 'LeaseReclaimed',
   'HostAlive', 'HostSuspect', 'HostLost', 'HostRefused',
   'HostCordoned', 'HostUncordoned', 'HostDraining', 'HostDrained', 'HostKept', 'HostKeptOver', 'HostForgotten',
@@ -249,6 +254,8 @@ export type WantSpec = {
   /** 0: the pool's default. */
   internalPort: number;
   choice: Choice;
+  /** undefined: as the pool says. */
+  onConflict?: OnConflict | undefined;
 };
 
 export type AllocateCommand = {
@@ -263,6 +270,8 @@ export type AllocateCommand = {
   labels: Record<string, string>;
   dryRun: boolean;
   verify: boolean;
+  /** The caller is told the numbers only when they are live: until then one that turns out to be taken may be exchanged. */
+  tellsWhenLive?: boolean;
 };
 
 export type ReleaseSelector =
@@ -379,6 +388,16 @@ export type RestoreView =
   | { phase: 'reporting'; awaited: string[]; problem: string | undefined }
   | { phase: 'resting'; endsInMs: number };
 
+/** A foreign process on a leased port of a host, since when this coordinator knows of it, and whose port it is. */
+export type ConflictView = {
+  host: string;
+  space: string;
+  pool: string;
+  conflict: Conflict;
+  sinceMs: number;
+  mapping: Pick<MappingRecord, 'environment' | 'mappingId' | 'state'> | undefined;
+};
+
 export type LeaseView = { record: LeaseRecord; allocated: number; routed: boolean };
 
 /** leased: free in the lease of a host. */
@@ -398,6 +417,8 @@ export type PortExplanation = {
   lease: LeaseView | undefined;
   /** Of the host that the lease, or the space, is of. */
   holder: HostLiveness | undefined;
+  /** Foreign processes that listen on it there. */
+  conflicts: Conflict[];
   /** Of a port that rests, or that nobody has had since. */
   lastOwner: { environment: string; tenant: string; name: string } | undefined;
 };

@@ -246,10 +246,17 @@ CREATE INDEX former_owner_by_port ON former_owner (space, port, released_at_ms);
 CREATE INDEX former_owner_by_time ON former_owner (released_at_ms);
 `;
 
+const CONFLICTS = `
+-- When a foreign process listens on the port of a mapping.
+ALTER TABLE pool ADD COLUMN on_conflict TEXT NOT NULL DEFAULT 'block' CHECK (on_conflict IN ('block','renumber'));
+ALTER TABLE mapping ADD COLUMN on_conflict TEXT NOT NULL DEFAULT 'pool' CHECK (on_conflict IN ('pool','block','renumber')); -- pool: as its pool says
+`;
+
 export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 1, description: 'first tables', sql: FIRST },
   { version: 2, description: 'hosts that are cordoned, drained or kept', sql: DUTY },
   { version: 3, description: 'restore mode, and when epochs began', sql: RESTORE },
   { version: 4, description: 'hosts that are forgotten, mass losses that are overridden', sql: FORGOTTEN },
   { version: 5, description: 'who had a port long ago', sql: FORMER_OWNERS },
+  { version: 6, description: 'what follows when a foreign process has a port', sql: CONFLICTS },
 ];
