@@ -258,7 +258,7 @@ export class ReconcileLoop {
   private report(): void {
     if (this.applied === undefined || this.settled === undefined || this.isClosed) return;
     const { problems, inConflict, occupied, conflicts, ends } = this.applied.plan;
-    const later = [...inConflict, ...this.applied.unserved, ...this.cutter.problems()];
+    const later = [...this.applied.unserved, ...inConflict, ...this.cutter.problems()];
     const outcome: RoundOutcome = {
       applied: this.settled, problems: later.length === 0 ? problems : [...problems, ...later],
       confirmations: [...this.confirmed].flatMap(([key, generation]) => {

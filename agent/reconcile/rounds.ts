@@ -68,7 +68,7 @@ export class Rounds {
   async look(): Promise<Seen> {
     const { drivers, facts } = this.options;
     try {
-      const [sighting, listeners] = await Promise.all([drivers.rules.look(facts), drivers.listeners(this.leased())]);
+      const [sighting, listeners] = await Promise.all([drivers.rules.look(facts), this.planned === undefined ? [] : drivers.listeners(this.leased())]);
       return { sighting, listeners };
     } catch (error) {
       this.mustSweep = true;
