@@ -104,7 +104,7 @@ describe('driver: userspace, as an ordinary user, with the coordinator as it is 
     await laptop.connected();
     await eventually('the mapping to be blocked', async () => {
       const [mapping] = await stateOf('taken');
-      return mapping?.state === MappingState.MAPPING_STATE_BLOCKED && /^PORT_CONFLICT: node \(pid \d+, user root\) listens/.test(mapping.reason);
+      return mapping?.state === MappingState.MAPPING_STATE_BLOCKED && /^PORT_CONFLICT: .*user \S+\) listens on tcp/.test(mapping.reason);
     }, { withinMs: 10_000, hint: () => laptop.logs() });
     assert.equal((await laptop.guest.ask({ ...at(other), name: 'hello' })).answer, 'service hello');
     await laptop.guest.stop(at(taken));
