@@ -24,13 +24,14 @@ const LISTENS: Record<Transport, string> = { tcp: '0A', udp: '07' };
  *  retransmits, uid, timeout, inode. */
 const LINE = /^\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]{2}) \S+ \S+ \S+ +(\d+) +\d+ (\d+)/;
 
-/** Listeners in the text of /proc/net/{tcp,tcp6,udp,udp6}. */
-export function parseListeners(text: string, transport: Transport): Listener[] {
+/** Listeners in the text of /proc/net/{tcp,tcp6,udp,udp6}, on ports that are wanted. */
+export function parseListeners(text: string, transport: Transport, isPortWanted: (port: number) => boolean = () => true): Listener[] {
   const listeners: Listener[] = [];
   for (const line of text.split('\n')) {
     const [, address, port, state, uid, inode] = LINE.exec(line) ?? [];
     if (address === undefined || port === undefined || state !== LISTENS[transport]) continue;
-    listeners.push({ transport, address: addressOf(address), port: Number.parseInt(port, 16), uid: Number(uid), inode: Number(inode) });
+    const number = Number.parseInt(port, 16);
+    if (isPortWanted(number)) listeners.push({ transport, address: addressOf(address), port: number, uid: Number(uid), inode: Number(inode) });
   }
   return listeners;
 }

@@ -5,7 +5,7 @@ import type { Readable, Writable } from 'node:stream';
 import { SEARCH_PATH } from '../child.js';
 import type { Listener } from '../connections/listeners.js';
 import type { Question } from './lookup.js';
-import { LineReader, lineOf, type Answer } from './messages.js';
+import { LineReader, lineOf, listenersOf, type Answer } from './messages.js';
 
 /** Of a look through /proc; one that takes longer hangs. */
 export const DEADLINE_MS = 5_000;
@@ -71,7 +71,7 @@ class HelperProcess {
     this.#pending.delete(answer.id);
     clearTimeout(pending?.timer);
     if ('problem' in answer) return pending?.reject(new Error(answer.problem));
-    if ('listeners' in answer) this.#last = answer.listeners;
+    if ('listeners' in answer) this.#last = listenersOf(answer);
     pending?.resolve(this.#last);
   }
 

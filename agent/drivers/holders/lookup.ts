@@ -1,7 +1,8 @@
 /** Listeners on the ports that matter, each with the process that holds it. Synchronous: for a process of its own, see server.ts. */
 import { readFileSync } from 'node:fs';
 import type { PortHolder } from '../../../shared/desired.js';
-import { isReachable, isWanted, LISTENER_FILES, parseListeners, type Listener, type Wanted } from '../connections/listeners.js';
+import { MAX_PORT, type PortRange } from '../../../shared/ports.js';
+import { isReachable, LISTENER_FILES, parseListeners, type Listener, type Wanted } from '../connections/listeners.js';
 import { readHolder, readStat } from './process.js';
 import { findHolders } from './search.js';
 import { Users } from './users.js';
@@ -30,8 +31,9 @@ export class HolderLookup {
 
   /** Listeners that others may reach, in the order of the kernel's tables. Throws when a table that is there cannot be read. */
   find({ netDir, addresses, wanted }: Question, nowMs: number): Listener[] {
-    const listeners = LISTENER_FILES.flatMap(({ name, transport }) => parseListeners(tableAt(`${netDir}/${name}`), transport))
-      .filter(one => isWanted(wanted, one) && isReachable(one.address, addresses));
+    const isIn = { tcp: portsOf(wanted.tcp), udp: portsOf(wanted.udp) };
+    const listeners = LISTENER_FILES.flatMap(({ name, transport }) => parseListeners(tableAt(`${netDir}/${name}`), transport, port => isIn[transport][port] === 1))
+      .filter(({ address }) => isReachable(address, addresses));
     if (listeners.length === 0) {
       this.known.clear();
       this.unknownSince.clear();
@@ -48,22 +50,36 @@ export class HolderLookup {
   /** Afterwards `known` has what can be known of these sockets, and nothing of others. */
   private refresh(inodes: ReadonlySet<number>, nowMs: number): void {
     for (const inode of this.unknownSince.keys()) if (!inodes.has(inode)) this.unknownSince.delete(inode);
-    for (const [inode, { holder: { pid }, startTicks }] of this.known) {
-      if (!inodes.has(inode) || readStat(this.proc, pid)?.startTicks !== startTicks) this.known.delete(inode);
+    const isThere = new Map<Known, boolean>();
+    for (const [inode, known] of this.known) {
+      if (inodes.has(inode) && !isThere.has(known)) isThere.set(known, readStat(this.proc, known.holder.pid)?.startTicks === known.startTicks);
+      if (!inodes.has(inode) || isThere.get(known) === false) this.known.delete(inode);
     }
     const missing = [...inodes].filter(inode => inode !== 0 && !this.known.has(inode));
     if (!missing.some(inode => nowMs - (this.unknownSince.get(inode) ?? -Infinity) >= RETRY_MS)) return;
     const found = findHolders(this.proc, missing);
+    const processes = new Map(Array.from(new Set(found.values()), pid => [pid, this.read(pid)]));
     for (const inode of missing) {
-      const pid = found.get(inode);
-      const stat = pid === undefined ? undefined : readStat(this.proc, pid);
-      if (pid === undefined || stat === undefined) this.unknownSince.set(inode, nowMs);
+      const known = processes.get(found.get(inode) ?? 0);
+      if (known === undefined) this.unknownSince.set(inode, nowMs);
       else {
-        this.known.set(inode, { holder: readHolder(this.proc, pid, stat), startTicks: stat.startTicks });
+        this.known.set(inode, known);
         this.unknownSince.delete(inode);
       }
     }
   }
+
+  private read(pid: number): Known | undefined {
+    const stat = readStat(this.proc, pid);
+    return stat && { holder: readHolder(this.proc, pid, stat), startTicks: stat.startTicks };
+  }
+}
+
+/** 1 at each port of the ranges. */
+function portsOf(ranges: readonly PortRange[]): Uint8Array {
+  const ports = new Uint8Array(MAX_PORT + 1);
+  for (const { first, last } of ranges) ports.fill(1, first, last + 1);
+  return ports;
 }
 
 function tableAt(path: string): string {

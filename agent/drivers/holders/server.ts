@@ -3,7 +3,7 @@
  * process that hangs may hang: so the agent lets another process do it, which it can kill. It ends when the agent does, or closes its stdin.
  */
 import { HolderLookup } from './lookup.js';
-import { LineReader, lineOf, type Answer, type Request } from './messages.js';
+import { foundOf, LineReader, lineOf, type Answer, type Request } from './messages.js';
 
 const lookup = new HolderLookup();
 const reader = new LineReader();
@@ -11,11 +11,11 @@ let last = '';
 
 function answerTo({ id, ...question }: Request): Answer {
   try {
-    const listeners = lookup.find(question, performance.now());
-    const text = JSON.stringify(listeners);
+    const found = foundOf(lookup.find(question, performance.now()));
+    const text = JSON.stringify(found);
     if (text === last) return { id, same: true };
     last = text;
-    return { id, listeners };
+    return { id, ...found };
   } catch (error) {
     return { id, problem: (error as Error).message };
   }
