@@ -19,7 +19,7 @@ export function allocate(state: State, command: AllocateCommand): Reply {
     if (request.record.bodyHash !== command.bodyHash) {
       return { kind: 'refused', reason: 'REQUEST_ID_REUSED', message: `request id ${command.requestId} was used with another body`, field: 'request_id' };
     }
-    if (command.tellsWhenLive !== true) for (const mapping of request.mappings) mapping.isUntold = false;
+    tell(command, request.mappings);
     return answer(state, request.record, request.mappings, true);
   }
   const host = readyHost(state, command.host);
@@ -144,10 +144,8 @@ function record(state: State, command: AllocateCommand, of: { draft: Draft; answ
   const environment = environmentFor(state, command, of.known);
   takeUp(state, draft);
   const mappings = answers.map((found) => ('record' in found ? found : makeMapping(state, command, environment, found)));
-  for (const mapping of mappings) {
-    if (command.verify && !mapping.verify) askVerification(state, mapping);
-    if (command.tellsWhenLive !== true) mapping.isUntold = false;
-  }
+  for (const mapping of mappings) if (command.verify && !mapping.verify) askVerification(state, mapping);
+  tell(command, mappings);
   const request = { requestId: command.requestId, bodyHash: command.bodyHash, environment: command.environment, mappingIds: mappings.map(({ record: { mappingId } }) => mappingId), atMs: state.nowMs };
   const kept: Request = { record: request, mappings };
   for (const mapping of mappings) mapping.askedBy.push(kept);
@@ -157,6 +155,11 @@ function record(state: State, command: AllocateCommand, of: { draft: Draft; answ
   state.changed = true;
   const made = request.mappingIds.filter((_, at) => !('record' in (answers[at] as Answer)));
   return { ...answer(state, request, mappings, false), made };
+}
+
+/** The answer tells the numbers, unless the caller waits until they are live. */
+function tell({ tellsWhenLive }: AllocateCommand, mappings: readonly Mapping[]): void {
+  if (tellsWhenLive !== true) for (const mapping of mappings) mapping.isUntold = false;
 }
 
 function askVerification(state: State, mapping: Mapping): void {

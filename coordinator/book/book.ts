@@ -3,7 +3,7 @@
  * microseconds; it touches no clock, file or socket. What it lets out must wait until `sequence` is durable (S5).
  */
 import { allocate, requested } from './allocate.js';
-import { conflictViews } from './conflicts.js';
+import { conflictViews, type ConflictView } from './conflicts.js';
 import { holdHost, setDuty } from './duty.js';
 import { explainPort } from './explain.js';
 import { forgetHost } from './forget.js';
@@ -19,11 +19,12 @@ import { MARGIN, type Adopted } from './adopt.js';
 import type { State } from './state.js';
 import { tick } from './tick.js';
 import type {
-  Changes, Command, ConflictView, Decision, EnvironmentView, GatewayRecord, HostView, LeaseView, LossView, MappingRecord, PoolFigures, PoolSpec, PortExplanation, Reply,
+  Changes, Command, Decision, EnvironmentView, GatewayRecord, HostView, LeaseView, LossView, MappingRecord, PoolFigures, PoolSpec, PortExplanation, Reply,
   RestoreView, StoredGateway,
 } from './types.js';
 import { figuresOf, hostView, leaseView, viewOf } from './views.js';
 
+export type { ConflictView } from './conflicts.js';
 export type { BookOptions } from './restore.js';
 
 /** Commands that leave an audit record. */

@@ -7,7 +7,17 @@ import { about, freePort, giveUp, index, setState, tellHost } from './mappings.j
 import { isInForce } from './states.js';
 import type { Host, KnownConflict, Mapping, Pool, State } from './state.js';
 import { takeUp } from './take-up.js';
-import type { Conflict, ConflictView, ReportCommand, WantSpec } from './types.js';
+import type { Conflict, MappingRecord, ReportCommand, WantSpec } from './types.js';
+
+/** A foreign process on a leased port of a host, since when this coordinator knows of it, and whose port it is. */
+export type ConflictView = {
+  host: string;
+  space: string;
+  pool: string;
+  conflict: Conflict;
+  sinceMs: number;
+  mapping: Pick<MappingRecord, 'environment' | 'mappingId' | 'state'> | undefined;
+};
 
 /** Of one report: a host where thousands of ports turn out to be taken must not flood the stream. The rest is told with the next ones. */
 const MAX_TOLD = 64;

@@ -258,12 +258,7 @@ function settleMappings(state: State, host: Host, problems: Map<string, string>)
   }
   for (const [key, problem] of problems) {
     const mapping = mappingOf(state, host, key);
-    if (mapping === undefined || mapping.hostRevision > host.appliedRevision) continue;
-    const { state: before, reason } = mapping.record;
-    const isNews = before === 'live' || (before === 'pending' && !waitsForPort(state, mapping));
-    if (!isNews && (before !== 'blocked' || reason === problem)) continue;
-    setState(state, mapping, 'blocked', problem);
-    if (isNews) state.event('PortChanged', about(mapping));
+    if (mapping !== undefined && mapping.hostRevision <= host.appliedRevision) block(state, mapping, problem);
   }
   for (const key of host.problems.keys()) {
     const mapping = problems.has(key) ? undefined : mappingOf(state, host, key);
@@ -272,6 +267,14 @@ function settleMappings(state: State, host: Host, problems: Map<string, string>)
     settle(state, mapping);
   }
   host.problems = problems;
+}
+
+function block(state: State, mapping: Mapping, problem: string): void {
+  const { state: before, reason } = mapping.record;
+  const isNews = before === 'live' || (before === 'pending' && !waitsForPort(state, mapping));
+  if (!isNews && (before !== 'blocked' || reason === problem)) return;
+  setState(state, mapping, 'blocked', problem);
+  if (isNews) state.event('PortChanged', about(mapping));
 }
 
 function settleRoutes(state: State, host: Host, problems: Map<string, string>): void {

@@ -388,16 +388,6 @@ export type RestoreView =
   | { phase: 'reporting'; awaited: string[]; problem: string | undefined }
   | { phase: 'resting'; endsInMs: number };
 
-/** A foreign process on a leased port of a host, since when this coordinator knows of it, and whose port it is. */
-export type ConflictView = {
-  host: string;
-  space: string;
-  pool: string;
-  conflict: Conflict;
-  sinceMs: number;
-  mapping: Pick<MappingRecord, 'environment' | 'mappingId' | 'state'> | undefined;
-};
-
 export type LeaseView = { record: LeaseRecord; allocated: number; routed: boolean };
 
 /** leased: free in the lease of a host. */

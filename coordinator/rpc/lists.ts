@@ -2,8 +2,8 @@
 import type { ListConflictsRequest, ListConflictsResponse, ListLeasesRequest, ListLeasesResponse } from '../../shared/gen/portlease/v1/operations.js';
 import { MappingState as WireState } from '../../shared/gen/portlease/v1/common.js';
 import type { ListEnvironmentsRequest, ListEnvironmentsResponse, ListMappingsRequest, ListMappingsResponse } from '../../shared/gen/portlease/v1/ports.js';
-import type { Book } from '../book/book.js';
-import type { ConflictView, EnvironmentRecord, LeaseRecord, MappingRecord } from '../book/types.js';
+import type { Book, ConflictView } from '../book/book.js';
+import type { EnvironmentRecord, LeaseRecord, MappingRecord } from '../book/types.js';
 import type { Gateways } from '../keeper/gateways.js';
 import type { Keeper } from '../keeper/keeper.js';
 import { Checks } from './checks.js';

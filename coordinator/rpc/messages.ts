@@ -6,9 +6,9 @@ import { Role as WireRole } from '../../shared/gen/portlease/v1/agents.js';
 import type { Environment, Mapping } from '../../shared/gen/portlease/v1/ports.js';
 import { conflictToWire, msToDuration, msToTimestamp, protocolToWire, rangeToWire, targetToWire } from '../../shared/wire.js';
 import type { Histogram } from '../../shared/histogram.js';
-import type { Book } from '../book/book.js';
+import type { Book, ConflictView } from '../book/book.js';
 import type {
-  ConflictView, EnvironmentView, GatewayRecord, HostDuty, HostLiveness, HostRecord, HostView, LeaseState, LeaseView, LossView, MappingRecord, MappingState, PoolFigures, PoolSpec, RestoreView,
+  EnvironmentView, GatewayRecord, HostDuty, HostLiveness, HostRecord, HostView, LeaseState, LeaseView, LossView, MappingRecord, MappingState, PoolFigures, PoolSpec, RestoreView,
 } from '../book/types.js';
 import type { PoolRates, Rates } from '../keeper/meter.js';
 

@@ -28,7 +28,7 @@ const SHARE = LISTENERS / PROCESSES;
 type Service = { pid: number; end(): Promise<void> };
 
 async function serve(first: number, inFrontOf: readonly string[]): Promise<Service> {
-  const [file = '', ...args] = [...inFrontOf, process.execPath, '-e', PROGRAM, `${first}`, `${SHARE}`];
+  const [file, ...args] = [...inFrontOf, process.execPath, '-e', PROGRAM, `${first}`, `${SHARE}`];
   const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   await once(createInterface({ input: child.stdout }), 'line');
   return {

@@ -126,7 +126,7 @@ describe('a mapping on a port that a foreign process has', () => {
       assert.ok(after !== undefined && before !== undefined && after.mappingId !== before.mappingId && after.generation > before.generation);
       const numbers = { oldPort: 30_000, port: 30_001, oldMapping: before.mappingId };
       assert.deepEqual(events(world, 'PortRenumbered'), [['PortRenumbered', { tenant: 't1', space: 'gw', pool: 'ssh', protocol: 'tcp', name: 'ssh', ...numbers }]]);
-      assert.deepEqual(world.tables.audits.filter(({ action }) => action === 'RenumberPort').map(({ actor, environment, detail }) => [actor, environment, JSON.parse(detail)]),
+      assert.deepEqual(world.tables.audits.filter(({ action }) => action === 'RenumberPort').map(({ actor, environment, detail }) => [actor, environment, JSON.parse(detail) as unknown]),
         [['coordinator', 'e', { host: 'a', mapping: after.mappingId, ...numbers }]]);
       assert.equal(world.book.mapping(before.mappingId)?.state, 'releasing');
       world.settle();

@@ -91,7 +91,7 @@ describe('wire', () => {
     const report = wire.reportToWire(REPORT);
     const [conflict] = report.conflicts;
     const holder = { ...conflict!.holder!, program: 'a\u001b[31m\nb\u202e', command: 'x'.repeat(5_000), startedAt: { seconds: Number.NaN, nanos: 0 } };
-    const [found] = wire.reportFromWire({ ...report, conflicts: [{ ...conflict!, user: `${'u'.repeat(100)}`, holder }] }).conflicts ?? [];
+    const [found] = wire.reportFromWire({ ...report, conflicts: [{ ...conflict!, user: 'u'.repeat(100), holder }] }).conflicts ?? [];
     assert.equal(found?.holder?.program, 'a [31m b');
     assert.deepEqual([found.holder.command.length, found.user.length, found.holder.startedAtMs], [160, 64, 0]);
   });
