@@ -6,7 +6,7 @@ import type { StateVersion } from '../shared/desired.js';
 import { clientCredentials, loadTls } from '../shared/tls.js';
 import type { AgentConfig } from './config.js';
 import { dockerClient } from './drivers/docker/client.js';
-import { publishedListeners } from './drivers/docker/published.js';
+import { PublishedListeners } from './drivers/docker/published.js';
 import { DockerWatch, type DockerView } from './drivers/docker/watch.js';
 import { readBootId } from './drivers/settings/boot.js';
 import { EXIT, StartRefused } from './exit.js';
@@ -14,7 +14,7 @@ import { openForwarder } from './forwarder.js';
 import { openKernel } from './kernel.js';
 import { ReconcileLoop } from './reconcile/loop.js';
 import { nextPlaced, type Placed } from './reconcile/places.js';
-import type { Listener } from './drivers/connections/listeners.js';
+import type { Listener, Wanted } from './drivers/connections/listeners.js';
 import type { Serving } from './serving.js';
 import { SessionLink } from './session/link.js';
 import { grpcTransport } from './session/transport.js';
@@ -79,7 +79,8 @@ export class Agent {
     this.#docker = config.docker.enabled && roles.includes('host') ? new DockerWatch({
       client: dockerClient(config.docker.socket), log, after: systemTimers.after, random, onChange: () => this.#serve(),
     }) : undefined;
-    const listeners = async (): Promise<Listener[]> => [...await parts.serving.drivers.listeners(), ...publishedListeners(this.#dockerView)];
+    const published = new PublishedListeners();
+    const listeners = async (wanted: Wanted): Promise<Listener[]> => published.among(await parts.serving.drivers.listeners(wanted), this.#dockerView);
     this.#loop = new ReconcileLoop({
       drivers: { ...parts.serving.drivers, listeners }, facts: { addresses, roles, targetNetworks, snat, markBit: config.docker.markBit }, intervalMs: timing.reconcileInterval, clock, random, log,
       onOutcome: outcome => this.#link.roundOutcome(outcome),

@@ -7,7 +7,8 @@ import type { ChildRunner } from './drivers/child.js';
 import { BridgeGuard } from './drivers/bridge/guard.js';
 import { ConnectionsDriver } from './drivers/connections/connections.js';
 import { countConnections } from './drivers/connections/count.js';
-import { readListeners } from './drivers/connections/listeners.js';
+import type { Wanted } from './drivers/connections/listeners.js';
+import { ForeignListeners } from './drivers/holders/foreign.js';
 import { RulesDriver } from './drivers/rules/driver.js';
 import { dockerClient } from './drivers/docker/client.js';
 import { ReservedPorts } from './drivers/settings/reserved.js';
@@ -37,17 +38,21 @@ async function servingWith({ config, clock, random, log }: AgentOptions, { run, 
   const own = new OwnWrites();
   const writing = noting(run, { own, clock });
   const docker = config.docker.enabled && config.roles.includes('host') ? dockerClient(config.docker.socket) : undefined;
+  const foreign = new ForeignListeners({ addresses: config.addresses, log });
   const drivers = {
     rules: new RulesDriver({ run: writing, count: forwards => countConnections(run, config.addresses, forwards) }),
     ...(docker === undefined ? {} : { bridges: new BridgeGuard({ run: writing, markBit: config.docker.markBit, pidOf: id => docker.pidOf(id), log }) }),
     connections: new ConnectionsDriver({ run, addresses: config.addresses, isLocal: isAddressOfThisHost, log }),
     reservedPorts: await ReservedPorts.open({ statePath: join(config.paths.state, 'reserved-ports.json'), bootId }),
-    listeners: () => readListeners('/proc/self/net'),
+    listeners: (wanted: Wanted) => foreign.find(wanted),
   };
   return {
     drivers,
     watch: ({ poke, roundTookMs }) => new RulesWatch({ own, clock, random, log, onChange: poke, roundTookMs }),
-    close: () => run.close(),
+    close: async () => {
+      await foreign.close();
+      await run.close();
+    },
   };
 }
 

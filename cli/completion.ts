@@ -3,7 +3,7 @@
  * from the commands themselves.
  */
 import type { Command, Option } from 'commander';
-import { IDLE_ACTIONS, MAPPING_STATES, PROTOCOLS, ROLES, SCOPES, STRATEGIES, WAITS } from './words.js';
+import { IDLE_ACTIONS, MAPPING_STATES, ON_CONFLICT, PROTOCOLS, ROLES, SCOPES, STRATEGIES, WAITS } from './words.js';
 
 /** First argument that asks for candidates instead of running a command. */
 export const COMPLETE = '__complete';
@@ -14,6 +14,7 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   '--role': Object.keys(ROLES),
   '--strategy': Object.keys(STRATEGIES),
   '--idle-action': Object.keys(IDLE_ACTIONS),
+  '--on-conflict': Object.keys(ON_CONFLICT),
   '--state': Object.keys(MAPPING_STATES),
   '--wait': Object.keys(WAITS),
 };

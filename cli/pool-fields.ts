@@ -7,7 +7,7 @@ import { choice, dnsLabel, duration, plainText, portRange, refuse, wholeNumber }
 import { collect, flagName } from './flags.js';
 import type { Flags } from './job.js';
 import { UsageError } from './usage.js';
-import { IDLE_ACTIONS, PROTOCOLS, STRATEGIES } from './words.js';
+import { IDLE_ACTIONS, ON_CONFLICT, PROTOCOLS, STRATEGIES } from './words.js';
 
 type PoolField = Exclude<keyof Pool, 'pool' | 'gateway' | 'figures'>;
 type Spec<Value> = {
@@ -40,6 +40,7 @@ const POOL_FIELDS: PoolSpecs = {
   idleAction: { flag: 'idleAction', many: false, placeholder: 'what', help: 'what follows then: report or release', parse: (name, value) => choice(name, value, IDLE_ACTIONS) },
   connectionTimeout: { flag: 'connectionTimeout', many: false, placeholder: 'time', help: 'how long quiet connections are kept (default: no limit)', parse: duration },
   domainTemplate: { flag: 'domainTemplate', many: false, placeholder: 'template', help: 'host name of a service, for example {env}.{service}.example.com', parse: domainTemplate },
+  onConflict: { flag: 'onConflict', many: false, placeholder: 'what', help: 'when a foreign process has the port of a mapping: block (default) or renumber', parse: (name, value) => choice(name, value, ON_CONFLICT) },
 };
 
 const SPECS = Object.entries(POOL_FIELDS) as [PoolField, PoolSpecs[PoolField]][];

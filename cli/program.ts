@@ -10,6 +10,7 @@ import { addLeases } from './commands/leases.js';
 import { addLimit } from './commands/limit.js';
 import { addMappings } from './commands/mappings.js';
 import { addMove } from './commands/move.js';
+import { addConflicts } from './commands/conflicts.js';
 import { addDns } from './commands/dns.js';
 import { addPlan } from './commands/plan.js';
 import { addPools } from './commands/pools.js';
@@ -50,6 +51,7 @@ export function buildProgram(io: Io, act: Act): Command {
   addMappings(program, act);
   addLimit(program, act);
   addExplain(program, act);
+  addConflicts(program, act);
   addDns(program, act);
   addPlan(program, act);
   addEvents(program, act);

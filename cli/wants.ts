@@ -1,18 +1,18 @@
 /** `--want` of allocate and `--target` of move. */
 import type { Want, MoveTarget } from '../shared/gen/portlease/v1/ports.js';
-import { Protocol } from '../shared/gen/portlease/v1/common.js';
+import { OnConflict, Protocol } from '../shared/gen/portlease/v1/common.js';
 import { MAX_PORT } from '../shared/ports.js';
 import { targetToWire } from '../shared/wire.js';
 import { choice, clientNetworks, dnsLabel, keyAndValue, maxConnections, port, target, targetWithPort, wholeNumber } from './fields.js';
 import { quoted, UsageError } from './usage.js';
-import { PROTOCOLS } from './words.js';
+import { ON_CONFLICT, PROTOCOLS } from './words.js';
 
 const MAX_WANTS = 64;
 const MAX_NAME = 32;
 const MAX_COUNT = 256;
 const MAX_TOTAL = 1_024;
 const EXAMPLE = 'name=ssh,pool=ssh,target=10.88.1.2,internal-port=22';
-const KEYS = ['name', 'pool', 'service', 'target', 'internal-port', 'protocol', 'count', 'contiguous', 'port', 'prefer', 'client-networks', 'max-connections'] as const;
+const KEYS = ['name', 'pool', 'service', 'target', 'internal-port', 'protocol', 'count', 'contiguous', 'port', 'prefer', 'client-networks', 'max-connections', 'on-conflict'] as const;
 type Key = (typeof KEYS)[number];
 
 /** All `--want` flags of one command: 1 to 64, each name once, at most 1,024 ports. */
@@ -57,8 +57,12 @@ function wantOf(parts: ReadonlyMap<Key, string>): Want {
     choice: choiceOf(read('port', port), read('prefer', port)),
     clientNetworks: read('client-networks', (flag, text) => clientNetworks(flag, text.split('+'))) ?? [],
     maxConnections: read('max-connections', maxConnections) ?? 0,
+    onConflict: read('on-conflict', (flag, text) => choice(flag, text, ON_CONFLICT)) ?? OnConflict.ON_CONFLICT_UNSPECIFIED,
   };
   assertPortsExist(want);
+  if (want.onConflict === OnConflict.ON_CONFLICT_RENUMBER && want.contiguous && want.count > 1) {
+    throw new UsageError('--want: on-conflict=renumber and contiguous exclude each other', 'One port of the run would get a number elsewhere: say on-conflict=block, or leave out contiguous.');
+  }
   return want;
 }
 

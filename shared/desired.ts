@@ -57,7 +57,27 @@ export type AgentReport = {
   driftRepairs: number;
   /** Leased ports that a foreign process listens on. */
   occupied: { transport: Transport; port: number }[];
+  /** Who has them: at most MAX_CONFLICTS. Left out by agents that cannot tell. */
+  conflicts?: readonly Conflict[];
 };
+
+export const MAX_CONFLICTS = 1_024;
+
+/** A process with a socket. `command`: without arguments, which may hold secrets. */
+export type PortHolder = {
+  pid: number;
+  program: string;
+  command: string;
+  /** '' where it is in none that is known. */
+  containerId: string;
+  /** Wall clock of its machine. 0: not known. */
+  startedAtMs: number;
+  /** "ADDRESS:PORT" that docker-proxy passes on to; '' for all others. */
+  proxyFor: string;
+};
+
+/** A leased port that a foreign process listens on. `holder`: not known where the socket is the kernel's own, or where /proc does not show it. */
+export type Conflict = { transport: Transport; port: number; address: string; uid: number; user: string; holder: PortHolder | undefined };
 
 /** One thing that an agent has to bring about; `version` is the book sequence at which it last changed. */
 export type DesiredObject =

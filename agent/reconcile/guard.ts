@@ -1,9 +1,11 @@
 /** Which leased ports are guarded, and which ones a foreign process has. Pure. */
 import type { PortRange, Transport } from '../../shared/ports.js';
-import type { Listener } from '../drivers/connections/listeners.js';
+import type { Conflict } from '../../shared/desired.js';
+import { isReachable, type Listener } from '../drivers/connections/listeners.js';
 import { difference, union } from '../drivers/rules/ranges.js';
 import type { Leased } from '../drivers/rules/spec.js';
 import type { Ports } from '../persistent/ports.js';
+import { conflictsOf } from './conflicts.js';
 import type { Serving } from './serving.js';
 
 export type Guard = {
@@ -11,6 +13,8 @@ export type Guard = {
   /** Guarded ports, of either transport. */
   readonly reserved: readonly PortRange[];
   readonly occupied: Port[];
+  /** Who has these. */
+  readonly conflicts: readonly Conflict[];
 };
 
 type Port = { transport: Transport; port: number };
@@ -42,31 +46,28 @@ export function guardOf(input: GuardInput, before?: Guarded): Guarded {
   const { ports, always, serving, listeners, guarded, published } = input;
   const of = { ports, listeners, published };
   const isSame = before?.of.ports === ports;
-  const occupied = isSame && before.of.listeners === listeners && before.of.published === published ? before.guard.occupied : occupiedPorts(input);
+  const { occupied, conflicts } = isSame && before.of.listeners === listeners && before.of.published === published ? before.guard : occupiedPorts(input);
   const free = occupied.filter(({ transport, port }) => !hasPort(guarded, port) && !serving.has(transport, port) && always[transport].get(port) === undefined);
   if (isSame && samePorts(before.free, free)) {
-    const guard = samePorts(before.guard.occupied, occupied) ? before.guard : { ...before.guard, occupied };
+    const guard = conflicts === before.guard.conflicts && samePorts(before.guard.occupied, occupied) ? before.guard : { ...before.guard, occupied, conflicts };
     return { guard, of, free: before.free };
   }
   const ranges = (transport: Transport): PortRange[] => difference(ports[transport].ranges(), union(free.filter(each => each.transport === transport).map(rangeOf)));
   const leased = TRANSPORTS.flatMap(transport => ranges(transport).map(range => ({ ports: range, transport })));
   // What is left to a process in one transport is not reserved at all: `reserved` tells later which ports were guarded.
   const reserved = difference(union(leased.map(each => each.ports)), union(free.map(rangeOf)));
-  return { guard: { leased, reserved, occupied }, of, free };
+  return { guard: { leased, reserved, occupied, conflicts }, of, free };
 }
 
-function occupiedPorts({ ports, listeners, addresses, published }: GuardInput): Port[] {
+function occupiedPorts({ ports, listeners, addresses, published }: GuardInput): Pick<Guard, 'occupied' | 'conflicts'> {
   const isForeign = ({ transport, port, address }: Listener): boolean => ports[transport].get(port) !== undefined && isReachable(address, addresses)
     && !published.has(`${transport}/${port}`);
   const held = listeners.filter(isForeign);
-  return TRANSPORTS.flatMap(transport => {
+  const occupied = TRANSPORTS.flatMap(transport => {
     const numbers = new Set(held.filter(each => each.transport === transport).map(({ port }) => port));
     return [...numbers].sort((a, b) => a - b).map(port => ({ transport, port }));
   });
-}
-
-function isReachable(address: string, addresses: readonly string[]): boolean {
-  return address === '0.0.0.0' || address === '::' || addresses.includes(address);
+  return { occupied, conflicts: conflictsOf(held) };
 }
 
 function hasPort(ranges: readonly PortRange[], port: number): boolean {

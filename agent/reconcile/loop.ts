@@ -259,15 +259,15 @@ export class ReconcileLoop {
   /** Says what is known, unless that was said already. Parts that have not changed are the same objects: they cost nothing. */
   private report(): void {
     if (this.applied === undefined || this.settled === undefined || this.isClosed) return;
-    const { problems, occupied, ends } = this.applied.plan;
-    const later = [...this.applied.unserved, ...this.cutter.problems()];
+    const { problems, inConflict, occupied, conflicts, ends } = this.applied.plan;
+    const later = [...this.applied.unserved, ...inConflict, ...this.cutter.problems()];
     const outcome: RoundOutcome = {
       applied: this.settled, problems: later.length === 0 ? problems : [...problems, ...later],
       confirmations: [...this.confirmed].flatMap(([key, generation]) => {
         const confirmation = ends.get(key)?.confirmation;
         return confirmation?.generation === generation ? confirmation : [];
       }),
-      verified: this.verifier.verified(), driftRepairs: this.driftRepairs, occupied,
+      verified: this.verifier.verified(), driftRepairs: this.driftRepairs, occupied, conflicts,
     };
     if (isDeepStrictEqual(outcome, this.lastOutcome)) return;
     this.lastOutcome = outcome;

@@ -1,12 +1,13 @@
 /** From desired state and the facts of this machine to what the kernel must hold. Pure; one object that cannot be served harms no other. */
 import type { PortRange } from '../../shared/ports.js';
-import type { AgentReport, ObjectProblem } from '../../shared/desired.js';
+import type { AgentReport, Conflict, ObjectProblem } from '../../shared/desired.js';
 import type { Listener } from '../drivers/connections/listeners.js';
 import type { Bound } from '../drivers/bridge/guard.js';
 import type { Forwards } from '../drivers/rules/forwards.js';
 import type { RulesSpec } from '../drivers/rules/spec.js';
 import { differences } from '../persistent/map.js';
 import { NO_BASIS, nextBasis, type Basis, type VerifyTarget } from './basis.js';
+import { conflictProblems } from './conflicts.js';
 import type { End } from './ends.js';
 import type { HostFacts, MakeForwards } from './forwards.js';
 import { guardOf, type Guarded } from './guard.js';
@@ -39,6 +40,10 @@ export type Plan = {
   readonly containers: readonly Bound[];
   readonly problems: ObjectProblem[];
   readonly occupied: AgentReport['occupied'];
+  /** Who has these. */
+  readonly conflicts: readonly Conflict[];
+  /** Of mappings that are served, on such ports. */
+  readonly inConflict: readonly ObjectProblem[];
   /** By key of the mapping. */
   readonly verify: ReadonlyMap<string, VerifyTarget>;
 };
@@ -57,8 +62,11 @@ export function nextPlan(before: Planned | undefined, { objects, facts, make, li
   const basis = keys.length === 0 && before !== undefined ? before.basis : nextBasis(before?.basis ?? NO_BASIS, changed);
   const { serving, guards, always, ends, verify } = basis;
   const guard = guardOf({ ports: guards.covered, always: always.covered, serving, published: basis.published, listeners, addresses: facts.addresses, guarded }, before?.guarded);
-  const { leased, reserved, occupied } = guard.guard;
-  const plan = { rules: rulesOf(facts, basis, leased, before), reserved, serving, ends, containers: containersOf(basis, before), problems: problemsOf(basis, before), occupied, verify };
+  const { leased, reserved, occupied, conflicts } = guard.guard;
+  const plan = {
+    rules: rulesOf(facts, basis, leased, before), reserved, serving, ends, containers: containersOf(basis, before), problems: problemsOf(basis, before), occupied, conflicts,
+    inConflict: inConflictOf(basis, guard.guard, before), verify,
+  };
   return { plan, objects, basis, guarded: guard };
 }
 
@@ -74,6 +82,11 @@ function rulesOf(facts: HostFacts, { forwards, published, containers }: Basis, l
 function containersOf({ containers }: Basis, before: Planned | undefined): readonly Bound[] {
   if (before?.basis.containers === containers) return before.plan.containers;
   return [...new Map([...containers.values()].map(bound => [bound.address, bound])).values()];
+}
+
+function inConflictOf({ claims, made }: Basis, { occupied, conflicts }: Guarded['guard'], before: Planned | undefined): readonly ObjectProblem[] {
+  const isSame = before?.basis.claims === claims && before.basis.made === made && before.guarded.guard.occupied === occupied && before.guarded.guard.conflicts === conflicts;
+  return isSame ? before.plan.inConflict : conflictProblems(occupied, { conflicts, claims, isMade: key => made.get(key) !== undefined });
 }
 
 /** In the order of their keys. */

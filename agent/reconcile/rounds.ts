@@ -1,9 +1,12 @@
 /** One round: from desired state to the kernel's rules and settings, and what must be cut because of it. */
+import { isDeepStrictEqual } from 'node:util';
 import type { Log } from '../../shared/log.js';
-import type { ObjectProblem } from '../../shared/desired.js';
-import type { PortRange } from '../../shared/ports.js';
+import type { DesiredObject, ObjectProblem } from '../../shared/desired.js';
+import { transportsOf, type PortRange, type Transport } from '../../shared/ports.js';
+import type { Ports } from '../persistent/ports.js';
 import type { BridgeGuard } from '../drivers/bridge/guard.js';
-import type { Listener } from '../drivers/connections/listeners.js';
+import type { Listener, Wanted } from '../drivers/connections/listeners.js';
+import { union } from '../drivers/rules/ranges.js';
 import type { RulesDriver, Sighting } from '../drivers/rules/driver.js';
 import type { ReservedPorts } from '../drivers/settings/reserved.js';
 import { forwardMaker, type MakeForwards } from './forwards.js';
@@ -16,7 +19,8 @@ export type RoundDrivers = {
   /** Left out: nothing leads to containers. */
   bridges?: Pick<BridgeGuard, 'hold' | 'admit' | 'problems'>;
   reservedPorts: Pick<ReservedPorts, 'set' | 'ours'>;
-  listeners(): Promise<Listener[]>;
+  /** At least those on these ports. The same array as before when nothing has changed costs least. */
+  listeners(wanted: Wanted): Promise<Listener[]>;
 };
 
 type RoundsOptions = { drivers: RoundDrivers; facts: HostFacts; log: Log };
@@ -32,6 +36,8 @@ export type RoundResult = {
   repaired: number;
 };
 
+type Grant = Extract<DesiredObject, { kind: 'lease' | 'route' }>;
+
 /** What a full round compares with. */
 export type Seen = { readonly sighting: Sighting; readonly listeners: Listener[] };
 
@@ -43,6 +49,7 @@ export class Rounds {
   private listeners: Listener[] = [];
   private planned: Planned | undefined;
   private plannedFor: { listeners: readonly Listener[]; guarded: readonly PortRange[] } | undefined;
+  private wanted: { of: Ports<true> | undefined; ranges: Wanted } = { of: undefined, ranges: { tcp: [], udp: [] } };
   private settingsProblem: string | undefined;
   private held: Plan['containers'] | undefined;
   private readonly make: MakeForwards;
@@ -65,7 +72,7 @@ export class Rounds {
   async look(): Promise<Seen> {
     const { drivers, facts } = this.options;
     try {
-      const [sighting, listeners] = await Promise.all([drivers.rules.look(facts), drivers.listeners()]);
+      const [sighting, listeners] = await Promise.all([drivers.rules.look(facts), this.planned === undefined ? [] : drivers.listeners(this.leased())]);
       return { sighting, listeners };
     } catch (error) {
       this.mustSweep = true;
@@ -84,8 +91,9 @@ export class Rounds {
    */
   async run(objects: Objects, seen: Seen | undefined, isQuiet: boolean): Promise<RoundResult> {
     const { drivers } = this.options;
-    if (seen !== undefined) this.note(seen.listeners);
-    else if (this.grantsChanged(objects)) this.note(await drivers.listeners());
+    const granted = this.grantedSince(objects);
+    if (granted.length > 0) this.note(await drivers.listeners(this.leased(granted)));
+    else if (seen !== undefined) this.note(seen.listeners);
     const plan = this.plan(objects);
     await this.reserve(plan, seen !== undefined);
     const before = this.mayStand;
@@ -121,18 +129,28 @@ export class Rounds {
     });
   }
 
-  private grantsChanged(objects: Objects): boolean {
+  /** Leases and routes that the last plan did not know: nobody has looked who listens there. */
+  private grantedSince(objects: Objects): Grant[] {
     const before: Objects = this.planned?.objects ?? new Map();
-    return differences(before, objects).some(key => {
+    return differences(before, objects).flatMap(key => {
       const object = objects.get(key);
-      return (object?.kind === 'lease' || object?.kind === 'route') && before.get(key)?.version !== object.version;
+      return (object?.kind === 'lease' || object?.kind === 'route') && before.get(key)?.version !== object.version ? [object] : [];
     });
   }
 
+  /** Ports that the last plan guards, and those of `granted`. */
+  private leased(granted: readonly Grant[] = []): Wanted {
+    const covered = this.planned?.basis.guards.covered;
+    if (covered !== this.wanted.of && covered !== undefined) this.wanted = { of: covered, ranges: { tcp: covered.tcp.ranges(), udp: covered.udp.ranges() } };
+    const { ranges } = this.wanted;
+    if (granted.length === 0) return ranges;
+    const also = (transport: Transport): PortRange[] =>
+      union([...ranges[transport], ...granted.filter(({ protocol }) => transportsOf(protocol).includes(transport)).map(({ ports }) => ports)]);
+    return { tcp: also('tcp'), udp: also('udp') };
+  }
+
   private note(listeners: Listener[]): void {
-    const isSame = listeners.length === this.listeners.length
-      && listeners.every((one, index) => one.port === this.listeners[index]?.port && one.address === this.listeners[index].address && one.transport === this.listeners[index].transport);
-    if (!isSame) this.listeners = listeners;
+    if (listeners !== this.listeners && !isDeepStrictEqual(listeners, this.listeners)) this.listeners = listeners;
   }
 
   /** The last plan, as long as nothing that it depends on has changed. */

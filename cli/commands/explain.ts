@@ -1,5 +1,6 @@
 /** `portlease explain PORT`: one screen about a port. */
 import type { Command } from 'commander';
+import type { Conflict } from '../../shared/gen/portlease/v1/common.js';
 import type { Event } from '../../shared/gen/portlease/v1/events.js';
 import { GatewayScope, OperationsServiceService } from '../../shared/gen/portlease/v1/operations.js';
 import { ExplainPortResponse, PortServiceService, portConditionToJSON, type ExplainPortRequest, type FormerOwner } from '../../shared/gen/portlease/v1/ports.js';
@@ -70,6 +71,7 @@ function screen(response: ExplainPortResponse): string {
     ['free from', timeText(response.freeAt)],
     ...ownerLines(response),
     ['lease', leaseText(response)],
+    ...response.conflicts.map((conflict): [string, string] => ['conflict', holderText(conflict)]),
   ];
   const tables = [response.history.length === 0 ? '' : table(COLUMNS, response.history), response.formerOwners.length === 0 ? '' : table(OWNER_COLUMNS, response.formerOwners)];
   return [properties(lines), ...tables.filter((text) => text !== '')].join('\n');
@@ -88,6 +90,15 @@ function ownerLines({ mapping, ofAnotherTenant, lastEnvironment }: ExplainPortRe
 function leaseText({ lease, hostState }: ExplainPortResponse): string {
   if (lease?.ports === undefined) return '';
   return `${lease.leaseId}, ${rangeText(lease.ports)} of host ${lease.host} (${hostStateWord(hostState)}), ${lease.routed ? 'routed' : 'not routed'}, token ${lease.epoch}.${lease.generation}`;
+}
+
+function holderText({ protocol, address, port, uid, user, holder }: Conflict): string {
+  if (address === '') return `a process that is not known (${protocolWord(protocol)})`;
+  const place = `${protocolWord(protocol)} ${endpoint(address, port)}, user ${user || uid}`;
+  if (holder === undefined) return `${place}, process not found`;
+  const { program, pid, command, containerId, startedAt, proxyFor } = holder;
+  const more = [containerId && `container ${containerId}`, startedAt && `since ${timeText(startedAt)}`, proxyFor && `for ${proxyFor}`].filter((text) => text !== undefined && text !== '');
+  return [`${place}, ${program} (pid ${pid}): ${command}`, ...more].join(', ');
 }
 
 const COLUMNS: readonly Column<Event>[] = [

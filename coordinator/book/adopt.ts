@@ -201,7 +201,7 @@ function reportedMappings(copy: Copy, reports: ReadonlyMap<string, Report>, { kn
     const before = known.get(mappingId);
     return [{
       mappingId, environment, tenant, name, index, space: spaceOf(copy, hello.host), pool: poolAt(copy, port) ?? '', host: hello.host, port, protocol, target,
-      internalPort, limits: (object.kind === 'mapping' ? object.limits : before?.limits) ?? NO_LIMITS, generation, epoch: hello.accepted?.epoch ?? 0, createdAtMs: before?.createdAtMs ?? nowMs, untilMs: 0, releasedSequence: 0,
+      internalPort, limits: (object.kind === 'mapping' ? object.limits : before?.limits) ?? NO_LIMITS, generation, epoch: hello.accepted?.epoch ?? 0, createdAtMs: before?.createdAtMs ?? nowMs, untilMs: 0, releasedSequence: 0, onConflict: before?.onConflict ?? 'pool',
       ...(object.kind === 'mapping' ? { state: 'pending', reason: 'NOT_CONFIRMED_BY_HOST' } : { state: 'releasing', reason: 'RELEASE_NOT_CONFIRMED' }),
     }];
   }));

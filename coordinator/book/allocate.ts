@@ -5,11 +5,11 @@ import { sameTarget } from '../../shared/target.js';
 import { refuseCordoned } from './duty.js';
 import { Draft, type Ask, type Pick } from './draft.js';
 import { refuseHidden } from './hidden.js';
-import { grant } from './leases.js';
-import { about, index, tellHost, vacate } from './mappings.js';
+import { about, index, tellHost } from './mappings.js';
 import { isInForce } from './states.js';
-import type { Environment, Host, Mapping, Pool, State } from './state.js';
+import type { Environment, Host, Mapping, Pool, Request, State } from './state.js';
 import { NO_LIMITS, type AllocateCommand, type EnvironmentView, type MappingRecord, type Refusal, type Reply, type RequestRecord, type WantSpec } from './types.js';
+import { takeUp } from './take-up.js';
 import { remember } from './tick.js';
 import { viewOf } from './views.js';
 
@@ -22,6 +22,7 @@ export function allocate(state: State, command: AllocateCommand): Reply {
     if (request.record.bodyHash !== command.bodyHash) {
       return { kind: 'refused', reason: 'REQUEST_ID_REUSED', message: `request id ${command.requestId} was used with another body`, field: 'request_id' };
     }
+    tell(command, request.mappings);
     return answer(state, request.record, request.mappings, true);
   }
   const host = readyHost(state, command.host);
@@ -145,23 +146,24 @@ function poolOf(state: State, want: WantSpec, field: string): Pool | Refusal {
 function record(state: State, command: AllocateCommand, of: { draft: Draft; answers: Answer[]; known: Environment | undefined }): Reply {
   const { draft, answers } = of;
   const environment = environmentFor(state, command, of.known);
-  for (const { holder, ports } of draft.grants) {
-    for (let port = ports.first; port <= ports.last; port += 1) holder.free.remove(port);
-    const picked = draft.picks.filter((pick) => pick.holder === holder && pick.port >= ports.first && pick.port <= ports.last);
-    grant(state, holder, ports);
-    for (const pick of picked) holder.free.remove(pick.port);
-  }
-  for (const mapping of draft.returning) vacate(state, mapping);
+  takeUp(state, draft);
   const mappings = answers.map((found) => ('record' in found ? found : makeMapping(state, command, environment, found)));
   for (const mapping of mappings) if (command.verify && !mapping.verify) askVerification(state, mapping);
+  tell(command, mappings);
   const request = { requestId: command.requestId, bodyHash: command.bodyHash, environment: command.environment, mappingIds: mappings.map(({ record: { mappingId } }) => mappingId), atMs: state.nowMs };
-  const kept = { record: request, mappings };
+  const kept: Request = { record: request, mappings };
+  for (const mapping of mappings) mapping.askedBy.push(kept);
   state.requests.set(command.requestId, kept);
   remember(state, kept);
   state.dirty.requests.add(kept);
   state.changed = true;
   const made = request.mappingIds.filter((_, at) => !('record' in (answers[at] as Answer)));
   return { ...answer(state, request, mappings, false), made };
+}
+
+/** The answer tells the numbers, unless the caller waits until they are live. */
+function tell({ tellsWhenLive }: AllocateCommand, mappings: readonly Mapping[]): void {
+  if (tellsWhenLive !== true) for (const mapping of mappings) mapping.isUntold = false;
 }
 
 function askVerification(state: State, mapping: Mapping): void {
@@ -190,20 +192,40 @@ function makeMapping(state: State, command: AllocateCommand, environment: Enviro
     mappingId: state.newId('m'), environment: command.environment, tenant: command.tenant, name: want.name, index: pick.index,
     space: holder.poolSpace.space.name, pool: holder.poolSpace.pool.spec.pool, host: holder.host, port, protocol, target: want.target,
     internalPort, limits: want.limits ?? NO_LIMITS, state: 'pending', reason: 'NOT_CONFIRMED_BY_HOST', epoch: state.gateway.epoch, generation: state.sequence,
-    createdAtMs: state.nowMs, untilMs: 0, releasedSequence: 0,
+    createdAtMs: state.nowMs, untilMs: 0, releasedSequence: 0, onConflict: onConflictOf(want),
   }, environment);
   mapping.verify = command.verify;
+  mapping.isUntold = command.tellsWhenLive === true && isExchangeable(want);
   state.dirtyMapping(mapping);
   tellHost(state, mapping);
   state.event('PortAllocated', about(mapping));
   return mapping;
 }
 
+/** Neither this very number nor one of a run was asked for. */
+function isExchangeable({ choice, contiguous, count }: WantSpec): boolean {
+  return choice.kind !== 'exact' && !(contiguous && count > 1);
+}
+
+function onConflictOf(want: WantSpec): MappingRecord['onConflict'] {
+  return want.onConflict ?? (isExchangeable(want) ? 'pool' : 'block');
+}
+
+/** Today's mappings of a request, and which of them it made. */
+export function requested(state: State, requestId: string): { mappings: MappingRecord[]; made: string[] } | undefined {
+  const request = state.requests.get(requestId);
+  if (request === undefined) return undefined;
+  return { mappings: request.mappings.map(({ record: each }) => ({ ...each })), made: madeBy(request.record, request.mappings) };
+}
+
+function madeBy({ atMs }: RequestRecord, mappings: readonly Mapping[]): string[] {
+  return mappings.filter(({ record: { createdAtMs } }) => createdAtMs === atMs).map(({ record: { mappingId } }) => mappingId);
+}
+
 function answer(state: State, request: RequestRecord, mappings: Mapping[], replayed: boolean): Extract<Reply, { kind: 'allocated' }> {
   const view = viewOf(state, request.environment, mappings);
   const copyOf = ({ record }: Mapping): MappingRecord => view.mappings.find(({ mappingId }) => mappingId === record.mappingId) ?? { ...record };
-  const made = mappings.filter(({ record }) => record.createdAtMs === request.atMs).map(({ record }) => record.mappingId);
-  return { kind: 'allocated', view, mappings: mappings.map(copyOf), made, replayed };
+  return { kind: 'allocated', view, mappings: mappings.map(copyOf), made: madeBy(request, mappings), replayed };
 }
 
 /** What a dry run answers: the mappings as they would be, without an id. */
@@ -213,7 +235,7 @@ function preview(state: State, command: AllocateCommand, draft: Draft, answers: 
     mappingId: '', environment, tenant, name: found.want.name, index: found.index, space: found.holder.poolSpace.space.name,
     pool: found.holder.poolSpace.pool.spec.pool, host, port: found.port, protocol: found.protocol, target: found.want.target,
     internalPort: found.internalPort, limits: found.want.limits ?? NO_LIMITS, state: 'pending', reason: 'DRY_RUN', epoch: state.gateway.epoch, generation: 0,
-    createdAtMs: state.nowMs, untilMs: 0, releasedSequence: 0,
+    createdAtMs: state.nowMs, untilMs: 0, releasedSequence: 0, onConflict: onConflictOf(found.want),
   }));
   draft.rollback();
   const view: EnvironmentView = { environment: { environment, tenant, host, labels, createdAtMs: state.nowMs, revision: state.gateway.sequence }, mappings };

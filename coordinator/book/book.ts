@@ -2,7 +2,8 @@
  * The lease book of one gateway: all its state in memory, changed by one decision at a time. A decision is synchronous and takes
  * microseconds; it touches no clock, file or socket. What it lets out must wait until `sequence` is durable (S5).
  */
-import { allocate } from './allocate.js';
+import { allocate, requested } from './allocate.js';
+import { conflictViews, type ConflictView } from './conflicts.js';
 import { holdHost, setDuty } from './duty.js';
 import { explainPort } from './explain.js';
 import { forgetHost } from './forget.js';
@@ -24,6 +25,7 @@ import type {
 } from './types.js';
 import { figuresOf, hostView, leaseView, viewOf } from './views.js';
 
+export type { ConflictView } from './conflicts.js';
 export type { BookOptions } from './restore.js';
 
 /** Commands that leave an audit record. */
@@ -178,6 +180,16 @@ export class Book {
   /** undefined: there is no such port space. */
   explainPort(space: string, port: number): PortExplanation | undefined {
     return explainPort(this.state, space, port);
+  }
+
+  /** Foreign processes on leased ports, in order of host, port and transport. */
+  conflicts(): ConflictView[] {
+    return conflictViews(this.state);
+  }
+
+  /** Today's mappings of a request, those that it made among them; undefined: it is not known. */
+  requested(requestId: string): ReturnType<typeof requested> {
+    return requested(this.state, requestId);
   }
 
   restoring(): RestoreView {

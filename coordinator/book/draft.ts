@@ -14,6 +14,9 @@ import type { AllocateCommand, Refusal, WantSpec } from './types.js';
 export type Pick = { want: WantSpec; index: number; holder: Holder; port: number; protocol: Protocol; internalPort: number };
 export type Outcome = Refusal | { kind: 'waiting' } | undefined;
 
+/** What a draft needs to know of a request. */
+type Asking = { readonly [Field in 'environment' | 'tenant' | 'actor' | 'dryRun']: AllocateCommand[Field] };
+
 /** A want of the request, where it stands there, and the mappings in force that the environment has under its name. */
 export type Ask = { want: WantSpec; field: string; pool: Pool; had: readonly Mapping[] };
 
@@ -35,7 +38,7 @@ export class Draft {
   constructor(
     private readonly state: State,
     private readonly host: Host,
-    private readonly command: AllocateCommand,
+    private readonly command: Asking,
   ) {
     this.mayGrow = command.dryRun || isSettled(host);
     this.formers = formersOf(state, command);

@@ -1,4 +1,5 @@
 /** What is known of one port: who has it, why it is not free, when it will be. */
+import { conflictsAt } from './conflicts.js';
 import { inRanges, type Host, type Mapping, type Pool, type Space, type State } from './state.js';
 import { leaseView } from './views.js';
 import type { PortExplanation } from './types.js';
@@ -16,7 +17,7 @@ export function explainPort(state: State, spaceName: string, port: number): Port
     space: spaceName, port, pool: pool && { pool: pool.spec.pool, protocol: pool.spec.protocol, quarantineMs: pool.spec.quarantineMs },
     ...conditionOf(state, { port, mapping, pool, holder, leaseState: lease?.record.state }),
     mapping: mapping && { ...mapping.record }, lease: lease && leaseView(state, lease), holder: holder?.state,
-    lastOwner: ownerBefore(space, port),
+    conflicts: conflictsAt(holder, port), lastOwner: ownerBefore(space, port),
   };
 }
 

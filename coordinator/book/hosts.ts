@@ -1,5 +1,6 @@
 /** Hosts and their sessions: hello, heartbeat, report, and what an operator says of them. */
 import { takeAddresses } from './addresses.js';
+import { settleConflicts, takeConflicts, waitsForPort } from './conflicts.js';
 import { Desired } from './desired.js';
 import { hostOf } from './duty.js';
 import { recall } from './forget.js';
@@ -9,7 +10,7 @@ import { endLeftover } from './leftover.js';
 import { awaitRoutes, refuseRoles, takeRole } from './gateway-role.js';
 import { hidesClients } from './hidden.js';
 import { retellLimited } from './limits.js';
-import { about, freePort, rest, setState, settle } from './mappings.js';
+import { about, rest, setState, settle } from './mappings.js';
 import { isInForce } from './states.js';
 import { snapshot } from './outbox.js';
 import { takeReport } from './restoring.js';
@@ -20,7 +21,7 @@ export function makeHost(record: HostRecord, nowMs: number): Host {
   return {
     record, state: record.lostAtMs > 0 ? 'lost' : 'unknown', heardAtMs: nowMs, heard: false, mappings: new Set(), leases: new Set(), guarding: new Set(), unguarded: new Set(), driftRepairs: 0,
     desired: undefined, revision: 0, appliedRevision: 0, mustApply: 0, awaiting: new Set(), problems: new Map(), behind: { heartbeats: 0, lastAccepted: 0 },
-    occupied: new Set(),
+    occupied: new Set(), conflicts: new Map(),
   };
 }
 
@@ -91,7 +92,7 @@ export function report(state: State, command: ReportCommand): Reply {
   }
   confirmSession(state, host);
   host.driftRepairs = command.driftRepairs;
-  setAside(state, host, command);
+  takeConflicts(state, host, command);
   for (const confirmation of command.confirmations) confirm(state, host, confirmation);
   const problems = new Map(command.problems.map((problem) => [problem.key, `${problem.reason}: ${problem.message}`]));
   const { applied } = command;
@@ -100,6 +101,7 @@ export function report(state: State, command: ReportCommand): Reply {
     host.appliedRevision = Math.max(host.appliedRevision, applied.revision);
     settleLeases(state, host, problems);
     settleMappings(state, host, problems);
+    settleConflicts(state, host);
     if (state.gatewayAgent === host) settleRoutes(state, host, problems);
   }
   for (const mappingId of command.verified) verify(state, host, mappingId);
@@ -258,7 +260,10 @@ function settleMappings(state: State, host: Host, problems: Map<string, string>)
     if (mapping.record.state === 'blocked') setState(state, mapping, 'pending', 'NOT_CONFIRMED_BY_GATEWAY');
     settle(state, mapping);
   }
-  for (const [key, problem] of problems) block(state, host, mappingOf(state, host, key), problem);
+  for (const [key, problem] of problems) {
+    const mapping = mappingOf(state, host, key);
+    if (mapping !== undefined && mapping.hostRevision <= host.appliedRevision) block(state, mapping, problem);
+  }
   for (const key of host.problems.keys()) {
     const mapping = problems.has(key) ? undefined : mappingOf(state, host, key);
     if (mapping?.record.state !== 'blocked') continue;
@@ -268,12 +273,12 @@ function settleMappings(state: State, host: Host, problems: Map<string, string>)
   host.problems = problems;
 }
 
-function block(state: State, host: Host, mapping: Mapping | undefined, problem: string): void {
-  if (mapping === undefined || mapping.hostRevision > host.appliedRevision) return;
-  const { state: was, reason } = mapping.record;
-  if (was !== 'pending' && was !== 'live' && (was !== 'blocked' || reason === problem)) return;
+function block(state: State, mapping: Mapping, problem: string): void {
+  const { state: before, reason } = mapping.record;
+  const isNews = before === 'live' || (before === 'pending' && !waitsForPort(state, mapping));
+  if (!isNews && (before !== 'blocked' || reason === problem)) return;
   setState(state, mapping, 'blocked', problem);
-  state.event('PortChanged', about(mapping));
+  if (isNews) state.event('PortChanged', about(mapping));
 }
 
 function settleRoutes(state: State, host: Host, problems: Map<string, string>): void {
@@ -295,21 +300,4 @@ function verify(state: State, host: Host, mappingId: string): void {
   if (mapping.hostRevision > host.appliedRevision) return;
   mapping.verified = true;
   state.touched.push(mappingId);
-}
-
-/** Ports that a foreign process holds are not given out; once it is gone they are. */
-function setAside(state: State, host: Host, command: ReportCommand): void {
-  if (host.occupied.size === 0 && command.occupied.length === 0) return;
-  const before = host.occupied;
-  host.occupied = new Set(command.occupied.map(({ port }) => port));
-  const space = state.spaceOf(host.record.host);
-  for (const port of host.occupied) {
-    const lease = state.leaseAt(space, port);
-    if (lease?.record.host === host.record.host) lease.holder?.free.remove(port);
-  }
-  for (const port of before) {
-    const lease = state.leaseAt(space, port);
-    if (host.occupied.has(port) || lease?.record.host !== host.record.host || space.mapped.has(port)) continue;
-    freePort(state, { space: space.name, port });
-  }
 }

@@ -11,9 +11,14 @@ const COUNTED: Record<MappingState, readonly Counted[]> = {
   quarantined: ['quarantined'], released: [],
 };
 
+/** A mapping in no index. */
+export function unindexed(record: MappingRecord, environment: Environment): Mapping {
+  return { record, environment, hostRevision: 0, applied: false, verify: false, verified: false, isUntold: false, askedBy: [] };
+}
+
 /** Puts a mapping into every index; the port must have no owner. Does not mark it dirty and tells nobody. */
 export function index(state: State, record: MappingRecord, environment: Environment): Mapping {
-  const mapping: Mapping = { record, environment, hostRevision: 0, applied: false, verify: false, verified: false };
+  const mapping = unindexed(record, environment);
   const space = state.space(record.space);
   space.mappingAt.set(record.port, mapping);
   forgetOwner(state, space, record.port);
@@ -56,6 +61,7 @@ export function settle(state: State, mapping: Mapping): void {
   const lease = state.leaseAt(space, mapping.record.port);
   if (lease === undefined || lease.record.state !== 'active' || (state.shared && !lease.routed)) return;
   setState(state, mapping, 'live', '');
+  mapping.isUntold = false;
   state.event('PortChanged', about(mapping));
 }
 

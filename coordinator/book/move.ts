@@ -67,6 +67,7 @@ function moveRun(state: State, run: readonly Mapping[], host: Host, command: Mov
     from?.mappings.delete(mapping);
     from?.awaiting.delete(mapping);
     change(mapping, command);
+    mapping.isUntold = false;
     mapping.record.host = host.record.host;
     mapping.record.epoch = state.gateway.epoch;
     mapping.record.generation = state.sequence;

@@ -3,7 +3,7 @@ import { rememberOwner } from './former.js';
 import { makeHost } from './hosts.js';
 import { addFree, holderOf, register, sizeOf } from './leases.js';
 import { countLosses, goGradually } from './mass-loss.js';
-import { index, startRest } from './mappings.js';
+import { index, startRest, unindexed } from './mappings.js';
 import { isUsable, makePool, makePoolSpace } from './poolspace.js';
 import { State, type Environment, type Mapping } from './state.js';
 import { restMs } from './restoring.js';
@@ -30,6 +30,7 @@ export function restore(stored: StoredGateway, options: BookOptions): State {
     const named = record.mappingIds.map((id) => mappings.get(id)).filter((mapping) => mapping !== undefined);
     const request = { record: { ...record }, mappings: named };
     state.requests.set(record.requestId, request);
+    for (const mapping of named) mapping.askedBy.push(request);
     remember(state, request);
   }
   for (const mapping of state.mappings.values()) restartTimers(state, mapping);
@@ -53,7 +54,7 @@ function restoreMappings(state: State, records: readonly MappingRecord[]): Map<s
     const known = state.environments.get(record.environment);
     const environment = known?.record.tenant === record.tenant ? known : departed(record);
     const owns = record.state !== 'released';
-    const mapping = owns ? index(state, record, environment) : { record, environment, hostRevision: 0, applied: false, verify: false, verified: false };
+    const mapping = owns ? index(state, record, environment) : unindexed(record, environment);
     if (isLastOwner && !owns && state.space(record.space).mappingAt.get(record.port) === undefined) rememberOwner(state, record);
     if (record.state === 'quarantined') environment.mappings.splice(environment.mappings.indexOf(mapping), 1);
     all.set(record.mappingId, mapping);

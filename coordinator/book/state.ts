@@ -14,7 +14,7 @@ import { PortSet } from './portset.js';
 import type { KnownLevel } from './usage.js';
 import { Queue } from './queue.js';
 import type {
-  AuditRecord, EnvironmentRecord, EpochStart, EventRecord, ForgottenRecord, GatewayRecord, HostLiveness, HostRecord, LeaseRecord, LossScope, MappingRecord,
+  AuditRecord, Conflict, EnvironmentRecord, EpochStart, EventRecord, ForgottenRecord, GatewayRecord, HostLiveness, HostRecord, LeaseRecord, LossScope, MappingRecord,
   OverrideRecord, PoolSpec, RequestRecord, Timing,
 } from './types.js';
 
@@ -39,6 +39,10 @@ export type Mapping = {
   applied: boolean;
   verify: boolean;
   verified: boolean;
+  /** Nobody was told its number, so it may be exchanged. Not stored: after a start all count as told. */
+  isUntold: boolean;
+  /** Requests that were answered with it, or are to be. */
+  askedBy: Request[];
 };
 
 /** `mappings`: those that are not quarantined or released, in order of id. `isGone`: none is left, and the name is free. */
@@ -72,7 +76,12 @@ export type Host = {
   behind: { heartbeats: number; lastAccepted: number };
   /** Leased ports that a foreign process listens on: set aside, not given out. */
   occupied: Set<number>;
+  /** Who does, by transport and port: "tcp/30001". */
+  conflicts: Map<string, KnownConflict>;
 };
+
+/** `sinceMs`: heard of by this coordinator. `isTold`: its event is out. */
+export type KnownConflict = { conflict: Conflict; sinceMs: number; isTold: boolean };
 
 /** What one host has of one pool in one space. */
 export type Holder = {
@@ -162,6 +171,8 @@ export class State {
   readonly startedAtMs: number;
   /** Hosts that were removed after they had a session. */
   readonly forgotten = new Map<string, ForgottenRecord>();
+  /** In conflict, and to be renumbered as soon as there is another port for them. */
+  readonly toRenumber = new Set<Mapping>();
   /** Scopes in which most hosts are silent: nothing is reclaimed there. */
   readonly losses = new Map<LossScope, Loss>();
   readonly overrides = new Map<LossScope, OverrideRecord>();

@@ -1,4 +1,5 @@
 /** What time alone brings about: late and lost heartbeats, the end of a quarantine, idle leases, requests that are forgotten. */
+import { renumber } from './conflicts.js';
 import { passDuty } from './duty.js';
 import { finishForgetting } from './forget.js';
 import { expireLeases, withdraw } from './leases.js';
@@ -34,6 +35,7 @@ export function tick(state: State): void {
     meet(state, due.value);
   }
   forgetRequests(state);
+  if (state.toRenumber.size > 0) renumber(state);
   for (const pool of state.pools.values()) for (const poolSpace of pool.spaces.values()) keepReserve(state, poolSpace);
   watchUsage(state);
 }

@@ -3,15 +3,17 @@
  * Records are plain data, one per row of the journal; the book alone changes them.
  */
 import type { PortRange, Protocol } from '../../shared/ports.js';
-import type { AgentHello, AgentReport, ClientLimits, Delta, Role, Target } from '../../shared/desired.js';
+import type { AgentHello, AgentReport, ClientLimits, Conflict, Delta, Role, Target } from '../../shared/desired.js';
 import type { Reason } from '../../shared/reasons.js';
 
 export type { PortRange, Protocol } from '../../shared/ports.js';
-export type { ClientLimits, Confirmation, Delta, DesiredObject, HeldGrant, Role, StateVersion, Target } from '../../shared/desired.js';
+export type { ClientLimits, Confirmation, Conflict, Delta, DesiredObject, HeldGrant, Role, StateVersion, Target } from '../../shared/desired.js';
 
 export type Scope = 'shared' | 'host';
 export type Strategy = 'sequential' | 'random' | 'leastRecentlyUsed';
 export type IdleAction = 'report' | 'release';
+/** When a foreign process listens on the port of a mapping: it is blocked until that is gone, or gets another number. */
+export type OnConflict = 'block' | 'renumber';
 
 /** One gateway: the unit of sharding. `sequence` is the book sequence, `epoch` grows at every start. */
 export type GatewayRecord = {
@@ -49,6 +51,7 @@ export type PoolSpec = {
   /** 0: no limit. */
   connectionTimeoutMs: number;
   domainTemplate: string;
+  onConflict: OnConflict;
 };
 
 /** Only an open host gets new ports. draining: what it has unused goes back to the pools; drained: it has no lease any more.
@@ -140,6 +143,8 @@ export type MappingRecord = {
   untilMs: number;
   /** Book sequence at which the release was confirmed: the order of reuse. 0 before. */
   releasedSequence: number;
+  /** What its want said; 'pool': as its pool says. */
+  onConflict: OnConflict | 'pool';
 };
 
 /** Everybody, without limit. */
@@ -166,7 +171,7 @@ export type RequestRecord = {
 };
 
 export const EVENT_KINDS = [
-  'PortAllocated', 'PortReleased', 'PortChanged', 'PortAvailable',
+  'PortAllocated', 'PortReleased', 'PortChanged', 'PortAvailable', 'PortConflict', 'PortConflictOver', 'PortRenumbered',
   'LeaseGranted', 'LeaseExpired', 'LeaseRenewed', 'LeaseReclaimed',
   'HostAlive', 'HostSuspect', 'HostLost', 'HostRefused',
   'HostCordoned', 'HostUncordoned', 'HostDraining', 'HostDrained', 'HostKept', 'HostKeptOver', 'HostForgotten',
@@ -257,6 +262,8 @@ export type WantSpec = {
   choice: Choice;
   /** undefined: everybody, without limit. Left out of the hash of a body then. */
   limits?: ClientLimits | undefined;
+  /** undefined: as the pool says. */
+  onConflict?: OnConflict | undefined;
 };
 
 export type AllocateCommand = {
@@ -271,6 +278,8 @@ export type AllocateCommand = {
   labels: Record<string, string>;
   dryRun: boolean;
   verify: boolean;
+  /** The caller is told the numbers only when they are live: until then one that turns out to be taken may be exchanged. */
+  tellsWhenLive?: boolean;
 };
 
 export type ReleaseSelector =
@@ -409,6 +418,8 @@ export type PortExplanation = {
   lease: LeaseView | undefined;
   /** Of the host that the lease, or the space, is of. */
   holder: HostLiveness | undefined;
+  /** Foreign processes that listen on it there. */
+  conflicts: Conflict[];
   /** Of a port that rests, or that nobody has had since. */
   lastOwner: { environment: string; tenant: string; name: string } | undefined;
 };

@@ -41,6 +41,7 @@ const pool = z.strictObject({
   hold: durationMs.optional(),
   idleLimit: durationMs.optional(),
   idleAction: z.enum(['report', 'release'], { error: 'is not report or release' }).prefault('report'),
+  onConflict: z.enum(['block', 'renumber'], { error: 'is not block or renumber' }).prefault('block'),
   connectionTimeout: durationMs.optional(),
   domainTemplate: z.string().refine((text) => text === '' || isDomainTemplate(text), { error: 'is not a host name made of a-z 0-9 . - {env} {service} {gateway}' }).prefault(''),
 }).transform(({ quarantine, hold, idleLimit, connectionTimeout, ...rest }): PoolSpec => ({

@@ -60,13 +60,25 @@ function ask({ gateways }: Services, { command, wait }: ReturnType<typeof parseA
 type Allocation = { call: Asking['call']; reply: Allocated; wait: Wait; requestId: string; actor: string };
 
 async function untilLive(keeper: Keeper, { call, reply, wait, requestId, actor }: Allocation): Promise<Answer> {
-  const mappingIds = reply.mappings.map(({ mappingId }) => mappingId);
-  const outcome = await waitFor(keeper, { mappingIds, goal: goalOf(wait), forMs: waitOf(call), caller: call });
-  const isReached = outcome.kind === 'reached' || (outcome.kind === 'gone' && reply.replayed);
+  for (let current = reply; ;) {
+    const outcome = await waitFor(keeper, { mappingIds: idsOf(current), goal: goalOf(wait), forMs: waitOf(call), caller: call });
+    // A port that turned out to be taken may have been exchanged for another one.
+    const now = outcome.kind === 'gone' ? await keeper.read((book) => book.requested(requestId)) : undefined;
+    if (now === undefined || idsOf(now).join() === idsOf(current).join()) return settled(keeper, { outcome, reply: current, wait, requestId, actor });
+    current = { ...current, ...now };
+  }
+}
+
+function idsOf({ mappings }: Pick<Allocated, 'mappings'>): string[] {
+  return mappings.map(({ mappingId }) => mappingId);
+}
+
+async function settled(keeper: Keeper, { outcome, reply, wait, requestId, actor }: Omit<Allocation, 'call'> & { outcome: Outcome }): Promise<Answer> {
   if (outcome.kind === 'blocked') {
     await undo(keeper, reply.made, actor);
     return { kind: 'refused', refusal: blocked(outcome.mapping, reply.made.length > 0) };
   }
+  const isReached = outcome.kind === 'reached' || (outcome.kind === 'gone' && reply.replayed);
   if (!isReached) return { kind: 'refused', refusal: notReached(outcome, wait) };
   return keeper.read((book) => {
     const mappings = reply.mappings.map((mapping) => book.mapping(mapping.mappingId) ?? { ...mapping, state: 'released' as const });

@@ -3,7 +3,8 @@ import type { Event } from '../../shared/gen/portlease/v1/events.js';
 import { HostState } from '../../shared/gen/portlease/v1/operations.js';
 import { PortCondition, type ExplainPortRequest, type ExplainPortResponse, type FormerOwner as WireFormerOwner } from '../../shared/gen/portlease/v1/ports.js';
 import { Protocol } from '../../shared/gen/portlease/v1/common.js';
-import { msToTimestamp, protocolToWire } from '../../shared/wire.js';
+import { conflictSentence } from '../../shared/conflict-text.js';
+import { conflictToWire, msToTimestamp, protocolToWire } from '../../shared/wire.js';
 import { InvalidField } from '../../shared/invalid.js';
 import type { PortCondition as Condition, PortExplanation } from '../book/types.js';
 import type { FormerOwner } from '../journal/journal.js';
@@ -64,6 +65,7 @@ function messageOf(known: PortExplanation, { asker, naming, gateway }: { asker: 
     pool: pool?.pool ?? '', protocol: pool === undefined ? Protocol.PROTOCOL_UNSPECIFIED : protocolToWire(pool.protocol),
     ...ownerOf(known, asker, naming),
     lease: lease && leaseToWire(lease, gateway),
+    conflicts: known.conflicts.map(conflictToWire),
     hostState: holder === undefined ? HostState.HOST_STATE_UNSPECIFIED : HOST_STATES[holder],
   };
 }
@@ -97,9 +99,11 @@ const SENTENCES: Record<Condition, (facts: Facts) => string> = {
   notInPool: () => 'no pool has it',
 };
 
-function sentence({ condition, pool, lease, mapping, freeAtMs, space }: PortExplanation): string {
+function sentence({ condition, pool, lease, mapping, freeAtMs, space, conflicts: [conflict] }: PortExplanation): string {
   const host = lease?.record.host ?? mapping?.host ?? space.split('/')[1] ?? '';
-  return SENTENCES[condition]({ host, rest: pool === undefined ? '' : `, then it rests for ${pool.quarantineMs / 1_000} s`, untilMs: mapping?.untilMs, freeAtMs });
+  const what = SENTENCES[condition]({ host, rest: pool === undefined ? '' : `, then it rests for ${pool.quarantineMs / 1_000} s`, untilMs: mapping?.untilMs, freeAtMs });
+  if (conflict === undefined) return what;
+  return condition === 'occupied' ? `${what}: ${conflictSentence(conflict)}` : `${what}; a process of the host has it, too: ${conflictSentence(conflict)}`;
 }
 
 function time(ms = 0): string {
@@ -131,8 +135,8 @@ async function historyOf({ events: feed }: Keeper, place: Place, { before, size 
 /** Of the port, or of a range that it is in. */
 function isAbout(detail: string, { space, port }: Place): boolean {
   if (!detail.includes(`"space":"${space}"`)) return false;
-  const { port: one, first, last } = JSON.parse(detail) as { port?: number; first?: number; last?: number };
-  return one === port || (first !== undefined && last !== undefined && first <= port && port <= last);
+  const { port: one, oldPort, first, last } = JSON.parse(detail) as { port?: number; oldPort?: number; first?: number; last?: number };
+  return one === port || oldPort === port || (first !== undefined && last !== undefined && first <= port && port <= last);
 }
 
 function formerOwnerToWire({ environment, tenant, name, mappingId, host, protocol, createdAtMs, releasedAtMs }: FormerOwner, asker: Asker): WireFormerOwner {

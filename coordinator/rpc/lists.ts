@@ -1,13 +1,13 @@
 /** Lists over all gateways, in one order, in pages. */
-import type { ListLeasesRequest, ListLeasesResponse } from '../../shared/gen/portlease/v1/operations.js';
+import type { ListConflictsRequest, ListConflictsResponse, ListLeasesRequest, ListLeasesResponse } from '../../shared/gen/portlease/v1/operations.js';
 import { MappingState as WireState } from '../../shared/gen/portlease/v1/common.js';
 import type { ListEnvironmentsRequest, ListEnvironmentsResponse, ListMappingsRequest, ListMappingsResponse } from '../../shared/gen/portlease/v1/ports.js';
-import type { Book } from '../book/book.js';
+import type { Book, ConflictView } from '../book/book.js';
 import type { EnvironmentRecord, LeaseRecord, MappingRecord } from '../book/types.js';
 import type { Gateways } from '../keeper/gateways.js';
 import type { Keeper } from '../keeper/keeper.js';
 import { Checks } from './checks.js';
-import { environmentToWire, leaseToWire, mappingStateToWire, mappingToWire, namingOf } from './messages.js';
+import { conflictViewToWire, environmentToWire, leaseToWire, mappingStateToWire, mappingToWire, namingOf } from './messages.js';
 import { pageSize, pageToken, positionOf } from './pages.js';
 import { parseEnvironmentFilter, parseMappingFilter, type EnvironmentFilter, type MappingFilter } from './parse-ports.js';
 
@@ -85,13 +85,7 @@ function fitsMapping(record: MappingRecord, filter: MappingFilter): boolean {
 }
 
 export async function listLeases(gateways: Gateways, request: ListLeasesRequest): Promise<ListLeasesResponse> {
-  const checks = new Checks();
-  const filter = {
-    gateway: checks.optionalLabel(request.gateway, 'gateway'),
-    host: checks.optionalLabel(request.host, 'host'),
-    pool: checks.optionalLabel(request.pool, 'pool'),
-  };
-  checks.done();
+  const filter = hostFilter(request);
   const { elements, nextPageToken } = await page(gateways, {
     list: 'leases', filter, request,
     read: (book, after, limit) => {
@@ -107,4 +101,33 @@ export async function listLeases(gateways: Gateways, request: ListLeasesRequest)
 /** Orders by space, then first port: '!' sorts before every character of a space. */
 function leaseKey({ space, first, leaseId }: LeaseRecord): string {
   return `${space}!${String(first).padStart(5, '0')}!${leaseId}`;
+}
+
+export async function listConflicts(gateways: Gateways, request: ListConflictsRequest): Promise<ListConflictsResponse> {
+  const filter = hostFilter(request);
+  const { elements, nextPageToken } = await page(gateways, {
+    list: 'conflicts', filter, request,
+    read: (book, after, limit) => {
+      const { gateway } = book.gateway;
+      const fitting = book.conflicts().map((view) => ({ key: conflictKey(view), view }))
+        .filter(({ key, view }) => key > after && (filter.host === '' || view.host === filter.host) && (filter.pool === '' || view.pool === filter.pool));
+      return fitting.slice(0, limit).map(({ key, view }) => ({ key, value: conflictViewToWire(view, gateway) }));
+    },
+  });
+  return { conflicts: elements, nextPageToken };
+}
+
+function conflictKey({ host, conflict: { port, transport } }: ConflictView): string {
+  return `${host}!${String(port).padStart(5, '0')}!${transport}`;
+}
+
+function hostFilter(request: { gateway: string; host: string; pool: string }): { gateway: string; host: string; pool: string } {
+  const checks = new Checks();
+  const filter = {
+    gateway: checks.optionalLabel(request.gateway, 'gateway'),
+    host: checks.optionalLabel(request.host, 'host'),
+    pool: checks.optionalLabel(request.pool, 'pool'),
+  };
+  checks.done();
+  return filter;
 }

@@ -1,12 +1,12 @@
 /** Records of the book as messages of the contract. */
 import { accessOf, type AccessPool } from '../../shared/access.js';
-import { HostDuty as WireHostDuty, HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type Latency, type Lease, type MassLoss, type Pool, type PoolRates as WireRates, type Restore } from '../../shared/gen/portlease/v1/operations.js';
-import { MappingState as WireState } from '../../shared/gen/portlease/v1/common.js';
+import { HostDuty as WireHostDuty, HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type Latency, type Lease, type MassLoss, type Pool, type PortConflict, type PoolRates as WireRates, type Restore } from '../../shared/gen/portlease/v1/operations.js';
+import { MappingState as WireState, OnConflict } from '../../shared/gen/portlease/v1/common.js';
 import { Role as WireRole } from '../../shared/gen/portlease/v1/agents.js';
 import type { Environment, Mapping } from '../../shared/gen/portlease/v1/ports.js';
-import { limitsToWire, msToDuration, msToTimestamp, protocolToWire, rangeToWire, targetToWire } from '../../shared/wire.js';
+import { conflictToWire, limitsToWire, msToDuration, msToTimestamp, protocolToWire, rangeToWire, targetToWire } from '../../shared/wire.js';
 import type { Histogram } from '../../shared/histogram.js';
-import type { Book } from '../book/book.js';
+import type { Book, ConflictView } from '../book/book.js';
 import type {
   EnvironmentView, GatewayRecord, HostDuty, HostLiveness, HostRecord, HostView, LeaseState, LeaseView, LossView, MappingRecord, MappingState, PoolFigures, PoolSpec, RestoreView,
 } from '../book/types.js';
@@ -172,6 +172,7 @@ export function poolToWire(spec: PoolSpec, { gateway, figures, rates }: { gatewa
     idleAction: spec.idleAction === 'release' ? IdleAction.IDLE_ACTION_RELEASE : IdleAction.IDLE_ACTION_REPORT,
     connectionTimeout: spec.connectionTimeoutMs === 0 ? undefined : msToDuration(spec.connectionTimeoutMs),
     domainTemplate: spec.domainTemplate,
+    onConflict: spec.onConflict === 'renumber' ? OnConflict.ON_CONFLICT_RENUMBER : OnConflict.ON_CONFLICT_BLOCK,
     figures: figures && { ...figures, recent: ratesToWire(rates.recent), sinceStart: ratesToWire(rates.sinceStart) },
   };
 }
@@ -193,6 +194,13 @@ function latencyToWire(times: Histogram): Latency {
 export function poolsToWire(book: Book, ratesOf: (pool: string) => PoolRates): Pool[] {
   const { gateway } = book.gateway;
   return book.poolSpecs().map((spec) => poolToWire(spec, { gateway, figures: book.poolFigures(spec.pool), rates: ratesOf(spec.pool) }));
+}
+
+export function conflictViewToWire({ host, space, pool, conflict, sinceMs, mapping }: ConflictView, gateway: string): PortConflict {
+  return {
+    gateway, host, space, pool, conflict: conflictToWire(conflict), since: msToTimestamp(sinceMs), environment: mapping?.environment ?? '',
+    mappingId: mapping?.mappingId ?? '', mappingState: mapping === undefined ? WireState.MAPPING_STATE_UNSPECIFIED : STATES[mapping.state],
+  };
 }
 
 const LEASE_STATES: Record<LeaseState, WireLeaseState> = {

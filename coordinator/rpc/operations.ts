@@ -10,7 +10,7 @@ import type { Keeper } from '../keeper/keeper.js';
 import { Refused } from '../keeper/refused.js';
 import { mutating, OPERATE, attempt, orRefuse, reading, type Services } from './calls.js';
 import { Checks } from './checks.js';
-import { listLeases } from './lists.js';
+import { listConflicts, listLeases } from './lists.js';
 import { gatewayToWire, hostToWire, poolsToWire, poolToWire } from './messages.js';
 import { hostChanges } from './host-operations.js';
 import { parseGateway, parsePool, parsePoolUpdate } from './parse-operations.js';
@@ -29,7 +29,7 @@ export function operationsService(options: OperationsOptions): OperationsService
 type Part<Names extends keyof OperationsServiceServer> = Pick<OperationsServiceServer, Names>;
 
 
-function queries(options: OperationsOptions): Part<'getStatus' | 'listGateways' | 'listPools' | 'listHosts' | 'listLeases'> {
+function queries(options: OperationsOptions): Part<'getStatus' | 'listGateways' | 'listPools' | 'listHosts' | 'listLeases' | 'listConflicts'> {
   const { gateways } = options;
   const chosen = (gateway: string): Keeper[] => (gateway === '' ? gateways.all() : [gateways.need(gateway)]);
   const collect = async <T>(keepers: Keeper[], look: (book: Book) => T[]): Promise<T[]> =>
@@ -51,6 +51,7 @@ function queries(options: OperationsOptions): Part<'getStatus' | 'listGateways' 
       };
     }),
     listLeases: reading(options, 'read', (request) => listLeases(gateways, request)),
+    listConflicts: reading(options, 'read', (request) => listConflicts(gateways, request)),
   };
 }
 

@@ -8,6 +8,7 @@ import { MAX_PORT, type PortRange } from '../../shared/ports.js';
 import { durationToMs, protocolFromWire, rangeFromWire } from '../../shared/wire.js';
 import type { IdleAction, PoolSpec, Protocol, Scope, Strategy } from '../book/types.js';
 import { Checks } from './checks.js';
+import { onConflictFromWire } from './parse-ports.js';
 import { POOL_DEFAULTS } from '../pool-defaults.js';
 
 const MAX_RANGES = 64;
@@ -58,6 +59,7 @@ export function parsePool(pool: Pool | undefined, fields?: ReadonlySet<string>):
     ...parseTimes(value, asked, checks),
     strategy: asked('strategy') ? strategyOf(value.strategy, checks) : 'leastRecentlyUsed',
     idleAction: asked('idle_action') ? idleActionOf(value.idleAction, checks) : 'report',
+    onConflict: asked('on_conflict') ? onConflictFromWire(value.onConflict, 'pool.on_conflict', checks) ?? 'block' : 'block',
   };
   checks.done();
   return { gateway: value.gateway, spec };
@@ -134,6 +136,7 @@ const UPDATABLE: Record<string, keyof PoolSpec> = {
   description: 'description', service_type: 'serviceType', aliases: 'aliases', ranges: 'ranges', protocol: 'protocol',
   default_internal_port: 'defaultInternalPort', strategy: 'strategy', reserved: 'reserved', quarantine: 'quarantineMs', hold: 'holdMs',
   idle_limit: 'idleLimitMs', idle_action: 'idleAction', connection_timeout: 'connectionTimeoutMs', domain_template: 'domainTemplate',
+  on_conflict: 'onConflict',
 };
 
 export function parsePoolUpdate({ pool, updateMask, drain }: UpdatePoolRequest): { gateway: string; pool: string; change: Partial<Omit<PoolSpec, 'pool'>>; drain: boolean } {

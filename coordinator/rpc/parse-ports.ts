@@ -1,6 +1,6 @@
 /** Requests of PortService, checked field by field. Each parser throws InvalidRequest with all that is wrong. */
 import { hash } from 'node:crypto';
-import { MappingState as WireState, Protocol as WireProtocol, Wait as WireWait, type Target as WireTarget } from '../../shared/gen/portlease/v1/common.js';
+import { MappingState as WireState, OnConflict as WireOnConflict, Protocol as WireProtocol, Wait as WireWait, type Target as WireTarget } from '../../shared/gen/portlease/v1/common.js';
 import type {
   AllocatePortsRequest, ExplainPortRequest, ListEnvironmentsRequest, ListMappingsRequest, MoveEnvironmentRequest, ReleasePortsRequest, UpdateMappingRequest, Want,
 } from '../../shared/gen/portlease/v1/ports.js';
@@ -42,7 +42,7 @@ export function parseAllocate(request: AllocatePortsRequest, actor: string): { c
   const environment = request.environment === '' ? `env-${newName()}` : request.environment;
   const requestId = request.requestId === '' ? `req-${newName()}` : request.requestId;
   return {
-    command: { kind: 'allocate', actor, requestId, bodyHash, tenant, environment, host, wants, labels, dryRun, verify: wait === 'verified' },
+    command: { kind: 'allocate', actor, requestId, bodyHash, tenant, environment, host, wants, labels, dryRun, verify: wait === 'verified', tellsWhenLive: wait !== 'recorded' },
     wait,
   };
 }
@@ -96,6 +96,7 @@ function parseWant(want: Want, i: number, checks: Checks): WantSpec {
     internalPort: want.internalPort,
     choice: parseChoice(want, { i, count }, checks),
     limits: want.clientNetworks.length === 0 && want.maxConnections === 0 ? undefined : checks.take(() => limitsFromWire(want, `wants[${i}].`), undefined),
+    onConflict: parseOnConflict(want, { i, count }, checks),
   };
 }
 
@@ -136,6 +137,23 @@ function parseChoice({ choice }: Want, { i, count }: { i: number; count: number 
   if (!isPort(port)) checks.add(field, `${port} is not a port: 1-${MAX_PORT}`);
   else if (port + count - 1 > MAX_PORT) checks.add(field, `${port} and ${count - 1} ports after it go beyond ${MAX_PORT}`);
   return { kind: isExact ? 'exact' : 'preferred', port };
+}
+
+/** undefined is left out of the hash of a body: requests of earlier versions are the same ones. */
+function parseOnConflict({ onConflict, contiguous }: Want, { i, count }: { i: number; count: number }, checks: Checks): WantSpec['onConflict'] {
+  const value = onConflictFromWire(onConflict, `wants[${i}].on_conflict`, checks);
+  if (value === 'renumber' && contiguous && count > 1) checks.add(`wants[${i}].on_conflict`, 'is ON_CONFLICT_RENUMBER, which would tear contiguous ports apart: say ON_CONFLICT_BLOCK, or leave out contiguous');
+  return value;
+}
+
+/** undefined for ON_CONFLICT_UNSPECIFIED. */
+export function onConflictFromWire(value: WireOnConflict, field: string, checks: Checks): WantSpec['onConflict'] {
+  switch (value) {
+    case WireOnConflict.ON_CONFLICT_UNSPECIFIED: return undefined;
+    case WireOnConflict.ON_CONFLICT_BLOCK: return 'block';
+    case WireOnConflict.ON_CONFLICT_RENUMBER: return 'renumber';
+    default: checks.add(field, `${String(value)} is not a value of OnConflict`); return undefined;
+  }
 }
 
 function parseLabels(labels: Readonly<Record<string, string>>, checks: Checks): Record<string, string> {

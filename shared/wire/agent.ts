@@ -4,6 +4,7 @@ import type { AgentHello, AgentReport, Confirmation, Driver, HeldGrant, ObjectPr
 import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required } from '../fields.js';
 import { InvalidField } from '../invalid.js';
 import type { Transport } from '../ports.js';
+import { conflictsFromWire, conflictToWire } from './conflict.js';
 import { protocolFromWire, protocolToWire, rangeFromWire, rangeToWire } from './basics.js';
 import { grantFromWire, grantToWire, objectFromWire, objectKey, objectToWire, versionFromWire } from './state.js';
 
@@ -103,6 +104,7 @@ export function reportToWire(report: AgentReport): Report {
     verified: [...report.verified],
     driftRepairs: report.driftRepairs,
     occupied: report.occupied.map(({ transport, port: number }) => `${transport}/${number}`),
+    conflicts: (report.conflicts ?? []).map(conflictToWire),
   };
 }
 
@@ -115,6 +117,7 @@ export function reportFromWire(value: Report, field = 'report'): AgentReport {
     verified: value.verified.map((id, i) => objectId(id, `${field}.verified[${i}]`)),
     driftRepairs: count(value.driftRepairs, `${field}.drift_repairs`),
     occupied: value.occupied.map((text, i) => occupiedFromWire(text, `${field}.occupied[${i}]`)),
+    conflicts: conflictsFromWire(value.conflicts, `${field}.conflicts`),
   };
 }
 

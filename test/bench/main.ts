@@ -11,6 +11,7 @@ import { benchDockerFirstByte, benchDockerRun, benchRemap } from './docker.js';
 import { benchFirstByte } from './firstbyte.js';
 import { benchForward } from './forward.js';
 import { benchHeal } from './heal.js';
+import { benchListeners } from './listeners.js';
 import { benchMove } from './move.js';
 import type { Row, Size } from './rows.js';
 import { benchRpc } from './rpc.js';
@@ -32,6 +33,7 @@ const PARTS: readonly Part[] = [
   { prefix: 'forward', samples: 0, take: benchForward },
   { prefix: 'move', samples: 25, take: benchMove },
   { prefix: 'heal', samples: 20, take: benchHeal },
+  { prefix: 'listeners', samples: 50, take: benchListeners },
 ];
 
 const USAGE = `npm run bench -- [--only PREFIX] [--json FILE] [--runs N] [--samples N]

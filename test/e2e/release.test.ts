@@ -90,13 +90,15 @@ describe('a local listener on a public port', () => {
     nobodyReached(probe.timeline);
   });
 
-  it('of the host that an environment moves to is not reached while it moves (S1, S7)', async () => {
+  it('of the host that an environment moves to is not reached while it moves, nor afterwards, and blocks the mapping (S1, S7)', async () => {
     const { mappings, probe } = await servedEnvironment(bench(), 'host-a', { alsoOn: ['host-b'] });
     const listen = portsOf(mappings).map(({ port, transport }) => ({ port, transport }));
     await bench().serve('host-b/listener', listen, { node: 'host-b' });
     await bench().topology.switch.cut({ node: 'host-a', direction: 'both', peer: 'coordinator' });
     await bench().untilLost('host-a');
-    await bench().api.move(moveTo('host-b'));
+    const refusal = await refusalOf(bench().api.move(moveTo('host-b')));
+    assert.equal(refusal.details.reason, 'PORT_BLOCKED');
+    assert.match(refusal.message, /PORT_CONFLICT: node \(pid \d+, user root\) listens on/);
     await reachedOnAll(probe, mappings, 'host-b/env-1');
     neverReached(probe.timeline, 'host-b/listener');
     oneHostAtATime(probe.timeline);

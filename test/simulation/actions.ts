@@ -57,12 +57,20 @@ const RESTORES: readonly (readonly [number, Act])[] = [
   [5, ({ callers }, chance) => callers.waive(chance)],
 ];
 
+/** Processes of others take ports of the pool, and environments get other numbers where their callers said so. */
+const CONFLICTS: readonly (readonly [number, Act])[] = [
+  [40, takePort],
+  [20, leavePorts],
+  [80, ({ callers }, chance) => callers.allocateFlexibly(chance)],
+];
+
 /** How often each action is taken in one run. */
 export type Mood = readonly (readonly [number, Act])[];
 
 /** Every run has a character of its own: what is rare in one is frequent in another, so that they meet in every way. */
 export function moodOf(chance: Chance): Mood {
-  return [...ACTIONS, ...(chance.oneIn(2) ? RESTORES : [])].map(([weight, action]) => [weight * chance.pick([0.1, 0.4, 1, 1, 3]), action]);
+  const usual = [...ACTIONS, ...(chance.oneIn(2) ? RESTORES : [])].map(([weight, action]) => [weight * chance.pick([0.1, 0.4, 1, 1, 3]), action] as const);
+  return chance.oneIn(3) ? [...usual, ...CONFLICTS] : usual;
 }
 
 export function act(stage: Stage, mood: Mood, chance: Chance): string {
@@ -82,6 +90,7 @@ export function heal(stage: Stage): void {
     Object.assign(machine.path, { up: true, down: true, slowMs: 0 });
     Object.assign(machine.manners, USUAL);
     machine.diskIsFull = false;
+    machine.foreign.clear();
     machine.isGone = false;
     if (machine.isPaused) machine.resume(true);
     machine.start();
@@ -106,6 +115,20 @@ function killAgent(stage: Stage, chance: Chance): string {
   machine.kill();
   later(stage, downMs, () => { machine.start(); });
   return `kill -9 the agent of ${machine.host}, back after ${downMs} ms`;
+}
+
+function takePort({ machines, world: { ports } }: Stage, chance: Chance): string {
+  const machine = chance.pick(machines);
+  const port = chance.between(ports.first, ports.last);
+  machine.foreign.add(port);
+  machine.hadForeign.add(port);
+  return `a process of ${machine.host} listens on ${port}`;
+}
+
+function leavePorts({ machines }: Stage, chance: Chance): string {
+  const machine = chance.pick(machines);
+  machine.foreign.clear();
+  return `no process of ${machine.host} listens any more`;
 }
 
 function rebootMachine(stage: Stage, chance: Chance): string {

@@ -5,7 +5,8 @@ import type { Chance } from './random.js';
 import type { Truth, World } from './truth.js';
 
 type Allocate = Extract<Command, { kind: 'allocate' }>;
-type Asked = { command: Allocate; answer: string | undefined };
+/** `told`: numbers that the caller knows, by name and index in the environment. */
+type Asked = { command: Allocate; answer: string | undefined; told: Map<string, string> };
 
 const ENVIRONMENTS = 10;
 const REMEMBERED = 60;
@@ -38,11 +39,30 @@ export class Callers {
     this.#count += 1;
     const wants = chance.oneIn(4) ? [want('ssh'), want('web')] : [want('ssh')];
     const command: Allocate = { kind: 'allocate', actor: 'scheduler', requestId, bodyHash: requestId, tenant, environment, host, labels: {}, wants, dryRun: chance.oneIn(40), verify: chance.oneIn(4) };
-    const asked = { command, answer: undefined };
+    const asked: Asked = { command, answer: undefined, told: new Map() };
     if (!command.dryRun) this.#asked.push(asked);
     if (this.#asked.length > REMEMBERED) this.#asked.shift();
     this.#submit(asked, chance.oneIn(3) ? 0 : chance.between(100, 6_000));
     return `allocate ${wants.length} wants of ${environment} (${tenant}) on ${host} as ${requestId}`;
+  }
+
+  /** One port, which may be exchanged: until it is live, or whenever a process takes it. */
+  allocateFlexibly(chance: Chance): string {
+    const environment = `env-${chance.between(1, ENVIRONMENTS)}`;
+    const host = chance.pick(this.of.hosts);
+    const target = { kind: 'address' as const, address: this.#container(environment, 'tenant-a') };
+    const requestId = `request-${this.#count}`;
+    this.#count += 1;
+    const onConflict = chance.pick(['block', 'renumber', undefined] as const);
+    const want: WantSpec = { name: 'flexible', source: { kind: 'pool', pool: this.of.pool }, protocol: undefined, target, internalPort: 22, contiguous: false, count: 1, choice: { kind: 'any' }, onConflict };
+    const command: Allocate = {
+      kind: 'allocate', actor: 'scheduler', requestId, bodyHash: requestId, tenant: 'tenant-a', environment, host, labels: {}, wants: [want], dryRun: false, verify: false, tellsWhenLive: chance.oneIn(2),
+    };
+    const asked: Asked = { command, answer: undefined, told: new Map() };
+    this.#asked.push(asked);
+    if (this.#asked.length > REMEMBERED) this.#asked.shift();
+    this.#submit(asked, chance.between(100, 6_000));
+    return `allocate a port of ${environment} on ${host} as ${requestId}, ${onConflict ?? 'as the pool says'}${command.tellsWhenLive === true ? ', told when live' : ''}`;
   }
 
   /** Requests of one turn, which share a commit; now and then one of them is the retry of another. */
@@ -137,12 +157,23 @@ export class Callers {
 
   #checkAnswer(asked: Asked, mappings: readonly MappingRecord[]): void {
     const { requestId } = asked.command;
-    const answer = mappings.map(({ mappingId, port }) => `${mappingId}:${port}`).join(' ');
+    this.#checkTold(asked, mappings);
+    const answer = mappings.map(({ name, index }) => `${name}:${index}`).join(' ');
     const { stored } = this.of.coordinator.database;
     const missing = mappings.find(({ mappingId, port }) => stored.mappings.get(mappingId)?.port !== port);
     if (missing !== undefined) this.of.truth.note(`S5: ${requestId} was told port ${missing.port} (${missing.mappingId}), which is not on the disk`);
     if (asked.answer !== undefined && asked.answer !== answer) this.of.truth.note(`S6: ${requestId} was told ${asked.answer}, and now ${answer}`);
     asked.answer = answer;
+  }
+
+  /** A number that was told stays, unless its want said otherwise; whoever waits until it is live is told then. */
+  #checkTold({ command: { requestId, tellsWhenLive }, told }: Asked, mappings: readonly MappingRecord[]): void {
+    for (const { name, index, mappingId, port, state, onConflict } of mappings) {
+      const number = `${mappingId}:${port}`;
+      const before = told.get(`${name}:${index}`);
+      if (before !== undefined && before !== number && onConflict !== 'renumber') this.of.truth.note(`S6: ${requestId} was told ${before}, and now ${number}`);
+      if (tellsWhenLive !== true || state === 'live') told.set(`${name}:${index}`, number);
+    }
   }
 
   #note({ kind }: Command, reply: Reply): void {

@@ -42,6 +42,9 @@ export class Machine {
   readonly clock: MachineClock;
   readonly path: Path = { up: true, down: true, slowMs: 0 };
   readonly manners: Manners = { ...USUAL };
+  /** Ports that processes of others listen on, and those that any did: one that is there before the guard is left alone. */
+  readonly foreign = new Set<number>();
+  readonly hadForeign = new Set<number>();
   address: string;
   /** Durable. */
   disk: AcceptedState = NO_STATE;
@@ -87,7 +90,7 @@ export class Machine {
     } });
     const store = new SimulatedStore(this, life);
     const loop = new ReconcileLoop({
-      drivers: { rules, connections, reservedPorts, listeners: () => Promise.resolve([]), reaches: () => Promise.resolve(true) },
+      drivers: { rules, connections, reservedPorts, listeners: () => Promise.resolve(Array.from(this.foreign, (port) => ({ transport: 'tcp' as const, address: '0.0.0.0', port }))), reaches: () => Promise.resolve(true) },
       facts: { addresses: [this.address], roles, targetNetworks: TARGETS, snat: false }, intervalMs: ROUND_MS, dropMs: 60_000,
       clock: this.clock, log, random: chance.next, after: timers.after, nextTurn: () => new Promise((resolve) => { timers.soon(resolve); }), onOutcome: (outcome) => { link.roundOutcome(outcome); },
     });

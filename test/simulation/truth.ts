@@ -188,9 +188,11 @@ export class Truth {
   }
 
   #checkAudits({ audits, mappings, requests }: Changes): void {
-    for (const { requestId } of requests) {
+    // A request names another mapping from the transaction on in which one of its numbers was exchanged.
+    const exchanged = new Set(audits.filter(({ action }) => action === 'RenumberPort').map(({ detail }) => (JSON.parse(detail) as { mapping: string }).mapping));
+    for (const { requestId, mappingIds } of requests) {
       const of = audits.filter((audit) => audit.requestId === requestId && audit.outcome === 'ok');
-      if (of.length !== 1) this.note(`S11: request ${requestId} left ${of.length} audit records in its transaction (${mappings.length} mappings)`);
+      if (of.length > 1 || (of.length === 0 && !mappingIds.some((id) => exchanged.has(id)))) this.note(`S11: request ${requestId} left ${of.length} audit records in its transaction (${mappings.length} mappings)`);
     }
   }
 
@@ -266,7 +268,7 @@ export class Truth {
     for (let port = first; port <= last; port += 1) {
       const reached = this.reach(entry, port);
       if (reached?.kind === 'target') this.#checkReach(space, port, { address: reached.to, machine: reached.machine, by: 'a new connection', reached: all });
-      else if (reached?.kind === 'local' && this.world.scope === 'shared' && !this.#untold.has(reached.machine) && !this.#untold.has(entry)) this.note(`S7: port ${port} leads to whatever listens on ${reached.machine.host}`);
+      else if (reached?.kind === 'local' && this.world.scope === 'shared' && !reached.machine.hadForeign.has(port) && !this.#untold.has(reached.machine) && !this.#untold.has(entry)) this.note(`S7: port ${port} leads to whatever listens on ${reached.machine.host}`);
     }
   }
 

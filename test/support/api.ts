@@ -114,6 +114,10 @@ export class Api {
     return this.call(OPERATIONS.reclaimHost, { host, reason, override: false });
   }
 
+  async conflicts(filter: Partial<operations.ListConflictsRequest> = {}): Promise<operations.PortConflict[]> {
+    return (await this.call(OPERATIONS.listConflicts, operations.ListConflictsRequest.fromPartial({ pageSize: 1_000, ...filter }))).conflicts;
+  }
+
   async leases(filter: operations.DeepPartial<operations.ListLeasesRequest> = {}): Promise<operations.Lease[]> {
     return (await this.call(OPERATIONS.listLeases, operations.ListLeasesRequest.fromPartial({ pageSize: 1_000, ...filter }))).leases;
   }

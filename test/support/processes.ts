@@ -40,3 +40,9 @@ function orGone<T>(read: () => T): T | undefined {
     return undefined;
   }
 }
+
+/** Of a process that is there. */
+export function parentOf(pid: number): number | undefined {
+  const stat = orGone(() => readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  return stat === undefined ? undefined : Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+}

@@ -1,10 +1,38 @@
-/** Ports that containers publish, as listeners: Docker may lead there without a process that listens (userland-proxy: false). Pure. */
+/** Listeners with what Docker knows of them: ports that it publishes, and of which container docker-proxy is. Pure. */
 import type { Listener } from '../connections/listeners.js';
-import { hasProcesses } from './containers.js';
+import { hasProcesses, type Container } from './containers.js';
 import type { DockerView } from './watch.js';
 
-export function publishedListeners(view: DockerView): Listener[] {
-  if (view.kind !== 'known') return [];
-  return [...view.containers.all].filter(hasProcesses).flatMap(({ published }) =>
-    published.map(({ transport, port, hostAddress }) => ({ transport, port, address: hostAddress === '' ? '0.0.0.0' : hostAddress })));
+/** The same list again for the same listeners and the same view; the listeners themselves where Docker publishes nothing. */
+export class PublishedListeners {
+  private last: { found: readonly Listener[]; view: DockerView; all: Listener[] } | undefined;
+
+  /** A published port is one where somebody listens, also where Docker leads there by rules alone (userland-proxy: false). */
+  among(found: Listener[], view: DockerView): Listener[] {
+    if (this.last?.found !== found || this.last.view !== view) this.last = { found, view, all: withPublished(found, view) };
+    return this.last.all;
+  }
+}
+
+function withPublished(found: Listener[], view: DockerView): Listener[] {
+  if (view.kind !== 'known') return found;
+  const publishers = new Map<string, { container: Container; hostAddress: string }>();
+  for (const container of view.containers.all) {
+    if (!hasProcesses(container)) continue;
+    for (const { transport, port, hostAddress } of container.published) publishers.set(`${transport} ${port}`, { container, hostAddress });
+  }
+  if (publishers.size === 0) return found;
+  const heard = new Set(found.map(({ transport, port }) => `${transport} ${port}`));
+  const silent = [...publishers].filter(([place]) => !heard.has(place)).map(([place, { hostAddress }]): Listener => {
+    const [transport, port] = place.split(' ') as ['tcp' | 'udp', string];
+    return { transport, port: Number(port), address: hostAddress === '' ? '0.0.0.0' : hostAddress };
+  });
+  return [...found.map(one => named(one, publishers.get(`${one.transport} ${one.port}`)?.container)), ...silent];
+}
+
+/** The container that docker-proxy works for, which is in none itself. */
+function named(listener: Listener, container: Container | undefined): Listener {
+  const { holder } = listener;
+  if (container === undefined || holder?.program !== 'docker-proxy') return listener;
+  return { ...listener, holder: { ...holder, containerId: container.id } };
 }

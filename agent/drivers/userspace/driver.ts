@@ -83,9 +83,9 @@ export class UserspaceDriver {
   }
 
   /** Listeners of others. What is called meanwhile makes it outdated just as a sighting. */
-  async foreign(): Promise<Seen[]> {
+  async foreign(look: () => Promise<Seen[]> = this.#look): Promise<Seen[]> {
     await this.#last;
-    const all = await this.#look();
+    const all = await look();
     return all.filter(seen => seen.transport !== 'tcp' || this.#listeners.get(keyOf(seen))?.isListening !== true);
   }
 

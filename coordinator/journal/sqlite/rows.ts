@@ -30,15 +30,15 @@ export const POOL: LoadedTable<PoolSpec> = {
   name: 'pool',
   key: 'pool',
   columns: ['gateway', 'pool', 'description', 'service_type', 'aliases', 'ranges', 'protocol', 'default_internal_port', 'strategy', 'reserved',
-    'quarantine_ms', 'hold_ms', 'idle_limit_ms', 'idle_action', 'connection_timeout_ms', 'domain_template'],
+    'quarantine_ms', 'hold_ms', 'idle_limit_ms', 'idle_action', 'connection_timeout_ms', 'domain_template', 'on_conflict'],
   encode: (gateway, r) => [gateway, r.pool, r.description, r.serviceType, json(r.aliases), json(r.ranges), r.protocol, r.defaultInternalPort,
-    r.strategy, json(r.reserved), r.quarantineMs, r.holdMs, r.idleLimitMs, r.idleAction, r.connectionTimeoutMs, r.domainTemplate],
+    r.strategy, json(r.reserved), r.quarantineMs, r.holdMs, r.idleLimitMs, r.idleAction, r.connectionTimeoutMs, r.domainTemplate, r.onConflict],
   decode: (row) => {
     const [, pool, description, serviceType, aliases, ranges, protocol, defaultInternalPort, strategy, reserved, quarantineMs, holdMs,
-      idleLimitMs, idleAction, connectionTimeoutMs, domainTemplate] = row as [string, string, string, string, string, string,
-      PoolSpec['protocol'], number, PoolSpec['strategy'], string, number, number, number, PoolSpec['idleAction'], number, string];
+      idleLimitMs, idleAction, connectionTimeoutMs, domainTemplate, onConflict] = row as [string, string, string, string, string, string,
+      PoolSpec['protocol'], number, PoolSpec['strategy'], string, number, number, number, PoolSpec['idleAction'], number, string, PoolSpec['onConflict']];
     return { pool, description, serviceType, aliases: JSON.parse(aliases) as string[], ranges: JSON.parse(ranges) as PortRange[], protocol, defaultInternalPort, strategy,
-      reserved: JSON.parse(reserved) as PortRange[], quarantineMs, holdMs, idleLimitMs, idleAction, connectionTimeoutMs, domainTemplate };
+      reserved: JSON.parse(reserved) as PortRange[], quarantineMs, holdMs, idleLimitMs, idleAction, connectionTimeoutMs, domainTemplate, onConflict };
   },
 };
 
@@ -87,17 +87,17 @@ export const MAPPING: LoadedTable<MappingRecord> = {
   key: 'mapping_id',
   columns: ['mapping_id', 'gateway', 'environment', 'tenant', 'name', 'idx', 'space', 'pool', 'host', 'port', 'protocol', 'target_kind',
     'target', 'internal_port', 'state', 'reason', 'epoch', 'generation', 'created_at_ms', 'until_ms', 'released_sequence',
-    'client_networks', 'max_connections'],
+    'client_networks', 'max_connections', 'on_conflict'],
   encode: (gateway, r) => [r.mappingId, gateway, r.environment, r.tenant, r.name, r.index, r.space, r.pool, r.host, r.port, r.protocol,
     r.target.kind, targetDetail(r.target), r.internalPort, r.state, r.reason, r.epoch, r.generation, r.createdAtMs, r.untilMs, r.releasedSequence,
-    networksText(r.limits), r.limits.maxConnections],
+    networksText(r.limits), r.limits.maxConnections, r.onConflict],
   decode: (row) => {
     const [mappingId, , environment, tenant, name, index, space, pool, host, port, protocol, kind, detail, internalPort, state, reason,
-      epoch, generation, createdAtMs, untilMs, releasedSequence, networks, maxConnections] = row as [string, string, string, string, string, number, string, string,
+      epoch, generation, createdAtMs, untilMs, releasedSequence, networks, maxConnections, onConflict] = row as [string, string, string, string, string, number, string, string,
       string, number, MappingRecord['protocol'], MappingRecord['target']['kind'], string, number, MappingRecord['state'], string, number,
-      number, number, number, number, string, number];
+      number, number, number, number, string, number, MappingRecord['onConflict']];
     return { mappingId, environment, tenant, name, index, space, pool, host, port, protocol, target: storedTarget(kind, detail), internalPort, limits: limitsOf(networks, maxConnections), state,
-      reason, epoch, generation, createdAtMs, untilMs, releasedSequence };
+      reason, epoch, generation, createdAtMs, untilMs, releasedSequence, onConflict };
   },
 };
 

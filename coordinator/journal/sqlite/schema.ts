@@ -288,6 +288,12 @@ ALTER TABLE mapping ADD COLUMN max_connections INTEGER NOT NULL DEFAULT 0;   -- 
 ALTER TABLE host ADD COLUMN hides_clients INTEGER NOT NULL DEFAULT 0 CHECK (hides_clients IN (0, 1)); -- gateway role: snat
 `;
 
+const CONFLICTS = `
+-- When a foreign process listens on the port of a mapping.
+ALTER TABLE pool ADD COLUMN on_conflict TEXT NOT NULL DEFAULT 'block' CHECK (on_conflict IN ('block','renumber'));
+ALTER TABLE mapping ADD COLUMN on_conflict TEXT NOT NULL DEFAULT 'pool' CHECK (on_conflict IN ('pool','block','renumber')); -- pool: as its pool says
+`;
+
 export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 1, description: 'first tables', sql: FIRST },
   { version: 2, description: 'hosts that are cordoned, drained or kept', sql: DUTY },
@@ -296,4 +302,5 @@ export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 5, description: 'who had a port long ago', sql: FORMER_OWNERS },
   { version: 6, description: 'mappings that lead to containers', sql: CONTAINER_TARGETS },
   { version: 7, description: 'mappings that are limited to clients and connections', sql: LIMITS },
+  { version: 8, description: 'what follows when a foreign process has a port', sql: CONFLICTS },
 ];

@@ -1,9 +1,9 @@
 /** What a coordinator with one gateway, one pool and one environment would say. */
 import { Role } from '../../../shared/gen/portlease/v1/agents.js';
-import { MappingState, Protocol } from '../../../shared/gen/portlease/v1/common.js';
+import { MappingState, OnConflict, Protocol } from '../../../shared/gen/portlease/v1/common.js';
 import type {
   Gateway, GetStatusResponse} from '../../../shared/gen/portlease/v1/operations.js';
-import { GatewayScope, Host, HostState, IdleAction, Lease, LeaseState, Pool, Strategy
+import { GatewayScope, Host, HostState, IdleAction, Lease, LeaseState, Pool, PortConflict, Strategy
 } from '../../../shared/gen/portlease/v1/operations.js';
 import type { Environment, Mapping } from '../../../shared/gen/portlease/v1/ports.js';
 
@@ -13,7 +13,7 @@ export const GATEWAY: Gateway = {
 
 export const POOL: Pool = Pool.fromPartial({
   pool: 'ssh', gateway: 'gw-1', serviceType: 'ssh', aliases: ['shell'], ranges: [{ first: 30_000, last: 30_099 }, { first: 40_000, last: 40_000 }],
-  protocol: Protocol.PROTOCOL_TCP, strategy: Strategy.STRATEGY_RANDOM, idleAction: IdleAction.IDLE_ACTION_REPORT, quarantine: { seconds: 1, nanos: 500_000_000 },
+  protocol: Protocol.PROTOCOL_TCP, strategy: Strategy.STRATEGY_RANDOM, idleAction: IdleAction.IDLE_ACTION_REPORT, quarantine: { seconds: 1, nanos: 500_000_000 }, onConflict: OnConflict.ON_CONFLICT_BLOCK,
   figures: { total: 101, reserved: 0, leased: 32, allocated: 20, held: 5, quarantined: 1, free: 75, usagePercent: 24.75, draining: 0 },
 });
 
@@ -25,6 +25,15 @@ export const HOST: Host = Host.fromPartial({
 export const LEASE: Lease = Lease.fromPartial({
   leaseId: 'l-1', gateway: 'gw-1', space: 'gw-1', pool: 'ssh', host: 'host-a', ports: { first: 30_000, last: 30_015 }, protocol: Protocol.PROTOCOL_TCP,
   state: LeaseState.LEASE_STATE_ACTIVE, epoch: 2, generation: 77, allocated: 1, routed: true, grantedAt: { seconds: 1_700_000_000, nanos: 0 },
+});
+
+export const CONFLICT: PortConflict = PortConflict.fromPartial({
+  gateway: 'gw-1', host: 'host-a', space: 'gw-1', pool: 'ssh', environment: 'env-1', mappingId: 'm-1', mappingState: MappingState.MAPPING_STATE_BLOCKED,
+  since: { seconds: 1_700_000_000, nanos: 0 },
+  conflict: {
+    protocol: Protocol.PROTOCOL_TCP, port: 30_007, address: '0.0.0.0', uid: 33, user: 'www-data',
+    holder: { pid: 812, program: 'nginx', command: 'nginx: (+2 arguments)', containerId: '4f'.repeat(32), startedAt: { seconds: 1_700_000_000, nanos: 0 } },
+  },
 });
 
 export function mapping(part: Partial<Mapping> = {}): Mapping {

@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Role } from '../../../shared/gen/portlease/v1/agents.js';
-import { MappingState, Protocol, Wait } from '../../../shared/gen/portlease/v1/common.js';
+import { MappingState, OnConflict, Protocol, Wait } from '../../../shared/gen/portlease/v1/common.js';
 import { GatewayScope, Strategy } from '../../../shared/gen/portlease/v1/operations.js';
 import { portlease } from '../../unit/cli/world.js';
-import { environment, GATEWAY, HOST, LEASE, mapping, POOL, statusAnswer } from './answers.js';
+import { CONFLICT, environment, GATEWAY, HOST, LEASE, mapping, POOL, statusAnswer } from './answers.js';
 import { startCoordinator, type Answers, type FakeCoordinator } from './coordinator.js';
 
 const page = { nextPageToken: '', revisions: { 'gw-1': 1_234 } };
@@ -18,7 +18,7 @@ const ANSWERS: Answers = {
   reclaimHost: () => ({ mappings: 2, ports: 32 }),
   forgetHost: () => ({ forgotten: true, mappings: 2, ports: 32 }), overrideMassLoss: () => ({ overriddenUntil: { seconds: 1_700_000_000, nanos: 0 } }),
   cordonHost: () => ({ host: HOST }), uncordonHost: () => ({ host: HOST }), drainHost: () => ({ host: HOST }), holdHost: () => ({ host: HOST }),
-  listLeases: () => ({ leases: [LEASE], nextPageToken: '' }),
+  listLeases: () => ({ leases: [LEASE], nextPageToken: '' }), listConflicts: () => ({ conflicts: [CONFLICT], nextPageToken: '' }),
   allocatePorts: (request: { requestId: string }) => ({ requestId: request.requestId, environment: environment(), mappings: [mapping()], replayed: false }),
   releasePorts: () => ({ mappings: [mapping({ state: MappingState.MAPPING_STATE_RELEASED })], bound: undefined }),
   updateMapping: () => ({ mapping: mapping({ clientNetworks: ['198.51.100.0/24'], maxConnections: 5 }) }),
@@ -45,16 +45,16 @@ describe('the command line, asking a coordinator', () => {
   it('allocates: sends every part of every want, and shows the ports that it got', async () => {
     const { out, request } = await ok('allocate', 'env-1', '--host', 'host-a', '--tenant', 'acme', '--label', 'team=ml', '--label', 'note=', '--wait', 'verified',
       '--want', 'name=ssh,pool=ssh-linux,target=10.88.1.2,internal-port=22,protocol=tcp,count=2,contiguous,port=30022,client-networks=198.51.100.0/24+2001:db8::/32,max-connections=50',
-      '--want', 'name=web,service=http,target=2001:db8::2,prefer=30080');
+      '--want', 'name=web,service=http,target=2001:db8::2,prefer=30080,on-conflict=renumber');
     assert.deepEqual(request, {
       requestId: 'cli-00000000-0000-4000-8000-000000000001', tenant: 'acme', environment: 'env-1', host: 'host-a', labels: { team: 'ml', note: '' },
       wait: Wait.WAIT_VERIFIED, dryRun: false,
       wants: [
         { name: 'ssh', source: { $case: 'pool', value: 'ssh-linux' }, protocol: Protocol.PROTOCOL_TCP, count: 2, contiguous: true,
           target: { kind: { $case: 'address', value: '10.88.1.2' } }, internalPort: 22, choice: { $case: 'exactPort', value: 30_022 },
-          clientNetworks: ['198.51.100.0/24', '2001:db8::/32'], maxConnections: 50 },
+          clientNetworks: ['198.51.100.0/24', '2001:db8::/32'], maxConnections: 50, onConflict: OnConflict.ON_CONFLICT_UNSPECIFIED },
         { name: 'web', source: { $case: 'serviceType', value: 'http' }, protocol: Protocol.PROTOCOL_UNSPECIFIED, count: 1, contiguous: false,
-          target: { kind: { $case: 'address', value: '2001:db8::2' } }, internalPort: 0, choice: { $case: 'preferredPort', value: 30_080 }, clientNetworks: [], maxConnections: 0 },
+          target: { kind: { $case: 'address', value: '2001:db8::2' } }, internalPort: 0, choice: { $case: 'preferredPort', value: 30_080 }, clientNetworks: [], maxConnections: 0, onConflict: OnConflict.ON_CONFLICT_RENUMBER },
       ],
     });
     assert.match(out, /^ssh +203\.0\.113\.1:30007 +tcp +live +host-a +10\.88\.1\.2:22 +ssh +m-1 +ssh -p 30007 env-1\.ssh\.example\.com +- +-$/m);
@@ -164,6 +164,7 @@ describe('the command line, asking a coordinator', () => {
     assert.deepEqual((await ok('mappings', '--tenant', 'acme', '--pool', 'ssh', '--env', 'env-1', '--state', 'held', '--port', '30007')).request,
       { tenant: 'acme', gateway: '', pool: 'ssh', host: '', environment: 'env-1', state: MappingState.MAPPING_STATE_HELD, port: 30_007, pageSize: 1_000, pageToken: '' });
     assert.deepEqual((await ok('leases', '--host', 'host-a', '--pool', 'ssh')).request, { gateway: '', host: 'host-a', pool: 'ssh', pageSize: 1_000, pageToken: '' });
+    assert.deepEqual((await ok('conflicts', '--gateway', 'gw-1', '--host', 'host-a', '--pool', 'ssh')).request, { gateway: 'gw-1', host: 'host-a', pool: 'ssh', pageSize: 1_000, pageToken: '' });
     assert.deepEqual((await ok('hosts', '--gateway', 'gw-1', '--host', 'host-a')).request, { gateway: 'gw-1', host: 'host-a' });
     assert.deepEqual((await ok('pools', '--gateway', 'gw-1')).request, { gateway: 'gw-1' });
   });
@@ -188,7 +189,7 @@ describe('the command line, asking a coordinator', () => {
     const { out, err } = await ok('pools', '--json');
     assert.deepEqual(JSON.parse(out), { pools: [{
       pool: 'ssh', gateway: 'gw-1', description: '', serviceType: 'ssh', aliases: ['shell'], ranges: [{ first: 30_000, last: 30_099 }, { first: 40_000, last: 40_000 }],
-      protocol: 'PROTOCOL_TCP', defaultInternalPort: 0, strategy: 'STRATEGY_RANDOM', reserved: [], quarantine: '1.5s', idleAction: 'IDLE_ACTION_REPORT', domainTemplate: '',
+      protocol: 'PROTOCOL_TCP', defaultInternalPort: 0, strategy: 'STRATEGY_RANDOM', reserved: [], quarantine: '1.5s', idleAction: 'IDLE_ACTION_REPORT', domainTemplate: '', onConflict: 'ON_CONFLICT_BLOCK',
       figures: { total: 101, reserved: 0, leased: 32, allocated: 20, held: 5, quarantined: 1, free: 75, usagePercent: 24.75, draining: 0 },
     }] });
     assert.equal(err, '');
@@ -205,7 +206,7 @@ describe('the command line, asking a coordinator', () => {
       }],
     });
     const lines = [
-      ['status'], ['gateways'], ['hosts'], ['leases'], ['list'], ['mappings'], ['release', 'env-1'], ['move', 'env-1', '--to=host-b'], ['limit', 'm-1', '--everybody'], ['gateways', 'delete', 'gw-1'],
+      ['status'], ['gateways'], ['hosts'], ['leases'], ['conflicts'], ['list'], ['mappings'], ['release', 'env-1'], ['move', 'env-1', '--to=host-b'], ['limit', 'm-1', '--everybody'], ['gateways', 'delete', 'gw-1'],
       ['allocate', 'env-1', '--host=h', '--tenant=t', '--want=name=a,pool=p,target=10.0.0.1'], ['hosts', 'reclaim', 'host-a', '--reason=off'],
       ['hosts', 'cordon', 'host-a'], ['hosts', 'uncordon', 'host-a'], ['hosts', 'drain', 'host-a'], ['hosts', 'hold', 'host-a', '--for=2h'],
       ['hosts', 'forget', 'host-a', '--reason=sold'], ['gateways', 'override-mass-loss', 'gw-1', '--for=1h', '--reason=gone'],
@@ -222,6 +223,7 @@ describe('the command line, asking a coordinator', () => {
     assert.equal((await ok('gateways')).out, 'GATEWAY  SCOPE   PUBLIC       AGENT    STATE  REVISION\ngw-1     shared  203.0.113.1  gw-host  alive      1234\n');
     assert.match((await ok('hosts')).out, /^host-a +gw-1 +host,gateway +alive +2s +10\.77\.0\.11 +- +- +2 +32 +0 +0\.1\.0$/m);
     assert.match((await ok('leases')).out, /^gw-1 +30000-30015 +tcp +ssh +host-a +active +yes +1\/16 +2\.77 +2023-11-14 22:13:20Z +l-1$/m);
+    assert.match((await ok('conflicts')).out, /^host-a +30007 +tcp +0\.0\.0\.0:30007 +nginx +812 +www-data +4f4f4f4f4f4f +nginx: \(\+2 arguments\) +ssh +env-1 +blocked +2023-11-14 22:13:20Z$/m);
     assert.match((await ok('pools')).out, /^ssh +gw-1 +ssh,shell +tcp +30000-30099,40000 +101 +20 +5 +0 +1 +75 +24\.8% +- +-$/m);
     assert.match((await ok('list')).out, /^env-1 +acme +gw-1 +host-a +1 +live +2023-11-14 22:13:20Z$/m);
     assert.match((await ok('mappings')).out, /^env-1 +ssh +203\.0\.113\.1:30007 +tcp +live /m);

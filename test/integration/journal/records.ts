@@ -17,7 +17,7 @@ export function changes(sequence: number, of: Partial<Changes> = {}, gateway = g
 export function mapping(of: Partial<MappingRecord> = {}): MappingRecord {
   return { mappingId: 'm1', environment: 'env-1', tenant: 'acme', name: 'ssh', index: 0, space: 'gw', pool: 'ssh', host: 'host-a',
     port: 30_000, protocol: 'tcp', target: { kind: 'address', address: '10.1.2.3' }, internalPort: 22, limits: { networks: [], maxConnections: 0 }, state: 'live', reason: '', epoch: 1,
-    generation: 1, createdAtMs: AT_MS, untilMs: 0, releasedSequence: 0, ...of };
+    generation: 1, createdAtMs: AT_MS, untilMs: 0, releasedSequence: 0, onConflict: 'renumber', ...of };
 }
 
 export function lease(of: Partial<LeaseRecord> = {}): LeaseRecord {
@@ -36,7 +36,7 @@ export function request(of: Partial<RequestRecord> = {}): RequestRecord {
 export function pool(of: Partial<PoolSpec> = {}): PoolSpec {
   return { pool: 'ssh', description: "the operators' shells", serviceType: 'ssh', aliases: ['shell', 'sftp'], ranges: [{ first: 30_000, last: 39_999 }],
     protocol: 'tcp', defaultInternalPort: 22, strategy: 'leastRecentlyUsed', reserved: [{ first: 30_005, last: 30_006 }], quarantineMs: 60_000,
-    holdMs: 86_400_000, idleLimitMs: 86_400_000, idleAction: 'report', connectionTimeoutMs: 0, domainTemplate: '{env}.example.com', ...of };
+    holdMs: 86_400_000, idleLimitMs: 86_400_000, idleAction: 'report', connectionTimeoutMs: 0, domainTemplate: '{env}.example.com', onConflict: 'renumber', ...of };
 }
 
 export function host(of: Partial<HostRecord> = {}): HostRecord {

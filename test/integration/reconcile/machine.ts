@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { RunChild } from '../../../agent/drivers/child.js';
 import { ConnectionsDriver } from '../../../agent/drivers/connections/connections.js';
 import { countConnections } from '../../../agent/drivers/connections/count.js';
-import { readListeners } from '../../../agent/drivers/connections/listeners.js';
+import { ForeignListeners } from '../../../agent/drivers/holders/foreign.js';
 import { RulesDriver } from '../../../agent/drivers/rules/driver.js';
 import { ReservedPorts } from '../../../agent/drivers/settings/reserved.js';
 import { ReconcileLoop, type RoundOutcome } from '../../../agent/reconcile/loop.js';
@@ -26,6 +26,7 @@ export class Machine {
   #objects = new Map<string, DesiredObject>();
   #revision = 0;
   #loop: ReconcileLoop | undefined;
+  #foreign: ForeignListeners | undefined;
 
   /** Waited for after a program of the loop has ended, before the loop is told. */
   afterChild: (file: string) => Promise<void> = () => Promise.resolve();
@@ -52,12 +53,14 @@ export class Machine {
       return result;
     };
     const host = this.talker('host');
+    const foreign = new ForeignListeners({ addresses: [ADDRESS.host.v4, ADDRESS.host.v6], log, netDir: `/proc/${host.pid}/net` });
+    this.#foreign = foreign;
     this.#loop = new ReconcileLoop({
       drivers: {
         rules: new RulesDriver({ run, count: forwards => countConnections(run, [ADDRESS.host.v4, ADDRESS.host.v6], forwards) }),
         connections: new ConnectionsDriver({ run, log, addresses: [ADDRESS.host.v4, ADDRESS.host.v6], isLocal: address => LOCAL.includes(address as never) }),
         reservedPorts: await ReservedPorts.open({ statePath: this.#path('ours'), bootId: 'boot', kernelPath: this.#path('reserved') }),
-        listeners: () => readListeners(`/proc/${host.pid}/net`),
+        listeners: wanted => foreign.find(wanted),
         reaches: (address, port, deadlineMs) => host.reaches(address, port, deadlineMs),
       },
       facts: {
@@ -72,6 +75,7 @@ export class Machine {
 
   async stopLoop(): Promise<void> {
     await this.#loop?.close();
+    await this.#foreign?.close();
     this.#loop = undefined;
     this.outcomes.length = 0;
   }

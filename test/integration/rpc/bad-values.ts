@@ -48,6 +48,7 @@ const pool: Record<string, Row> = {
   hold: { field: 'pool.hold', bad: DURATIONS },
   idle_limit: { field: 'pool.idle_limit', bad: DURATIONS },
   idle_action: { field: 'pool.idle_action', bad: UNKNOWN_ENUM },
+  on_conflict: { field: 'pool.on_conflict', bad: UNKNOWN_ENUM },
   connection_timeout: { field: 'pool.connection_timeout', bad: DURATIONS },
   domain_template: { field: 'pool.domain_template', bad: ['{env}.$(id)', 'a b', '{host}.example.com', 'UPPER', 'a\nb', '-j', '-{env}.example.com', '{env}..example.com', '{env}.example.com.', '10.0.0.1', 'x'.repeat(254)] },
 };
@@ -111,6 +112,7 @@ const allocation: Record<string, Row | typeof FREE> = {
   'wants.exact_port': { field: 'wants[0].exact_port', bad: [0, ...PORTS] },
   'wants.client_networks': { field: 'wants[0].client_networks', bad: NETWORKS },
   'wants.max_connections': { field: 'wants[0].max_connections', bad: TOO_MANY },
+  'wants.on_conflict': { field: 'wants[0].on_conflict', bad: UNKNOWN_ENUM },
   'wants.preferred_port': { field: 'wants[0].preferred_port', bad: [0, ...PORTS] },
   labels, wait, dry_run: FREE,
 };
@@ -185,6 +187,7 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
   ...under('OperationsService/OverrideMassLoss', { gateway: name('gateway'), failure_domain: filter('failure_domain'), reason: WHY, duration: { field: 'duration', bad: TERMS } }),
   ...under('OperationsService/WaiveHost', { host: name('host'), reason: WHY }),
   ...under('OperationsService/Purge', { dry_run: FREE }),
+  ...under('OperationsService/ListConflicts', { gateway: filter('gateway'), host: filter('host'), pool: filter('pool'), ...page }),
   ...under('OperationsService/ListLeases', { gateway: filter('gateway'), host: filter('host'), pool: filter('pool'), ...page }),
   ...under('EventService/WatchEvents', {
     gateway: name('gateway'), after_revision: number(), after_position: { field: 'after_position', bad: [10_000_001, 4_294_967_295] }, ...eventFilter,
@@ -214,6 +217,13 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     'report.verified': { field: 'report.verified', bad: [[''], ['../x'], ['x'.repeat(19)]] },
     'report.drift_repairs': number(),
     'report.occupied': { field: 'report.occupied', bad: [[''], ['30001'], ['tcp/0'], ['tcp/65536'], ['sctp/1'], ['tcp/-1']] },
+    'report.conflicts.protocol': { field: 'report.conflicts[0].protocol', bad: [0, 3, ...UNKNOWN_ENUM] },
+    'report.conflicts.port': { field: 'report.conflicts[0].port', bad: [0, ...PORTS] },
+    'report.conflicts.address': { field: 'report.conflicts[0].address', bad: ['', 'localhost', '10.0.0.256', '10.0.0.1/8'] },
+    // Texts that a foreign process may have chosen: cut and cleaned, never refused. See test/unit/shared/wire.test.ts.
+    'report.conflicts.uid': FREE, 'report.conflicts.user': FREE, 'report.conflicts.holder.pid': FREE, 'report.conflicts.holder.program': FREE,
+    'report.conflicts.holder.command': FREE, 'report.conflicts.holder.container_id': FREE, 'report.conflicts.holder.proxy_for': FREE,
+    'report.conflicts.holder.started_at': FREE,
   }),
 };
 

@@ -1,7 +1,8 @@
 /** An agent without a kernel: speaks AgentService for real, keeps the desired state, and reports what the test lets it. */
 import { credentials, Metadata, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js';
 import { refusedOf, type Refused } from '../../../cli/errors.js';
-import type { Confirmation, Delta, DesiredObject, HeldGrant, ObjectProblem, Role, StateVersion } from '../../../shared/desired.js';
+import { conflictSentence } from '../../../shared/conflict-text.js';
+import type { Confirmation, Conflict, Delta, DesiredObject, HeldGrant, ObjectProblem, Role, StateVersion } from '../../../shared/desired.js';
 import { StateDigest } from '../../../shared/digest.js';
 import { AgentServiceClient, type SessionRequest, type SessionResponse } from '../../../shared/gen/portlease/v1/agents.js';
 import { CLIENT_OPTIONS } from '../../../shared/grpc.js';
@@ -30,6 +31,8 @@ export class FakeAgent {
   version = { epoch: 0, session: 0, revision: 0 };
   reports: boolean;
   verified: string[] = [];
+  /** Foreign processes on its ports. */
+  conflicts: Conflict[] = [];
   /** Why the stream ended. */
   readonly ended: Promise<Refused | undefined>;
   lastHeartbeat: { staleSession: boolean; rebuild: boolean } | undefined;
@@ -96,12 +99,23 @@ export class FakeAgent {
     const problems: ObjectProblem[] = [];
     const confirmations: Confirmation[] = [];
     for (const object of this.objects.values()) {
-      const problem = this.#options.problemOf?.(object);
+      const problem = this.#options.problemOf?.(object) ?? this.#conflictOf(object);
       if (problem !== undefined) problems.push({ key: object.key, ...problem });
       else confirmations.push(...confirmationOf(object));
     }
-    const value = reportToWire({ session: this.session, applied: this.version, problems, confirmations, verified: this.verified, driftRepairs: 0, occupied: [] });
+    const value = reportToWire({ session: this.session, applied: this.version, problems, confirmations, verified: this.verified, driftRepairs: 0, occupied: this.#leased(), conflicts: this.#leased() });
     this.send({ $case: 'report', value });
+  }
+
+  /** Conflicts on ports that it has leased. */
+  #leased(): Conflict[] {
+    const leases = [...this.objects.values()].filter((object) => object.kind === 'lease');
+    return this.conflicts.filter(({ port }) => leases.some(({ ports }) => ports.first <= port && port <= ports.last));
+  }
+
+  #conflictOf(object: DesiredObject): Omit<ObjectProblem, 'key'> | undefined {
+    const conflict = object.kind === 'mapping' ? this.conflicts.find(({ port }) => port === object.port) : undefined;
+    return conflict && { reason: 'PORT_CONFLICT', message: conflictSentence(conflict) };
   }
 
   mappings(): Extract<DesiredObject, { kind: 'mapping' }>[] {

@@ -62,6 +62,38 @@ function oddStep(world: World, environments: number, hosts: string[]): string {
   return `odd ${dice.toFixed(1)} ${agent.host} at ${agent.address}: ${agent.online ? world.hello(agent).kind : 'away'}`;
 }
 
+/** Foreign processes come and go on leased ports, and some wants and callers let numbers be exchanged. */
+function conflictStep(world: World, environments: number, hosts: string[]): string {
+  const dice = world.random();
+  if (dice >= 0.2) return step(world, environments, hosts);
+  const host = hosts[Math.floor(world.random() * hosts.length)] as string;
+  const { foreign } = world.agents.get(host) as FakeAgent;
+  const port = 30_000 + Math.floor(world.random() * 32);
+  if (dice < 0.06) foreign.set(port, world.random() < 0.5 ? 'nginx' : 'dnsmasq');
+  else if (dice < 0.1) foreign.clear();
+  else {
+    const onConflict = (['block', 'renumber', undefined] as const)[Math.floor(world.random() * 3)];
+    const command = world.allocateCommand(`env-${Math.floor(world.random() * environments)}`, host, [want({ onConflict })], { tellsWhenLive: world.random() < 0.5 });
+    return `allocate ${command.environment} on ${host}, ${onConflict}: ${world.decide(command).kind}`;
+  }
+  return `on ${host} ${[...foreign.keys()].join(' ')}`;
+}
+
+/** Retries are answered with mappings that the environment has, or had; what waits for another port is in conflict. */
+function checkConflicts({ book: { inside } }: World): void {
+  for (const { record, mappings } of inside.requests.values()) {
+    assert.deepEqual(record.mappingIds, mappings.map((mapping) => mapping.record.mappingId));
+    for (const mapping of mappings) assert.ok(mapping.record.environment === record.environment && mapping.askedBy.some((one) => one.record === record), `request ${record.requestId}`);
+  }
+  const seen = new Set<string>();
+  for (const { record } of inside.mappings.values()) {
+    if (!['pending', 'live', 'blocked', 'held'].includes(record.state)) continue;
+    const name = `${record.environment} ${record.name} ${record.index}`;
+    assert.ok(!seen.has(name), `${name} has two numbers`);
+    seen.add(name);
+  }
+}
+
 function allocateSome(world: World, environment: string, host: string): string {
   const count = world.random() < 0.2 ? 3 : 1;
   const choice = world.random() < 0.2 ? { kind: 'exact' as const, port: 30_000 + Math.floor(world.random() * 34) } : { kind: 'any' as const };
@@ -104,6 +136,7 @@ function checkNothingFree(world: World, wanted: number): void {
 function wrapUp(world: World): void {
   for (const agent of world.agents.values()) {
     agent.online = agent.roles.length > 0;
+    agent.foreign.clear();
     if (agent.online) world.hello(agent);
   }
   world.settle();
@@ -125,6 +158,7 @@ function run(world: World, hosts: string[], seed: number, next: typeof step = st
     for (let n = 0; n < STEPS; n += 1) {
       trace.push(next(world, 12, hosts));
       checkInvariants(world.book.inside);
+      checkConflicts(world);
       for (let port = 30_000; port < 30_032; port += 1) {
         const owner = world.book.inside.spaces.get('gw')?.mappingAt.get(port)?.record;
         const who = reached(world, port);
@@ -148,6 +182,10 @@ describe('seeded runs of book and sessions', () => {
 
   it('keeps them also when addresses pass from one machine to another, machines are replaced, and the gateway is away (S1, S7)', () => {
     for (let seed = 1; seed <= SEEDS; seed += 1) run(sharedWorld({}, seed), ['a', 'b'], seed, oddStep);
+  });
+
+  it('keeps them also when foreign processes take leased ports, and environments get other numbers (S1, S2, S6, S12)', () => {
+    for (let seed = 1; seed <= SEEDS; seed += 1) run(sharedWorld({ onConflict: seed % 2 === 0 ? 'renumber' : 'block' }, seed), ['a', 'b'], seed, conflictStep);
   });
 
   it('keeps every invariant in scope host (S2)', () => {

@@ -7,7 +7,7 @@ import { Book } from '../../../coordinator/book/book.js';
 import { StateDigest } from '../../../shared/digest.js';
 import { applyRows, type StoredRows } from '../../support/stored-rows.js';
 import type {
-  AllocateCommand, Changes, Command, Confirmation, Decision, DesiredObject, PoolSpec, Reply, StoredGateway, Timing, WantSpec,
+  AllocateCommand, Changes, Command, Confirmation, Decision, DesiredObject, PoolSpec, Reply, ReportCommand, StoredGateway, Timing, WantSpec,
 } from '../../../coordinator/book/types.js';
 
 export const TIMING: Timing = { heartbeatMs: 500, deadlineMs: 300, suspectMs: 1_500, lostMs: 3_000 };
@@ -16,7 +16,7 @@ export function poolSpec(over: Partial<PoolSpec> = {}): PoolSpec {
   return {
     pool: 'ssh', description: '', serviceType: 'ssh', aliases: [], ranges: [{ first: 30_000, last: 30_031 }], protocol: 'tcp', defaultInternalPort: 22,
     strategy: 'leastRecentlyUsed', reserved: [], quarantineMs: 1_000, holdMs: 5_000, idleLimitMs: 86_400_000, idleAction: 'report',
-    connectionTimeoutMs: 0, domainTemplate: '', ...over,
+    connectionTimeoutMs: 0, domainTemplate: '', onConflict: 'block', ...over,
   };
 }
 
@@ -103,6 +103,8 @@ export class FakeAgent {
   kernel = new Map<string, DesiredObject>();
   online = true;
   readonly confirmed = new Set<string>();
+  /** Programs of others that listen on this machine, by port. */
+  readonly foreign = new Map<number, string>();
 
   constructor(
     readonly host: string,
@@ -145,6 +147,19 @@ export class FakeAgent {
     }
     return found;
   }
+}
+
+/** What an agent says of foreign processes: those on leased ports, and the mappings that they concern. */
+function conflictsOf({ kernel, foreign }: FakeAgent): Pick<ReportCommand, 'occupied' | 'conflicts' | 'problems'> {
+  const leased = [...kernel.values()].filter((object) => object.kind === 'lease');
+  const found = [...foreign].filter(([port]) => leased.some(({ ports }) => ports.first <= port && port <= ports.last));
+  const holder = { pid: 812, command: '/usr/bin/program', containerId: '', startedAtMs: 0, proxyFor: '' };
+  return {
+    occupied: found.map(([port]) => ({ transport: 'tcp', port })),
+    conflicts: found.map(([port, program]) => ({ transport: 'tcp', port, address: '0.0.0.0', uid: 33, user: 'www-data', holder: { ...holder, program } })),
+    problems: [...kernel.values()].filter((object) => object.kind === 'mapping').filter(({ port }) => foreign.has(port))
+      .map(({ key, port }) => ({ key, reason: 'PORT_CONFLICT', message: `${foreign.get(port)} listens` })),
+  };
 }
 
 export class World {
@@ -216,7 +231,7 @@ export class World {
     agent.apply();
     return this.decide({
       kind: 'report', host: agent.host, session: agent.session, applied: agent.accepted as { epoch: number; session: number; revision: number },
-      problems: [], confirmations: agent.confirmations(), verified: [], driftRepairs: 0, occupied: [],
+      confirmations: agent.confirmations(), verified: [], driftRepairs: 0, ...conflictsOf(agent),
     });
   }
 

@@ -45,7 +45,7 @@ const LISTS = { '--tenant': NAMES, '--gateway': NAMES, '--pool': NAMES, '--host'
 const POOL = {
   '--gateway': NAMES, '--range': RANGES, '--protocol': WORDS, '--description': [...TEXTS, 'a'.repeat(257)], '--service-type': NAMES.slice(1), '--alias': NAMES.slice(1),
   '--internal-port': PORTS.filter((port) => port !== '0'), '--strategy': WORDS, '--reserved': RANGES, '--quarantine': TIMES, '--hold': TIMES,
-  '--idle-limit': TIMES, '--idle-action': WORDS, '--connection-timeout': TIMES, '--domain-template': [...TEXTS, '{tenant}.example.com', 'http://x', 'A.example.com', 'a'.repeat(254)],
+  '--idle-limit': TIMES, '--idle-action': WORDS, '--on-conflict': WORDS, '--connection-timeout': TIMES, '--domain-template': [...TEXTS, '{tenant}.example.com', 'http://x', 'A.example.com', 'a'.repeat(254)],
 };
 const REASONS = ['', 'a'.repeat(257), ...TEXTS];
 type Row = { /** A valid command line. */ base: string[]; flags: Record<string, readonly string[]>; args?: readonly string[] };
@@ -77,6 +77,7 @@ const COMMANDS: Record<string, Row> = {
   'portlease hosts forget': { base: ['hosts', 'forget', '--reason=sold', '--host-is-off', 'host-a'], flags: { '--reason': REASONS }, args: NAMES },
   'portlease gateways override-mass-loss': { base: ['gateways', 'override-mass-loss', '--for=1h', '--reason=gone', 'gw-1'], flags: { '--failure-domain': NAMES, '--reason': REASONS, '--for': TIMES }, args: NAMES },
   'portlease hosts hold': { base: ['hosts', 'hold', '--for=2h', 'host-a'], flags: { '--reason': REASONS, '--for': TIMES }, args: NAMES },
+  'portlease conflicts': { base: ['conflicts'], flags: { '--gateway': NAMES, '--host': NAMES, '--pool': NAMES, '--limit': COUNTS } },
   'portlease leases': { base: ['leases'], flags: { '--gateway': NAMES, '--host': NAMES, '--pool': NAMES, '--limit': COUNTS } },
   'portlease allocate': {
     base: ['allocate', '--host=host-a', '--tenant=acme', `--want=${WANT.replace('ssh', 'first')}`, 'env-1'], args: NAMES,

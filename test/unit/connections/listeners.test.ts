@@ -7,10 +7,10 @@ import { parseListeners, readListeners } from '../../../agent/drivers/connection
 const HEAD = '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n';
 
 describe('listeners', () => {
-  it('of IPv4 are the sockets in state LISTEN, with address and port', () => {
+  it('of IPv4 are the sockets in state LISTEN, with address, port, user and inode', () => {
     const text = `${HEAD}   0: 0101000A:7531 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
    1: 0101000A:7532 0202000A:1F90 01 00000000:00000000 00:00000000 00000000     0        0 2 1 0 20 4 30 10 -1\n`;
-    assert.deepEqual(parseListeners(text, 'tcp'), [{ transport: 'tcp', address: '10.0.1.1', port: 30_001 }]);
+    assert.deepEqual(parseListeners(text, 'tcp'), [{ transport: 'tcp', address: '10.0.1.1', port: 30_001, uid: 0, inode: 1 }]);
   });
 
   it('of IPv6 are read with the address in canonical form', () => {
@@ -22,7 +22,7 @@ describe('listeners', () => {
   it('of UDP are the sockets that are connected to nobody', () => {
     const text = `${HEAD} 7358: 00000000:C7BC 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 10006 2 0 0
  7359: 0101000A:C7BD 0202000A:0035 01 00000000:00000000 00:00000000 00000000     0        0 10007 2 0 0\n`;
-    assert.deepEqual(parseListeners(text, 'udp'), [{ transport: 'udp', address: '0.0.0.0', port: 51_132 }]);
+    assert.deepEqual(parseListeners(text, 'udp'), [{ transport: 'udp', address: '0.0.0.0', port: 51_132, uid: 0, inode: 10_006 }]);
   });
 
   it('of this machine are found', async () => {

@@ -65,7 +65,7 @@ describe('the plan of a change', () => {
     const objects = PersistentMap.of<DesiredObject>([lease({ first: 30_000, last: 30_009 }), one].map(object => [object.key, object]));
     const before = nextPlan(undefined, { ...input, objects });
     const after = nextPlan(before, { ...input, objects: objects.with([['release/m30009', release(mapping(30_009, '10.2.0.5'))]]) });
-    const parts = ({ plan: { rules, reserved, serving, problems, occupied, verify } }: Planned): unknown[] => [rules, reserved, serving, problems, occupied, verify];
+    const parts = ({ plan: { rules, reserved, serving, problems, occupied, conflicts, verify } }: Planned): unknown[] => [rules, reserved, serving, problems, occupied, conflicts, verify];
     for (const [index, part] of parts(after).entries()) assert.equal(part, parts(before)[index], `part ${index}`);
     assert.deepEqual([...after.plan.ends.keys()], ['release/m30009']);
   });

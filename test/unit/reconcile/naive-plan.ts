@@ -10,7 +10,7 @@ const ROLE_OF: Record<ReconcileObject['kind'], Role> = { lease: 'host', mapping:
 const TRANSPORTS: readonly Transport[] = ['tcp', 'udp'];
 
 /** All that a plan says, sorted. */
-export type Picture = Record<'forwards' | 'places' | 'leased' | 'reserved' | 'ends' | 'problems' | 'occupied' | 'verify', string[]>;
+export type Picture = Record<'forwards' | 'places' | 'leased' | 'reserved' | 'ends' | 'problems' | 'occupied' | 'inConflict' | 'verify', string[]>;
 
 const numbers = ({ first, last }: PortRange): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index);
 const text = (value: unknown): string => JSON.stringify(value);
@@ -21,7 +21,7 @@ export function pictureOf(plan: Plan): Picture {
   return sorted({
     forwards: Array.from(plan.rules.forwards, text), places, ends: [...plan.ends.values()].map(text), problems: plan.problems.map(text),
     leased: plan.rules.leased.flatMap(({ transport, ports }) => numbers(ports).map(port => at(transport, port))), reserved: plan.reserved.flatMap(numbers).map(String),
-    occupied: plan.occupied.map(({ transport, port }) => at(transport, port)), verify: [...plan.verify.values()].map(text),
+    occupied: plan.occupied.map(({ transport, port }) => at(transport, port)), inConflict: plan.inConflict.map(({ key }) => key), verify: [...plan.verify.values()].map(text),
   });
 }
 
@@ -48,10 +48,11 @@ export function naivePicture({ objects, facts, make, listeners, guarded }: PlanI
   const verify = fitting.flatMap(object => (object.kind === 'mapping' && object.verify && made.has(object) ? [{
     mappingId: object.mappingId, generation: object.generation, transport: object.protocol === 'udp' ? 'udp' : 'tcp', address: made.get(object)?.served[0]?.endpoints[0]?.address, port: object.internalPort,
   }] : []));
+  const guarding = guard(fitting, new Set(taken.keys()), { facts, listeners, guarded });
   return sorted({
     forwards: [...made.values()].flatMap(({ forwards }) => forwards).map(text), places: Array.from(taken, ([place, endpoints]) => `${place} ${text(endpoints)}`),
     problems: problems.map(text), ends: fitting.filter(({ key }) => !failed.has(key)).flatMap(object => endOf(object) ?? []).map(text), verify: verify.map(text),
-    ...guard(fitting, new Set(taken.keys()), { facts, listeners, guarded }),
+    ...guarding, inConflict: [...made.keys()].filter(object => object.kind === 'mapping' && transportsOf(object.protocol).some(transport => guarding.occupied.includes(at(transport, object.port)))).map(({ key }) => key),
   });
 }
 

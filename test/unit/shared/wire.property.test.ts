@@ -40,6 +40,10 @@ const report: fc.Arbitrary<AgentReport> = record({
   verified: fc.array(id),
   driftRepairs: number,
   occupied: fc.array(record({ transport: fc.constantFrom('tcp' as const, 'udp' as const), port })),
+  conflicts: fc.array(record({
+    transport: fc.constantFrom('tcp' as const, 'udp' as const), port, address, uid: fc.nat(), user: name,
+    holder: fc.option(record({ pid: fc.nat(), program: name, command: name, containerId: name, startedAtMs: fc.nat(), proxyFor: name }), { nil: undefined }),
+  })),
 });
 
 describe('wire, for whatever comes', () => {

@@ -27,6 +27,10 @@ const REPORT = {
   session: 3, applied: { epoch: 1, session: 3, revision: 99 }, problems: [{ key: 'mapping/m1', reason: 'PORT_OCCUPIED', message: 'sshd listens' }],
   confirmations: [{ key: 'release/m1', generation: 6, ports, protocol: 'tcp' as const }], verified: ['m1'], driftRepairs: 2,
   occupied: [{ transport: 'udp' as const, port: 30001 }],
+  conflicts: [
+    { transport: 'udp' as const, port: 30001, address: '::', uid: 33, user: 'www-data', holder: { pid: 812, program: 'dnsmasq', command: '/usr/sbin/dnsmasq (+2 arguments)', containerId: 'f'.repeat(64), startedAtMs: 1_700_000_000_250, proxyFor: '' } },
+    { transport: 'tcp' as const, port: 30002, address: '10.0.0.1', uid: 0, user: '', holder: undefined },
+  ],
 };
 
 function fieldOf(call: () => unknown): string {
@@ -84,6 +88,15 @@ describe('wire', () => {
     assert.deepEqual(wire.msToTimestamp(1_700_000_000_123), { seconds: 1_700_000_000, nanos: 123_000_000 });
   });
 
+  it('cuts and cleans what a foreign process may have written, instead of refusing the report', () => {
+    const report = wire.reportToWire(REPORT);
+    const [conflict] = report.conflicts;
+    const holder = { ...conflict!.holder!, program: 'a\u001b[31m\nb\u202e', command: 'x'.repeat(5_000), startedAt: { seconds: Number.NaN, nanos: 0 } };
+    const [found] = wire.reportFromWire({ ...report, conflicts: [{ ...conflict!, user: 'u'.repeat(100), holder }] }).conflicts ?? [];
+    assert.equal(found?.holder?.program, 'a [31m b');
+    assert.deepEqual([found.holder.command.length, found.user.length, found.holder.startedAtMs], [160, 64, 0]);
+  });
+
   describe('refuses, and names the field', () => {
     const hello = wire.helloToWire(HELLO);
     const report = wire.reportToWire(REPORT);
@@ -109,6 +122,10 @@ describe('wire', () => {
       ['a confirmation of a strange key', 'report.confirmations[0].key', () => wire.reportFromWire({ ...report, confirmations: [{ ...report.confirmations[0]!, key: 'x/../y' }] })],
       ['an occupied port 0', 'report.occupied[0]', () => wire.reportFromWire({ ...report, occupied: ['tcp/0'] })],
       ['an occupied port with a sign', 'report.occupied[0]', () => wire.reportFromWire({ ...report, occupied: ['tcp/-1'] })],
+      ['a conflict at port 0', 'report.conflicts[0].port', () => wire.reportFromWire({ ...report, conflicts: [{ ...report.conflicts[0]!, port: 0 }] })],
+      ['a conflict of both protocols', 'report.conflicts[0].protocol', () => wire.reportFromWire({ ...report, conflicts: [{ ...report.conflicts[0]!, protocol: Protocol.PROTOCOL_TCP_UDP }] })],
+      ['a conflict at no address', 'report.conflicts[1].address', () => wire.reportFromWire({ ...report, conflicts: [report.conflicts[0]!, { ...report.conflicts[1]!, address: 'any' }] })],
+      ['more conflicts than are told', 'report.conflicts', () => wire.reportFromWire({ ...report, conflicts: Array.from({ length: 1_025 }, () => report.conflicts[1]!) })],
       ['a digest in capitals', 'digest', () => wire.heartbeatFromWire({ host: 'a', session: 1, sequence: 1, acceptedRevision: 1, digest: 'FF00FF00FF00FF00' })],
       ['port 0', 'object.mapping.port', badMapping({ port: 0 })],
       ['port 65536', 'object.mapping.port', badMapping({ port: 65_536 })],
