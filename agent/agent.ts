@@ -1,4 +1,5 @@
 /** The agent as a whole: opens what it owns in order, and closes it in reverse. */
+import { join } from 'node:path';
 import type { Clock } from '../shared/clock.js';
 import { endpointAddress } from '../shared/grpc.js';
 import type { Log } from '../shared/log.js';
@@ -8,7 +9,8 @@ import { readBootId } from './drivers/settings/boot.js';
 import { EXIT, StartRefused } from './exit.js';
 import { openForwarder } from './forwarder.js';
 import { openKernel } from './kernel.js';
-import { ReconcileLoop } from './reconcile/loop.js';
+import { IdleWatch } from './idle/watch.js';
+import { ReconcileLoop, type RoundOutcome } from './reconcile/loop.js';
 import type { Serving } from './serving.js';
 import { SessionLink } from './session/link.js';
 import { grpcTransport } from './session/transport.js';
@@ -29,17 +31,24 @@ export type AgentOptions = {
 /** An unchanged report is sent again after this. */
 const REPEAT_REPORT_MS = 30_000;
 
+/** Whether anything lives behind an address nobody can tell. */
+const unknown = (): undefined => undefined;
+
+type Parts = { serving: Serving; store: StateStore; bootId: string };
+
 export class Agent {
   readonly #serving: Serving;
   readonly #store: StateStore;
   readonly #link: SessionLink;
   readonly #loop: ReconcileLoop;
   readonly #watch: { close(): Promise<void> };
+  #idle: IdleWatch | undefined;
+  #outcome: RoundOutcome | undefined;
   /** Resolves when the coordinator has said that this config is none for its gateway. */
   readonly refused: Promise<StartRefused>;
   #refuse: (refusal: StartRefused) => void = () => undefined;
 
-  private constructor(options: AgentOptions, parts: { serving: Serving; store: StateStore; bootId: string }) {
+  private constructor(options: AgentOptions, parts: Parts) {
     const { config, version, clock, random, log } = options;
     const { host, gateway, roles, addresses, driver, targetNetworks, snat, timing } = config;
     this.refused = new Promise(resolve => { this.#refuse = resolve; });
@@ -60,7 +69,10 @@ export class Agent {
     });
     this.#loop = new ReconcileLoop({
       drivers: parts.serving.drivers, facts: { addresses, roles, targetNetworks, snat }, intervalMs: timing.reconcileInterval, clock, random, log,
-      onOutcome: outcome => this.#link.roundOutcome(outcome),
+      onOutcome: outcome => {
+        this.#outcome = outcome;
+        this.#report();
+      },
     });
     this.#watch = parts.serving.watch({ poke: () => this.#loop.poke(), roundTookMs: () => this.#loop.lastFullRoundMs });
   }
@@ -87,6 +99,7 @@ export class Agent {
     const store = await openState(paths.state, { host, gateway, driver });
     try {
       const agent = new Agent(options, { serving, store, bootId });
+      await agent.#watchTraffic(options, { serving, store, bootId });
       agent.#serve();
       agent.#link.start();
       return agent;
@@ -109,10 +122,25 @@ export class Agent {
   /** Waits for what runs. Rules in the kernel stay; what this process itself forwards ends. */
   async close(): Promise<void> {
     await this.#link.close();
+    await this.#idle?.close();
     await this.#watch.close();
     await this.#loop.close();
     await this.#store.close();
     await this.#serving.close();
+  }
+
+  async #watchTraffic({ config: { paths, timing }, log }: AgentOptions, { serving: { traffic }, store, bootId }: Parts): Promise<void> {
+    this.#idle = await IdleWatch.open({
+      path: join(paths.state, 'idle.json'), bootId, traffic, standing: this.#loop, objects: () => store.current().objects, lives: unknown,
+      intervalMs: timing.idleInterval, log, onChange: () => this.#report(),
+    });
+    this.#idle.start();
+  }
+
+  /** Says what the last round came to, and which mappings are idle. */
+  #report(): void {
+    const idle = this.#idle?.idle() ?? [];
+    if (this.#outcome !== undefined) this.#link.roundOutcome({ ...this.#outcome, ...(idle.length === 0 ? {} : { idle }) });
   }
 
   #serve(): void {

@@ -9,6 +9,7 @@ import { readListeners } from './drivers/connections/listeners.js';
 import { RulesDriver } from './drivers/rules/driver.js';
 import { ReservedPorts } from './drivers/settings/reserved.js';
 import { openSpawner } from './drivers/spawner/client.js';
+import { KernelTraffic } from './drivers/traffic/traffic.js';
 import { OwnWrites } from './drivers/watch/generations.js';
 import { noting, RulesWatch } from './drivers/watch/watch.js';
 import { requireLock, requireTools } from './preflight.js';
@@ -40,6 +41,7 @@ async function servingWith({ config, clock, random, log }: AgentOptions, { run, 
   };
   return {
     drivers,
+    traffic: new KernelTraffic(run, config.addresses),
     watch: ({ poke, roundTookMs }) => new RulesWatch({ own, clock, random, log, onChange: poke, roundTookMs }),
     close: () => run.close(),
   };

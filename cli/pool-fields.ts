@@ -36,8 +36,9 @@ const POOL_FIELDS: PoolSpecs = {
   reserved: { flag: 'reserved', many: true, placeholder: 'first-last', help: 'ports that are never leased (repeatable)', parse: (name, values) => ranges(name, values, MAX_RESERVED) },
   quarantine: { flag: 'quarantine', many: false, placeholder: 'time', help: 'how long a released port rests (default: 60s)', parse: duration },
   hold: { flag: 'hold', many: false, placeholder: 'time', help: 'how long the numbers of a silent host are kept (default: 24h)', parse: duration },
-  idleLimit: { flag: 'idleLimit', many: false, placeholder: 'time', help: 'no traffic for longer than this is idle (default: 24h)', parse: duration },
-  idleAction: { flag: 'idleAction', many: false, placeholder: 'what', help: 'what follows then: report or release', parse: (name, value) => choice(name, value, IDLE_ACTIONS) },
+  idleLimit: { flag: 'idleLimit', many: false, placeholder: 'time', help: 'no traffic for longer than this is idle; 0s: never (default: 24h)', parse: duration },
+  idleAction: { flag: 'idleAction', many: false, placeholder: 'what', help: 'what follows for an environment that is known to live: report or release', parse: (name, value) => choice(name, value, IDLE_ACTIONS) },
+  idleWarning: { flag: 'idleWarning', many: false, placeholder: 'time', help: 'how long before its release an idle port is warned of (default: 1h)', parse: duration },
   connectionTimeout: { flag: 'connectionTimeout', many: false, placeholder: 'time', help: 'how long quiet connections are kept (default: no limit)', parse: duration },
   domainTemplate: { flag: 'domainTemplate', many: false, placeholder: 'template', help: 'host name of a service, for example {env}.{service}.example.com', parse: domainTemplate },
 };

@@ -8,5 +8,5 @@ export {
 } from './wire/basics.js';
 export { deltaFromWire, deltaToWire, objectFromWire, objectToWire } from './wire/state.js';
 export {
-  heartbeatFromWire, heartbeatToWire, helloFromWire, helloToWire, reportFromWire, reportToWire, type AgentHeartbeat, type AgentHello,
+  heartbeatFromWire, heartbeatToWire, helloFromWire, helloToWire, MAX_IDLE, reportFromWire, reportToWire, type AgentHeartbeat, type AgentHello,
 } from './wire/agent.js';

@@ -8,10 +8,16 @@ import type { Act, Flags, Job } from '../job.js';
 import { jsonOf } from '../json.js';
 import { limitOf, moreHint, readPages } from '../pages.js';
 import { table, type Column } from '../table.js';
-import { endpoint, MAPPING_STATES, mappingStateWord, protocolWord, targetText } from '../words.js';
+import { endpoint, MAPPING_STATES, mappingStateWord, protocolWord, targetText, timeText } from '../words.js';
 
 /** Name of a port, with its position where a want has several. */
 const portName = (mapping: Mapping) => (mapping.index === 0 ? mapping.name : `${mapping.name}[${mapping.index}]`);
+
+/** "" for one that has traffic. */
+export function idleText({ idleSince, idleReleaseAt }: Pick<Mapping, 'idleSince' | 'idleReleaseAt'>): string {
+  if (idleSince === undefined) return '';
+  return `since ${timeText(idleSince)}${idleReleaseAt === undefined ? '' : `, release ${timeText(idleReleaseAt)}`}`;
+}
 
 const COLUMNS: readonly Column<Mapping>[] = [
   { header: 'NAME', cell: portName },
@@ -23,6 +29,7 @@ const COLUMNS: readonly Column<Mapping>[] = [
   { header: 'POOL', cell: (mapping) => mapping.pool },
   { header: 'MAPPING', cell: (mapping) => mapping.mappingId },
   { header: 'ACCESS', cell: ({ access, publicPort }) => access?.url || access?.command || endpoint(access?.hostName ?? '', publicPort) },
+  { header: 'IDLE', cell: idleText },
   { header: 'REASON', cell: (mapping) => mapping.reason },
 ];
 

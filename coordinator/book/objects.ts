@@ -16,7 +16,7 @@ export function mappingObject(state: State, mapping: Mapping): DesiredObject {
   const { mappingId, environment, tenant, name, index, protocol, port, target, internalPort, generation } = mapping.record;
   return {
     kind: 'mapping', key: `mapping/${mappingId}`, version: state.sequence, mappingId, environment, tenant, name, index, protocol, port, target,
-    internalPort, generation, verify: mapping.verify,
+    internalPort, generation, verify: mapping.verify, ...idleLimit(state, mapping.record.pool),
   };
 }
 
@@ -45,6 +45,12 @@ export function withdrawalObject(state: State, lease: Lease): DesiredObject {
     kind: 'withdrawal', key: `withdrawal/${leaseId}`, version: state.sequence, leaseId, ports: portsOf(lease), protocol, generation,
     cutMs: cutMs(state, lease.record.pool),
   };
+}
+
+/** A limit of 0 is none. */
+function idleLimit(state: State, pool: string): { idleLimitMs?: number } {
+  const idleLimitMs = state.pools.get(pool)?.spec.idleLimitMs ?? 0;
+  return idleLimitMs === 0 ? {} : { idleLimitMs };
 }
 
 function cutMs(state: State, pool: string): number {

@@ -1,6 +1,7 @@
 /** What time alone brings about: late and lost heartbeats, the end of a quarantine, idle leases, requests that are forgotten. */
 import { passDuty } from './duty.js';
 import { finishForgetting } from './forget.js';
+import { forgetIdle } from './idle.js';
 import { expireLeases, withdraw } from './leases.js';
 import { watchLosses } from './mass-loss.js';
 import { freePort, vacate } from './mappings.js';
@@ -56,6 +57,7 @@ function watch(state: State, host: Host): void {
 
 function lose(state: State, host: Host): void {
   host.state = 'lost';
+  forgetIdle(host);
   host.record.lostAtMs = state.nowMs;
   state.dirtyHost(host);
   state.event('HostLost', { host: host.record.host });

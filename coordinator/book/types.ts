@@ -46,6 +46,8 @@ export type PoolSpec = {
   holdMs: number;
   idleLimitMs: number;
   idleAction: IdleAction;
+  /** Between the event that says that an idle port will be released, and its release. */
+  idleWarningMs: number;
   /** 0: no limit. */
   connectionTimeoutMs: number;
   domainTemplate: string;
@@ -160,7 +162,7 @@ export type RequestRecord = {
 };
 
 export const EVENT_KINDS = [
-  'PortAllocated', 'PortReleased', 'PortChanged', 'PortAvailable',
+  'PortAllocated', 'PortReleased', 'PortChanged', 'PortAvailable', 'PortIdle', 'PortActive',
   'LeaseGranted', 'LeaseExpired', 'LeaseRenewed', 'LeaseReclaimed',
   'HostAlive', 'HostSuspect', 'HostLost', 'HostRefused',
   'HostCordoned', 'HostUncordoned', 'HostDraining', 'HostDrained', 'HostKept', 'HostKeptOver', 'HostForgotten',
@@ -378,6 +380,9 @@ export type RestoreView =
   | { phase: 'no' }
   | { phase: 'reporting'; awaited: string[]; problem: string | undefined }
   | { phase: 'resting'; endsInMs: number };
+
+/** A mapping without traffic. `releaseAtMs` undefined: it is only reported. */
+export type IdleView = { sinceMs: number; releaseAtMs: number | undefined };
 
 export type LeaseView = { record: LeaseRecord; allocated: number; routed: boolean };
 

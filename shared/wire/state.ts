@@ -55,7 +55,7 @@ function bodyToWire(object: DesiredObject): wire.DesiredObject['object'] {
     case 'lease':
       return { $case: 'lease', value: { ...grantToWire(object), host: object.host, guardOccupied: object.guardOccupied ?? false } };
     case 'mapping':
-      return { $case: 'mapping', value: { ...portToWire(object), verify: object.verify } };
+      return { $case: 'mapping', value: { ...portToWire(object), verify: object.verify, idleLimit: object.idleLimitMs === undefined ? undefined : msToDuration(object.idleLimitMs) } };
     case 'release':
       return { $case: 'release', value: { ...portToWire(object), cut: msToDuration(object.cutMs) } };
     case 'route':
@@ -85,7 +85,9 @@ function bodyFromWire(body: Body, { version, field }: { version: number; field: 
     }
     case 'mapping': {
       const mapping = portFromWire(body.value, field);
-      return { kind: 'mapping', key: `mapping/${mapping.mappingId}`, version, ...mapping, verify: body.value.verify };
+      const { verify, idleLimit } = body.value;
+      const limited = idleLimit === undefined ? {} : { idleLimitMs: durationToMs(idleLimit, `${field}.idle_limit`) };
+      return { kind: 'mapping', key: `mapping/${mapping.mappingId}`, version, ...mapping, verify, ...limited };
     }
     case 'release': {
       const release = portFromWire(body.value, field);

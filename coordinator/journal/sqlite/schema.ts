@@ -246,10 +246,15 @@ CREATE INDEX former_owner_by_port ON former_owner (space, port, released_at_ms);
 CREATE INDEX former_owner_by_time ON former_owner (released_at_ms);
 `;
 
+const IDLE_WARNING = `
+ALTER TABLE pool ADD COLUMN idle_warning_ms INTEGER NOT NULL DEFAULT 3600000; -- before an idle port is released
+`;
+
 export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 1, description: 'first tables', sql: FIRST },
   { version: 2, description: 'hosts that are cordoned, drained or kept', sql: DUTY },
   { version: 3, description: 'restore mode, and when epochs began', sql: RESTORE },
   { version: 4, description: 'hosts that are forgotten, mass losses that are overridden', sql: FORGOTTEN },
   { version: 5, description: 'who had a port long ago', sql: FORMER_OWNERS },
+  { version: 6, description: 'how long before its release an idle port is warned of', sql: IDLE_WARNING },
 ];

@@ -36,6 +36,7 @@ const pool: Record<string, Row> = {
   quarantine: { field: 'pool.quarantine', bad: DURATIONS },
   hold: { field: 'pool.hold', bad: DURATIONS },
   idle_limit: { field: 'pool.idle_limit', bad: DURATIONS },
+  idle_warning: { field: 'pool.idle_warning', bad: DURATIONS },
   idle_action: { field: 'pool.idle_action', bad: UNKNOWN_ENUM },
   connection_timeout: { field: 'pool.connection_timeout', bad: DURATIONS },
   domain_template: { field: 'pool.domain_template', bad: ['{env}.$(id)', 'a b', '{host}.example.com', 'UPPER', 'a\nb', '-j', '-{env}.example.com', '{env}..example.com', '{env}.example.com.', '10.0.0.1', 'x'.repeat(254)] },
