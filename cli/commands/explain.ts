@@ -12,8 +12,8 @@ import { jsonOf } from '../json.js';
 import { limitOf, moreHint, readPages } from '../pages.js';
 import { properties, table, type Column } from '../table.js';
 import { UsageError } from '../usage.js';
-import { idleText } from './mappings.js';
 import { endpoint, hostStateWord, mappingStateWord, protocolWord, targetText, timeText } from '../words.js';
+import { idleText } from './mappings.js';
 
 const NEWEST = 10;
 

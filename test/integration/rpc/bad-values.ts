@@ -67,7 +67,7 @@ const acceptedObjects: Record<string, Row | typeof FREE> = {
   key: { field: 'hello.state.objects[0].key', bad: ['', 'x/y', 'lease/', 'lease/l2', 'mapping/l1'] },
   version: number(),
   ...prefixed('lease', { ...grant('hello.state.objects[0].lease'), guard_occupied: FREE, host: filter('hello.state.objects[0].lease.host') }),
-  ...prefixed('mapping', { ...served('hello.state.objects[1].mapping'), verify: FREE }),
+  ...prefixed('mapping', { ...served('hello.state.objects[1].mapping'), verify: FREE, idle_limit: { field: 'hello.state.objects[1].mapping.idle_limit', bad: DURATIONS } }),
   ...prefixed('release', { ...served('hello.state.objects[2].release'), cut: cut('hello.state.objects[2].release') }),
   ...prefixed('route', {
     ...grant('hello.state.objects[3].route'), host: name('hello.state.objects[3].route.host'), fence: FREE, cut: cut('hello.state.objects[3].route'),
@@ -194,6 +194,9 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     ...Object.fromEntries(Object.entries(grant('report.confirmations[0]')).filter(([key]) => key !== 'lease_id').map(([key, row]) => [`report.confirmations.${key}`, row])),
     'report.verified': { field: 'report.verified', bad: [[''], ['../x'], ['x'.repeat(19)]] },
     'report.drift_repairs': number(),
+    'report.idle.mapping_id': { field: 'report.idle[0].mapping_id', bad: ['', '../x', 'x'.repeat(19)] },
+    'report.idle.generation': number(), 'report.idle.environment_lives': FREE,
+    'report.idle.idle': { field: 'report.idle[0].idle', bad: [undefined, ...DURATIONS] },
     'report.occupied': { field: 'report.occupied', bad: [[''], ['30001'], ['tcp/0'], ['tcp/65536'], ['sctp/1'], ['tcp/-1']] },
   }),
 };
