@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { Book } from '../../../coordinator/book/book.js';
+import type { IdleMapping } from '../../../shared/desired.js';
 import { StateDigest } from '../../../shared/digest.js';
 import { applyRows, type StoredRows } from '../../support/stored-rows.js';
 import type {
@@ -102,6 +103,8 @@ export class FakeAgent {
   /** What its kernel has: follows `objects` when it applies. */
   kernel = new Map<string, DesiredObject>();
   online = true;
+  /** What it calls idle. */
+  idle: IdleMapping[] = [];
   readonly confirmed = new Set<string>();
 
   constructor(
@@ -216,7 +219,7 @@ export class World {
     agent.apply();
     return this.decide({
       kind: 'report', host: agent.host, session: agent.session, applied: agent.accepted as { epoch: number; session: number; revision: number },
-      problems: [], confirmations: agent.confirmations(), verified: [], driftRepairs: 0, occupied: [],
+      problems: [], confirmations: agent.confirmations(), verified: [], driftRepairs: 0, occupied: [], idle: agent.idle,
     });
   }
 

@@ -108,6 +108,8 @@ describe('wire', () => {
       ['a confirmation of a strange key', 'report.confirmations[0].key', () => wire.reportFromWire({ ...report, confirmations: [{ ...report.confirmations[0]!, key: 'x/../y' }] })],
       ['an occupied port 0', 'report.occupied[0]', () => wire.reportFromWire({ ...report, occupied: ['tcp/0'] })],
       ['an occupied port with a sign', 'report.occupied[0]', () => wire.reportFromWire({ ...report, occupied: ['tcp/-1'] })],
+      ['more idle mappings than a report has', 'report.idle', () => wire.reportFromWire({ ...report, idle: Array.from({ length: 4_097 }, () => ({ mappingId: 'm1', generation: 1, idle: { seconds: 1, nanos: 0 }, environmentLives: false })) })],
+      ['an idle mapping without a time', 'report.idle[0].idle', () => wire.reportFromWire({ ...report, idle: [{ mappingId: 'm1', generation: 1, idle: undefined, environmentLives: false }] })],
       ['a digest in capitals', 'digest', () => wire.heartbeatFromWire({ host: 'a', session: 1, sequence: 1, acceptedRevision: 1, digest: 'FF00FF00FF00FF00' })],
       ['port 0', 'object.mapping.port', badMapping({ port: 0 })],
       ['port 65536', 'object.mapping.port', badMapping({ port: 65_536 })],
