@@ -66,7 +66,7 @@ export type DesiredObject =
   /** `tenant`, `name`, `index`: nothing to the agent; a coordinator whose database was lost reads them back.
    *  `idleLimitMs`: without traffic for longer than this it is reported; left out: never. */
   | { kind: 'mapping'; key: string; version: number; mappingId: string; environment: string; tenant: string; name: string; index: number;
-      protocol: Protocol; port: number; target: Target; internalPort: number; generation: number; verify: boolean; idleLimitMs?: number }
+      protocol: Protocol; port: number; target: Target; internalPort: number; generation: number; verify: boolean; idleLimitMs?: number | undefined }
   | { kind: 'release'; key: string; version: number; mappingId: string; environment: string; tenant: string; name: string; index: number;
       protocol: Protocol; port: number; target: Target; internalPort: number; generation: number; cutMs: number }
   | { kind: 'route'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;

@@ -2,7 +2,7 @@
  * Mappings without traffic, as their hosts report them. One that is new there is told by an event; where it is to be released, the event says
  * when, and the release follows a report that comes after that time and says that there was no traffic all through the warning. So nothing is
  * ever released because nobody says anything, nor because time passed while the coordinator or the agent was away; a start begins every
- * warning anew. A port on which there is traffic, of the same environment, shows that the environment lives.
+ * warning anew. Another port of the same environment that is not idle shows that the environment lives.
  */
 import type { IdleMapping } from '../../shared/desired.js';
 import { lossOf } from './mass-loss.js';

@@ -16,7 +16,7 @@ export function mappingObject(state: State, mapping: Mapping): DesiredObject {
   const { mappingId, environment, tenant, name, index, protocol, port, target, internalPort, generation } = mapping.record;
   return {
     kind: 'mapping', key: `mapping/${mappingId}`, version: state.sequence, mappingId, environment, tenant, name, index, protocol, port, target,
-    internalPort, generation, verify: mapping.verify, ...idleLimit(state, mapping.record.pool),
+    internalPort, generation, verify: mapping.verify, idleLimitMs: idleLimitMs(state, mapping.record.pool),
   };
 }
 
@@ -48,9 +48,8 @@ export function withdrawalObject(state: State, lease: Lease): DesiredObject {
 }
 
 /** A limit of 0 is none. */
-function idleLimit(state: State, pool: string): { idleLimitMs?: number } {
-  const idleLimitMs = state.pools.get(pool)?.spec.idleLimitMs ?? 0;
-  return idleLimitMs === 0 ? {} : { idleLimitMs };
+function idleLimitMs(state: State, pool: string): number | undefined {
+  return state.pools.get(pool)?.spec.idleLimitMs || undefined;
 }
 
 function cutMs(state: State, pool: string): number {
