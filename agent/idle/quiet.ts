@@ -1,5 +1,5 @@
 /**
- * For how long a mapping has been quiet, as far as somebody looked. Pure. Between two looks it was quiet when no connection was open at
+ * For how long a mapping has been quiet, as far as somebody looked. Pure. Between two looks it was quiet when no connection was tracked at
  * either, and none has begun: the counter of its rule says so. A counter that is lower than before was reset (rules rewritten, flushed,
  * a reboot): that is no traffic, but what it has counted since is.
  * A long time between two looks (the agent was away) is quiet only where a counter proves it, by being the same and not 0: then the rule
@@ -14,7 +14,7 @@ export type Quiet = {
   readonly quietMs: number;
   /** At the last look. */
   readonly begun: Traffic['begun'];
-  readonly isOpen: boolean;
+  readonly isTracked: boolean;
 };
 
 /** Time since the last look. unknown: of another boot. */
@@ -28,14 +28,14 @@ export type Look = {
   readonly gap: Gap;
 };
 
-const NOT_SERVED: Traffic = { begun: {}, isOpen: false };
+const NOT_SERVED: Traffic = { begun: {}, isTracked: false };
 
 /** `before`: of the last look; undefined, or of another generation: it begins now. */
 export function nextQuiet(before: Quiet | undefined, { generation, transports, traffic = NOT_SERVED, gap }: Look): Quiet {
-  const now = { generation, begun: traffic.begun, isOpen: traffic.isOpen };
+  const now = { generation, begun: traffic.begun, isTracked: traffic.isTracked };
   if (before?.generation !== generation) return { ...now, quietMs: 0 };
   const hasBegun = transports.some(transport => (traffic.begun[transport] ?? 0) > 0 && traffic.begun[transport] !== before.begun[transport]);
-  if (hasBegun || traffic.isOpen || before.isOpen) return { ...now, quietMs: 0 };
+  if (hasBegun || traffic.isTracked || before.isTracked) return { ...now, quietMs: 0 };
   return { ...now, quietMs: before.quietMs + observedMs(before, traffic, { transports, gap }) };
 }
 

@@ -7,8 +7,8 @@ import type { Quiet } from './quiet.js';
 /** `sinceBootMs`: when the last look was, by the kernel's monotonic clock in that boot. */
 export type QuietTable = { readonly bootId: string; readonly sinceBootMs: number; readonly mappings: ReadonlyMap<string, Quiet> };
 
-/** Mapping, generation, quiet for so many ms, open (1) or not (0), connections begun over TCP and over UDP (null: not served). */
-type Row = [id: string, generation: number, quietMs: number, isOpen: 0 | 1, tcp: number | null, udp: number | null];
+/** Mapping, generation, quiet for so many ms, a connection tracked (1) or not (0), connections begun over TCP and over UDP (null: not served). */
+type Row = [id: string, generation: number, quietMs: number, isTracked: 0 | 1, tcp: number | null, udp: number | null];
 type Stored = { format: 1; bootId: string; sinceBootMs: number; mappings: Row[] };
 
 /** Undefined when there is none. Throws when it cannot be read or is not understood. */
@@ -38,12 +38,12 @@ async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
-function toRow(id: string, { generation, quietMs, isOpen, begun: { tcp, udp } }: Quiet): Row {
-  return [id, generation, quietMs, isOpen ? 1 : 0, tcp ?? null, udp ?? null];
+function toRow(id: string, { generation, quietMs, isTracked, begun: { tcp, udp } }: Quiet): Row {
+  return [id, generation, quietMs, isTracked ? 1 : 0, tcp ?? null, udp ?? null];
 }
 
-function fromRow([, generation, quietMs, isOpen, tcp, udp]: Row): Quiet {
-  return { generation, quietMs, isOpen: isOpen === 1, begun: { ...(tcp === null ? {} : { tcp }), ...(udp === null ? {} : { udp }) } };
+function fromRow([, generation, quietMs, isTracked, tcp, udp]: Row): Quiet {
+  return { generation, quietMs, isTracked: isTracked === 1, begun: { ...(tcp === null ? {} : { tcp }), ...(udp === null ? {} : { udp }) } };
 }
 
 function isStored(value: unknown): value is Stored {
@@ -53,8 +53,8 @@ function isStored(value: unknown): value is Stored {
 
 function isRow(row: unknown): row is Row {
   if (!Array.isArray(row) || row.length !== 6) return false;
-  const [id, generation, quietMs, isOpen, tcp, udp] = row as unknown[];
-  return typeof id === 'string' && [generation, quietMs, isOpen].every(isAmount) && [tcp, udp].every(begun => begun === null || isAmount(begun));
+  const [id, generation, quietMs, isTracked, tcp, udp] = row as unknown[];
+  return typeof id === 'string' && [generation, quietMs, isTracked].every(isAmount) && [tcp, udp].every(begun => begun === null || isAmount(begun));
 }
 
 function isAmount(value: unknown): value is number {

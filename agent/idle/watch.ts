@@ -34,7 +34,7 @@ export type IdleWatchOptions = {
   sinceBootMs?: () => number;
 };
 
-/** Up to so many intervals between two looks nothing can have been missed but what came and went with a rule that was rewritten meanwhile. */
+/** Up to so many intervals between two looks are one time in which somebody looked. */
 const SHORT_INTERVALS = 5;
 
 type Mapping = Extract<DesiredObject, { kind: 'mapping' }> & { idleLimitMs: number };

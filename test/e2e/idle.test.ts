@@ -29,6 +29,8 @@ describe('a port without traffic', () => {
   beforeEach(async () => {
     watch = new Watch(`unix:${bench().coordinator.socket}`, { gateway: GATEWAY, afterRevision: 0 });
     client = new Talker(bench().topology.namespace('client'));
+    // What has ended need not be waited for.
+    for (const name of ['tcp_timeout_time_wait', 'tcp_timeout_close', 'tcp_timeout_last_ack']) await bench().topology.run('host-a', ['sysctl', '-qw', `net.netfilter.nf_conntrack_${name}=1`]);
     await bench().serve('host-a/env-1', [{ transport: 'tcp', port: SSH_PORT, address: vmAddress('host-a') }]);
   });
   afterEach(async () => {

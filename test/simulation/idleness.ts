@@ -47,8 +47,8 @@ export class Idleness {
     const gap = this.#gapUntil(atMs);
     const mappings = this.#limited().map(({ mappingId, generation, port, target }) => {
       const tcp = kernel.begun.get(`${mappingId} ${generation}`);
-      const isOpen = [...kernel.flows.values()].some((flow) => flow.port === port && flow.to === target.address);
-      const traffic = tcp === undefined ? undefined : { begun: { tcp }, isOpen };
+      const isTracked = [...kernel.flows.values()].some((flow) => flow.port === port && flow.to === target.address);
+      const traffic = tcp === undefined ? undefined : { begun: { tcp }, isTracked };
       return [mappingId, nextQuiet(this.#known?.mappings.get(mappingId), { generation, transports: ['tcp'], traffic, gap })] as const;
     });
     this.#known = { bootId, atMs, mappings: new Map(mappings) };

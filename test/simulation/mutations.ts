@@ -117,6 +117,6 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'open connection taken for none', file: 'agent/idle/quiet.js',
-    edits: [{ find: 'if (hasBegun || traffic.isOpen || before.isOpen)', replace: 'if (hasBegun)' }], within: 300_000,
+    edits: [{ find: 'if (hasBegun || traffic.isTracked || before.isTracked)', replace: 'if (hasBegun)' }], within: 300_000,
   },
 ];

@@ -2,7 +2,7 @@
 import type { Transport } from '../../../shared/ports.js';
 import { ChildFailed, type RunChild } from '../child.js';
 import { eachOf } from './concurrency.js';
-import { isOpenLine, parseEntry, type ConntrackEntry } from './entry.js';
+import { isConnection, parseEntry, type ConntrackEntry } from './entry.js';
 
 const DEADLINE_MS = 20_000;
 const LINES_A_TURN = 5_000;
@@ -26,10 +26,10 @@ export async function listEntries(run: RunChild, transports: readonly Transport[
   return parseAll(stdout, parseEntry);
 }
 
-/** Connections that are open and lead elsewhere than they were sent to, of TCP and UDP and both families. */
-export async function listOpen(run: RunChild): Promise<ConntrackEntry[]> {
+/** Connections that lead elsewhere than they were sent to, open or ended a moment ago, of TCP and UDP and both families. */
+export async function listForwarded(run: RunChild): Promise<ConntrackEntry[]> {
   const { stdout } = await run('conntrack', ['-L', '--dst-nat'], { deadlineMs: DEADLINE_MS });
-  return parseAll(stdout, line => (isOpenLine(line) ? parseEntry(line) : undefined));
+  return parseAll(stdout, line => (isConnection(line) ? parseEntry(line) : undefined));
 }
 
 async function parseAll(text: string, parse: (line: string) => ConntrackEntry | undefined): Promise<ConntrackEntry[]> {

@@ -22,15 +22,18 @@ export function parseEntry(line: string): ConntrackEntry | undefined {
   return { transport: transport as Transport, original: tuple(fields.slice(0, 4)), reply: tuple(fields.slice(4, 8)) };
 }
 
-/** What is left of a TCP connection that has ended, or of an attempt that nobody answered. */
-const NOT_OPEN = new Set(['NONE', 'SYN_SENT', 'SYN_SENT2', 'TIME_WAIT', 'CLOSE']);
+/** Of an attempt that nobody has answered. */
+const UNANSWERED = new Set(['NONE', 'SYN_SENT', 'SYN_SENT2']);
 /** Entries that the kernel hands on in a flow table have neither a timeout nor a state: they are open. */
 const TCP_STATE = /^\s*(?:ipv[46]\s+\d+\s+)?tcp\s+6\s+\d+\s+([A-Z][A-Z0-9_]*)\s/;
 
-/** Of a line that parseEntry() understands. UDP has no end that is told: its entry is there for half a minute to two after the last packet. */
-export function isOpenLine(line: string): boolean {
+/**
+ * Of a line that parseEntry() understands: a connection that is open, or has ended a moment ago. A TCP connection that ended in good order is in
+ * the table for two minutes more, a UDP flow for half a minute to two after its last packet.
+ */
+export function isConnection(line: string): boolean {
   const state = TCP_STATE.exec(line)?.[1];
-  return state === undefined || !NOT_OPEN.has(state);
+  return state === undefined || !UNANSWERED.has(state);
 }
 
 function tuple([source = '', destination = '', sourcePort = '', destinationPort = '']: string[]): Tuple {

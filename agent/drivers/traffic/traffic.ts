@@ -1,11 +1,11 @@
 /**
- * What the kernel knows of the traffic of mappings: how many connections have begun, by the counters of their rules, and which are open
- * now, by conntrack. Only reads. A look costs as much as two dumps, so it is for once a minute, not for every round.
+ * What the kernel knows of the traffic of mappings: how many connections have begun, by the counters of their rules, and which conntrack
+ * knows: open ones, and those that ended a moment ago, which a counter that was reset would hide. Only reads. A look costs as much as two dumps, so it is for once a minute, not for every round.
  */
 import { canonicalAddress, ipFamily } from '../../../shared/names.js';
 import type { Transport } from '../../../shared/ports.js';
 import type { RunChild } from '../child.js';
-import { listOpen } from '../connections/conntrack.js';
+import { listForwarded } from '../connections/conntrack.js';
 import type { Standing } from '../connections/connections.js';
 import { isSame } from '../connections/cut.js';
 import type { ConntrackEntry } from '../connections/entry.js';
@@ -13,8 +13,8 @@ import { addCounters, counterKey, type Begun } from './counters.js';
 
 export type Watched = { readonly mappingId: string; readonly generation: number; readonly port: number; readonly transports: readonly Transport[] };
 
-/** `begun`: connections since the mapping has been served, by transport; left out where it is not. `isOpen`: one is open now. */
-export type Traffic = { readonly begun: Begun; readonly isOpen: boolean };
+/** `begun`: connections since the mapping has been served, by transport; left out where it is not. `isTracked`: one is open, or ended a moment ago. */
+export type Traffic = { readonly begun: Begun; readonly isTracked: boolean };
 
 export type TrafficDriver = {
   /** By id of the mapping; one that is left out is not served. Throws when a tool fails. */
@@ -33,12 +33,12 @@ export class KernelTraffic implements TrafficDriver {
   }
 
   async look(mappings: readonly Watched[], standing: Pick<Standing, 'endpoints'>): Promise<ReadonlyMap<string, Traffic>> {
-    const [counters, entries] = await Promise.all([this.counters(), listOpen(this.run)]);
-    const open = new Set(entries.filter(entry => this.isServed(entry, standing)).map(({ transport, original }) => `${transport} ${original.destinationPort}`));
+    const [counters, entries] = await Promise.all([this.counters(), listForwarded(this.run)]);
+    const tracked = new Set(entries.filter(entry => this.isServed(entry, standing)).map(({ transport, original }) => `${transport} ${original.destinationPort}`));
     return new Map(mappings.flatMap(mapping => {
       const begun = counters.get(counterKey(mapping));
-      const isOpen = mapping.transports.some(transport => open.has(`${transport} ${mapping.port}`));
-      return begun === undefined ? [] : [[mapping.mappingId, { begun, isOpen }] as const];
+      const isTracked = mapping.transports.some(transport => tracked.has(`${transport} ${mapping.port}`));
+      return begun === undefined ? [] : [[mapping.mappingId, { begun, isTracked }] as const];
     }));
   }
 

@@ -32,7 +32,7 @@ export class Relays {
   }
 
   trafficOf(mappingId: string): Traffic {
-    return { begun: { tcp: this.#taken.get(mappingId) ?? 0 }, isOpen: this.#ofMapping.has(mappingId) };
+    return { begun: { tcp: this.#taken.get(mappingId) ?? 0 }, isTracked: this.#ofMapping.has(mappingId) };
   }
 
   /** A client beyond the limits is reset at once. */

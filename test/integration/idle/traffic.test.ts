@@ -24,6 +24,12 @@ function driverOf(machine: Machine): KernelTraffic {
   return new KernelTraffic(machine.bench.onHost, [ADDRESS.host.v4, ADDRESS.host.v6]);
 }
 
+/** What has ended need not be waited for. */
+async function forgetSoon(machine: Machine): Promise<void> {
+  const names = ['udp_timeout', 'udp_timeout_stream', 'tcp_timeout_time_wait', 'tcp_timeout_close', 'tcp_timeout_last_ack'];
+  for (const name of names) await machine.bench.onHost('sysctl', ['-qw', `net.netfilter.nf_conntrack_${name}=1`]);
+}
+
 async function trafficOf(machine: Machine, ...mappings: ReturnType<typeof mapping>[]): Promise<(Traffic | undefined)[]> {
   const watched = mappings.map(({ mappingId, generation, port, protocol }) => ({ mappingId, generation, port, transports: transportsOf(protocol) }));
   const seen = await driverOf(machine).look(watched, machine.standing);
@@ -38,40 +44,39 @@ describe('the traffic of a mapping on a real host', () => {
       await machine.talker('target').serveQuietly(INTERNAL, 'target', ADDRESS.target[family]);
       await machine.bench.listen('target', 'udp', INTERNAL, ADDRESS.target[family]);
     }
-    // So that a flow which has ended need not be waited for.
-    for (const name of ['udp_timeout', 'udp_timeout_stream']) await machine.bench.onHost('sysctl', ['-qw', `net.netfilter.nf_conntrack_${name}=1`]);
+    await forgetSoon(machine);
   });
   after(() => machine?.close());
   beforeEach(async () => { await machine.want(RANGE, served(FAMILIES.v4, 'v4'), served(FAMILIES.v6, 'v6')); });
 
   for (const [family, port] of [['v4', FAMILIES.v4], ['v6', FAMILIES.v6]] as const) {
-    it(`over TCP and ${family} is counted, and nothing is open when the connection has ended`, async () => {
+    it(`over TCP and ${family} is counted, and tracked until a moment after its end`, async () => {
       const one = served(port, family);
       const [before] = await trafficOf(machine, one);
       assert.ok(await machine.talker('client').reaches(ADDRESS.host[family], port, 5_000));
-      const after = await eventually('no connection to be open', async () => (await trafficOf(machine, one))[0]?.isOpen === false && (await trafficOf(machine, one))[0], { withinMs: 10_000 });
+      const after = await eventually('the connection to be forgotten', async () => (await trafficOf(machine, one))[0]?.isTracked === false && (await trafficOf(machine, one))[0], { withinMs: 10_000 });
       assert.deepEqual(after.begun, { tcp: (before?.begun.tcp ?? 0) + 1, udp: before?.begun.udp });
     });
 
-    it(`over UDP and ${family} is counted, and open as long as conntrack remembers the flow`, async () => {
+    it(`over UDP and ${family} is counted, and tracked as long as conntrack remembers the flow`, async () => {
       const one = served(port, family);
       const [before] = await trafficOf(machine, one);
       assert.match(await machine.bench.ask('client', 'udp', [ADDRESS.host[family], port]), /^target sees/);
       const [now] = await trafficOf(machine, one);
-      assert.deepEqual([now?.isOpen, now?.begun], [true, { tcp: before?.begun.tcp, udp: (before?.begun.udp ?? 0) + 1 }]);
-      await eventually('the flow to be forgotten', async () => (await trafficOf(machine, one))[0]?.isOpen === false, { withinMs: 10_000 });
+      assert.deepEqual([now?.isTracked, now?.begun], [true, { tcp: before?.begun.tcp, udp: (before?.begun.udp ?? 0) + 1 }]);
+      await eventually('the flow to be forgotten', async () => (await trafficOf(machine, one))[0]?.isTracked === false, { withinMs: 10_000 });
     });
 
-    it(`over ${family} that is open and silent is seen as open, and as ended once it has ended`, async () => {
+    it(`over ${family} that is open and silent is tracked, and no more once it has ended`, async () => {
       const one = served(port, family);
       const name = `silent-${family}`;
       assert.equal(await machine.talker('client').openAndListen(name, 'tcp', ADDRESS.host[family], port), 'target');
       const [first] = await trafficOf(machine, one);
       const [second] = await trafficOf(machine, one);
-      assert.deepEqual([first?.isOpen, second], [true, first], 'nothing new has begun, and it is open');
+      assert.deepEqual([first?.isTracked, second], [true, first], 'nothing new has begun, and it is there');
       await machine.talker('client').hangUp(name);
       await machine.talker('target').sayAll('bye');
-      await eventually('the connection to have ended', async () => (await trafficOf(machine, one))[0]?.isOpen === false, { withinMs: 10_000 });
+      await eventually('the connection to have ended', async () => (await trafficOf(machine, one))[0]?.isTracked === false, { withinMs: 10_000 });
     });
   }
 
@@ -153,12 +158,13 @@ describe('an idle mapping on a real host', () => {
 
   beforeEach(async () => {
     machine = await Machine.start(['host']);
+    await forgetSoon(machine);
     directory = mkdtempSync(join(tmpdir(), 'plidle-'));
     watched = new Watched(machine, directory);
     await machine.talker('target').serveQuietly(INTERNAL, 'target', ADDRESS.target.v4);
     await machine.want(RANGE, one);
     assert.ok(await machine.talker('client').reaches(ADDRESS.host.v4, FAMILIES.v4, 5_000));
-    await eventually('the connection to have ended', async () => (await trafficOf(machine, one))[0]?.isOpen === false, { withinMs: 10_000 });
+    await eventually('the connection to have ended', async () => (await trafficOf(machine, one))[0]?.isTracked === false, { withinMs: 10_000 });
     await watched.start();
     await watched.pass(7);
     assert.deepEqual(watched.idle(), { [id]: 6 });
@@ -219,6 +225,19 @@ describe('an idle mapping on a real host', () => {
     assert.deepEqual(watched.idle(), {});
   });
 
+  it('is idle no more after a connection that came and went before its rule was written anew', async () => {
+    await machine.bench.onHost('sysctl', ['-qw', 'net.netfilter.nf_conntrack_tcp_timeout_time_wait=120']);
+    const client = machine.talker('client');
+    await client.openAndListen('short', 'tcp', ADDRESS.host.v4, FAMILIES.v4);
+    await client.hangUp('short');
+    await eventually('the connection to have ended', async () => (await client.look('short')).end === 'closed', { withinMs: 10_000 });
+    await machine.want(RANGE, one, served(30_003, 'v4'));
+    await machine.want(RANGE, one);
+    assert.deepEqual((await isServed())?.begun, { tcp: 0 });
+    await watched.pass(1);
+    assert.deepEqual(watched.idle(), {});
+  });
+
   it('is not idle while a connection is open, however silent, also over a flush and a restart of the agent', async () => {
     assert.equal(await machine.talker('client').openAndListen('silent', 'tcp', ADDRESS.host.v4, FAMILIES.v4), 'target');
     await watched.pass(20);
@@ -233,7 +252,7 @@ describe('an idle mapping on a real host', () => {
     assert.deepEqual(watched.idle(), {});
     await machine.talker('client').hangUp('silent');
     await machine.talker('target').stopServing();
-    await eventually('the connection to have ended', async () => (await isServed())?.isOpen === false, { withinMs: 10_000 });
+    await eventually('the connection to have ended', async () => (await isServed())?.isTracked === false, { withinMs: 10_000 });
     await watched.pass(7);
     assert.deepEqual(watched.idle(), { [id]: 6 });
   });

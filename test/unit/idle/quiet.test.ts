@@ -7,13 +7,13 @@ const SHORT: Gap = { kind: 'short', ms: MINUTE };
 const LONG: Gap = { kind: 'long', ms: 60 * MINUTE };
 const UNKNOWN: Gap = { kind: 'unknown' };
 
-const look = (tcp: number | undefined, more: Partial<Look> & { isOpen?: boolean } = {}): Look => {
-  const { isOpen = false, ...rest } = more;
-  return { generation: 1, transports: ['tcp'], traffic: tcp === undefined ? undefined : { begun: { tcp }, isOpen }, gap: SHORT, ...rest };
+const look = (tcp: number | undefined, more: Partial<Look> & { isTracked?: boolean } = {}): Look => {
+  const { isTracked = false, ...rest } = more;
+  return { generation: 1, transports: ['tcp'], traffic: tcp === undefined ? undefined : { begun: { tcp }, isTracked }, gap: SHORT, ...rest };
 };
 
 /** Quiet for 10 minutes, with so many connections before that. */
-const quiet = (tcp: number, more: Partial<Quiet> = {}): Quiet => ({ generation: 1, quietMs: 10 * MINUTE, begun: { tcp }, isOpen: false, ...more });
+const quiet = (tcp: number, more: Partial<Quiet> = {}): Quiet => ({ generation: 1, quietMs: 10 * MINUTE, begun: { tcp }, isTracked: false, ...more });
 
 describe('for how long a mapping has been quiet', () => {
   it('is counted from when it was first seen, and anew for another generation', () => {
@@ -33,9 +33,9 @@ describe('for how long a mapping has been quiet', () => {
   });
 
   it('does not begin before a connection that is open has ended: an open one is not idle, however silent', () => {
-    const open = nextQuiet(quiet(7), look(7, { isOpen: true }));
+    const open = nextQuiet(quiet(7), look(7, { isTracked: true }));
     assert.equal(open.quietMs, 0);
-    const still = nextQuiet(open, look(7, { isOpen: true, gap: LONG }));
+    const still = nextQuiet(open, look(7, { isTracked: true, gap: LONG }));
     assert.equal(still.quietMs, 0);
     const ended = nextQuiet(still, look(7));
     assert.equal(ended.quietMs, 0, 'it may have ended a moment ago');
@@ -59,12 +59,12 @@ describe('for how long a mapping has been quiet', () => {
 
   it('stands still while the mapping is not served, as a whole', () => {
     assert.equal(nextQuiet(quiet(7), look(undefined)).quietMs, 10 * MINUTE);
-    const half: Look = { generation: 1, transports: ['tcp', 'udp'], traffic: { begun: { tcp: 7 }, isOpen: false }, gap: SHORT };
+    const half: Look = { generation: 1, transports: ['tcp', 'udp'], traffic: { begun: { tcp: 7 }, isTracked: false }, gap: SHORT };
     assert.equal(nextQuiet(quiet(7), half).quietMs, 10 * MINUTE);
   });
 
   it('ends with either of two transports', () => {
-    const both = (tcp: number, udp: number): Look => ({ generation: 1, transports: ['tcp', 'udp'], traffic: { begun: { tcp, udp }, isOpen: false }, gap: SHORT });
+    const both = (tcp: number, udp: number): Look => ({ generation: 1, transports: ['tcp', 'udp'], traffic: { begun: { tcp, udp }, isTracked: false }, gap: SHORT });
     const before = quiet(7, { begun: { tcp: 7, udp: 2 } });
     assert.deepEqual([both(7, 2), both(8, 2), both(7, 3)].map(next => nextQuiet(before, next).quietMs), [11 * MINUTE, 0, 0]);
   });
@@ -92,11 +92,11 @@ function watched(start: number, intervals: readonly Interval[]): { before: Quiet
     counter += begin;
     // As many again as there had been before the reset nobody could tell from none.
     if (begin > 0 && counter === shown) counter++;
-    const isOpen = one.served && one.staysOpen && (wasOpen || begin > 0);
-    const used = begin > 0 || isOpen || wasOpen;
+    const isTracked = one.served && one.staysOpen && (wasOpen || begin > 0);
+    const used = begin > 0 || isTracked || wasOpen;
     const before = known;
-    known = nextQuiet(known, look(one.served ? counter : undefined, { gap: one.gap, isOpen }));
-    wasOpen = isOpen;
+    known = nextQuiet(known, look(one.served ? counter : undefined, { gap: one.gap, isTracked }));
+    wasOpen = isTracked;
     return { before, after: known, interval: one, used };
   });
 }

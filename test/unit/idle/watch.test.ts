@@ -41,8 +41,8 @@ class Rig {
     return this.#watch;
   }
 
-  counts(mappingId: string, tcp: number, isOpen = false): void {
-    this.traffic.set(mappingId, { begun: { tcp }, isOpen });
+  counts(mappingId: string, tcp: number, isTracked = false): void {
+    this.traffic.set(mappingId, { begun: { tcp }, isTracked });
   }
 
   async start(): Promise<void> {
