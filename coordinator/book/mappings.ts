@@ -62,9 +62,10 @@ export function settle(state: State, mapping: Mapping): void {
   state.event('PortChanged', about(mapping));
 }
 
-/** Tells the host of its idle limit; otherwise it is served as before. */
+/** Tells the host of its idle limit, if it was told of the mapping; otherwise it is served as before. */
 export function tellLimit(state: State, mapping: Mapping): void {
-  if (state.leaseAt(state.space(mapping.record.space), mapping.record.port)?.record.state === 'fencing') return;
+  const lease = state.leaseAt(state.space(mapping.record.space), mapping.record.port)?.record.state;
+  if (lease !== 'active' && lease !== 'expired') return;
   put(state, state.hosts.get(mapping.record.host), mappingObject(state, mapping));
 }
 

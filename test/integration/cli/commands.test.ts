@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Role } from '../../../shared/gen/portlease/v1/agents.js';
 import { MappingState, Protocol, Wait } from '../../../shared/gen/portlease/v1/common.js';
 import { GatewayScope, IdleAction, Strategy } from '../../../shared/gen/portlease/v1/operations.js';
+import { ExplainPortResponse, PortCondition } from '../../../shared/gen/portlease/v1/ports.js';
 import { portlease } from '../../unit/cli/world.js';
 import { environment, GATEWAY, HOST, LEASE, mapping, POOL, statusAnswer } from './answers.js';
 import { startCoordinator, type Answers, type FakeCoordinator } from './coordinator.js';
@@ -232,6 +233,14 @@ describe('the command line, asking a coordinator', () => {
     assert.match((await ok('list')).out, /^env-1 +acme +gw-1 +host-a +3 +live +2 /m);
     const [, , last] = (await json('mappings') as { mappings: { idleSince?: string; idleReleaseAt?: string }[] }).mappings;
     assert.deepEqual([last?.idleSince, last?.idleReleaseAt], ['2023-11-14T22:13:20.000Z', '2023-11-16T02:00:00.000Z']);
+  });
+
+  it('explains a port that is idle: since when, and when it is released', async () => {
+    const idle = mapping({ idleSince: { seconds: 1_700_000_000, nanos: 0 }, idleReleaseAt: { seconds: 1_700_100_000, nanos: 0 } });
+    coordinator.answers['explainPort'] = () => ExplainPortResponse.fromPartial({ space: 'gw-1', port: 30_007, condition: PortCondition.PORT_CONDITION_IN_USE, mapping: idle });
+    assert.match((await ok('explain', '30007', '--space', 'gw-1')).out, /^idle +since 2023-11-14 22:13:20Z, release 2023-11-16 02:00:00Z$/m);
+    coordinator.answers['explainPort'] = () => ExplainPortResponse.fromPartial({ space: 'gw-1', port: 30_007, condition: PortCondition.PORT_CONDITION_IN_USE, mapping: mapping() });
+    assert.match((await ok('explain', '30007', '--space', 'gw-1')).out, /^idle +-$/m);
   });
 
   it('lets no text of others steer the terminal', async () => {

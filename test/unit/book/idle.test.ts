@@ -75,12 +75,11 @@ describe('an idle port', () => {
     agentOf(world, 'a').idle = [];
     world.settle();
     assert.deepEqual([mappingAt(world, first.port), world.tables.mappings.get(first.mappingId)?.reason], ['quarantined', 'IDLE']);
-    const released = world.tables.events.find(({ kind }) => kind === 'PortReleased');
-    assert.equal((JSON.parse(released?.detail ?? '{}') as { reason: string }).reason, 'IDLE');
+    assert.match(world.tables.events.find(({ kind }) => kind === 'PortReleased')?.detail ?? '', /"reason":"IDLE"/);
     assert.equal(world.book.environment('e'), undefined);
     world.pass(1_500);
-    assert.equal(world.tables.mappings.get(first.mappingId)?.state, 'released');
-    assert.equal(world.tables.mappings.get(first.mappingId)?.reason, 'IDLE');
+    const { state, reason } = world.tables.mappings.get(first.mappingId) as MappingRecord;
+    assert.deepEqual([state, reason], ['released', 'IDLE']);
   });
 
   it('stays when there is traffic, which is told; the next time it is warned of anew', () => {
@@ -202,9 +201,7 @@ describe('an idle port', () => {
 
   it('is warned of when its environment is not known to live any more, and not released when it turns out to live', () => {
     const { world, mappings, first } = start();
-    say(world, LIMIT_MS + 1, mappings, true);
-    say(world, LIMIT_MS + 2, mappings, false);
-    say(world, LIMIT_MS + 3, mappings, true);
+    for (const [more, lives] of [[1, true], [2, false], [3, true]] as const) say(world, LIMIT_MS + more, mappings, lives);
     world.pass(WARNING_MS);
     say(world, LIMIT_MS + WARNING_MS, mappings, true);
     assert.deepEqual([mappingAt(world, first.port), told(world)], ['live', [reported(first, LIMIT_MS + 1), warned(first, LIMIT_MS + 2), reported(first, LIMIT_MS + 3)]]);
@@ -248,6 +245,16 @@ describe('an idle port', () => {
     assert.equal(told(world).length, 2);
   });
 
+  it('has its new limit also on a host that it is moving to, once that is told of it', () => {
+    const { world, first } = start();
+    world.decide({ kind: 'move', actor: 'o', environment: 'e', host: 'b', targets: [], verify: false });
+    world.decide({ kind: 'updatePool', actor: 'o', pool: 'ssh', change: { idleLimitMs: 3 * LIMIT_MS }, drain: false });
+    const limits = () => [...agentOf(world, 'b').objects.values()].flatMap((object) => (object.kind === 'mapping' && object.port === first.port ? object.idleLimitMs : []));
+    assert.deepEqual(limits(), []);
+    world.settle();
+    assert.deepEqual(limits(), [3 * LIMIT_MS]);
+  });
+
   it('keeps the release time that was told when the warning time changes', () => {
     const { world, mappings, first } = start();
     say(world, LIMIT_MS + 1, mappings);
@@ -285,8 +292,8 @@ describe('an idle port', () => {
   it('writes nothing for a report that repeats what was told', () => {
     const { world, mappings } = start();
     say(world, LIMIT_MS + 1, mappings);
-    const { sequence } = world.book;
+    const before = world.book.sequence;
     stayQuiet(world, 5_000, { saidMs: LIMIT_MS + 1, mappings });
-    assert.equal(world.book.sequence, sequence);
+    assert.equal(world.book.sequence, before);
   });
 });
