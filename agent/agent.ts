@@ -1,4 +1,5 @@
 /** The agent as a whole: opens what it owns in order, and closes it in reverse. */
+import { join } from 'node:path';
 import type { Clock } from '../shared/clock.js';
 import { endpointAddress } from '../shared/grpc.js';
 import type { Log } from '../shared/log.js';
@@ -12,9 +13,10 @@ import { readBootId } from './drivers/settings/boot.js';
 import { EXIT, StartRefused } from './exit.js';
 import { openForwarder } from './forwarder.js';
 import { openKernel } from './kernel.js';
-import { ReconcileLoop } from './reconcile/loop.js';
 import { nextPlaced, type Placed } from './reconcile/places.js';
 import type { Listener, Wanted } from './drivers/connections/listeners.js';
+import { IdleWatch } from './idle/watch.js';
+import { ReconcileLoop, type RoundOutcome } from './reconcile/loop.js';
 import type { Serving } from './serving.js';
 import { SessionLink } from './session/link.js';
 import { grpcTransport } from './session/transport.js';
@@ -40,6 +42,8 @@ const NO_DOCKER: DockerView = { kind: 'unknown', problem: 'docker.enabled is fal
 /** An unchanged report is sent again after this. */
 const REPEAT_REPORT_MS = 30_000;
 
+type Parts = { serving: Serving; store: StateStore; bootId: string };
+
 export class Agent {
   readonly #serving: Serving;
   readonly #store: StateStore;
@@ -52,11 +56,13 @@ export class Agent {
   #served: StateVersion | undefined;
   /** Before that nothing is served: where containers are is not known. */
   #isReady = false;
+  #idle: IdleWatch | undefined;
+  #outcome: RoundOutcome | undefined;
   /** Resolves when the coordinator has said that this config is none for its gateway. */
   readonly refused: Promise<StartRefused>;
   #refuse: (refusal: StartRefused) => void = () => undefined;
 
-  private constructor(options: AgentOptions, parts: { serving: Serving; store: StateStore; bootId: string }) {
+  private constructor(options: AgentOptions, parts: Parts) {
     const { config, version, clock, random, log } = options;
     const { host, gateway, roles, addresses, driver, targetNetworks, snat, timing } = config;
     this.refused = new Promise(resolve => { this.#refuse = resolve; });
@@ -83,7 +89,10 @@ export class Agent {
     const listeners = async (wanted: Wanted): Promise<Listener[]> => published.among(await parts.serving.drivers.listeners(wanted), this.#dockerView);
     this.#loop = new ReconcileLoop({
       drivers: { ...parts.serving.drivers, listeners }, facts: { addresses, roles, targetNetworks, snat, markBit: config.docker.markBit }, intervalMs: timing.reconcileInterval, clock, random, log,
-      onOutcome: outcome => this.#link.roundOutcome(outcome),
+      onOutcome: outcome => {
+        this.#outcome = outcome;
+        this.#report();
+      },
     });
     this.#watch = parts.serving.watch({ poke: () => this.#loop.poke(), roundTookMs: () => this.#loop.lastFullRoundMs });
   }
@@ -112,6 +121,7 @@ export class Agent {
       const agent = new Agent(options, { serving, store, bootId });
       await agent.#docker?.ready(DOCKER_READY_MS);
       agent.#isReady = true;
+      await agent.#watchTraffic(options, { serving, store, bootId });
       agent.#serve();
       agent.#link.start();
       return agent;
@@ -135,6 +145,7 @@ export class Agent {
   async close(): Promise<void> {
     await this.#link.close();
     await this.#docker?.close();
+    await this.#idle?.close();
     await this.#watch.close();
     await this.#loop.close();
     await this.#store.close();
@@ -143,6 +154,26 @@ export class Agent {
 
   get #dockerView(): DockerView {
     return this.#docker?.view ?? NO_DOCKER;
+  }
+
+  async #watchTraffic({ config: { paths, timing }, log }: AgentOptions, { serving: { traffic }, store, bootId }: Parts): Promise<void> {
+    this.#idle = await IdleWatch.open({
+      path: join(paths.state, 'idle.json'), bootId, traffic, standing: this.#loop, objects: () => store.current().objects, lives: key => this.#lives(key),
+      intervalMs: timing.idleInterval, log, onChange: () => this.#report(),
+    });
+    this.#idle.start();
+  }
+
+  /** Says what the last round came to, and which mappings are idle. */
+  #report(): void {
+    const idle = this.#idle?.idle() ?? [];
+    if (this.#outcome !== undefined) this.#link.roundOutcome({ ...this.#outcome, ...(idle.length === 0 ? {} : { idle }) });
+  }
+
+  /** A container that runs lives; of an address nobody knows. */
+  #lives(key: string): boolean | undefined {
+    const object = this.#placed?.objects.get(key);
+    return object?.kind === 'mapping' && (object.target.kind === 'at' || object.target.kind === 'publishedAt') ? true : undefined;
   }
 
   #serve(): void {

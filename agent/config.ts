@@ -37,6 +37,8 @@ function unique(values: readonly unknown[]): boolean {
 const timing = z.strictObject({
   /** Between two rounds that compare the kernel with the desired state. */
   reconcileInterval: between(100, 60_000).prefault('2s'),
+  /** Between two looks at the traffic of mappings. Idle limits that are shorter than this are as good as it. */
+  idleInterval: between(100, 3_600_000).prefault('1m'),
   /** Delay before the session is opened again: doubled from min to max. */
   reconnectMin: between(10, 60_000).prefault('1s'),
   reconnectMax: between(10, 600_000).prefault('30s'),

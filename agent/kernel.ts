@@ -13,6 +13,7 @@ import { RulesDriver } from './drivers/rules/driver.js';
 import { dockerClient } from './drivers/docker/client.js';
 import { ReservedPorts } from './drivers/settings/reserved.js';
 import { openSpawner } from './drivers/spawner/client.js';
+import { KernelTraffic } from './drivers/traffic/traffic.js';
 import { OwnWrites } from './drivers/watch/generations.js';
 import { noting, RulesWatch } from './drivers/watch/watch.js';
 import { requireLock, requireTools } from './preflight.js';
@@ -48,6 +49,7 @@ async function servingWith({ config, clock, random, log }: AgentOptions, { run, 
   };
   return {
     drivers,
+    traffic: new KernelTraffic(run, config.addresses),
     watch: ({ poke, roundTookMs }) => new RulesWatch({ own, clock, random, log, onChange: poke, roundTookMs }),
     close: async () => {
       await foreign.close();

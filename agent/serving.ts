@@ -1,8 +1,10 @@
 /** What serves the desired state on this machine; config.driver says which. */
+import type { TrafficDriver } from './drivers/traffic/traffic.js';
 import type { ReconcileDrivers } from './reconcile/loop.js';
 
 export type Serving = {
   readonly drivers: ReconcileDrivers;
+  readonly traffic: TrafficDriver;
   /** Pokes when somebody else may have changed what serves, where that can be noticed. */
   watch(loop: { poke: () => void; roundTookMs: () => number }): { close(): Promise<void> };
   close(): Promise<void>;

@@ -3,6 +3,7 @@ export const POOL_DEFAULTS = {
   quarantineMs: 60_000,
   holdMs: 86_400_000,
   idleLimitMs: 86_400_000,
+  idleWarningMs: 3_600_000,
   /** No limit. */
   connectionTimeoutMs: 0,
 } as const;

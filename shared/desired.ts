@@ -59,6 +59,8 @@ export type AgentReport = {
   occupied: { transport: Transport; port: number }[];
   /** Who has them: at most MAX_CONFLICTS. Left out by agents that cannot tell. */
   conflicts?: readonly Conflict[];
+  /** Mappings without traffic for longer than their limit; left out: none. */
+  idle?: readonly IdleMapping[];
 };
 
 export const MAX_CONFLICTS = 1_024;
@@ -79,14 +81,18 @@ export type PortHolder = {
 /** A leased port that a foreign process listens on. `holder`: not known where the socket is the kernel's own, or where /proc does not show it. */
 export type Conflict = { transport: Transport; port: number; address: string; uid: number; user: string; holder: PortHolder | undefined };
 
+/** `idleMs`: for how long somebody looked and saw no traffic. `lives`: the agent knows that the environment lives. */
+export type IdleMapping = { readonly mappingId: string; readonly generation: number; readonly idleMs: number; readonly lives: boolean };
+
 /** One thing that an agent has to bring about; `version` is the book sequence at which it last changed. */
 export type DesiredObject =
   /** `host`: whose lease it is; '': nobody's any more. Others than that host only guard the ports for a while.
    *  `guardOccupied`: guard the ports even where a process of the host listens already. */
   | { kind: 'lease'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number; host: string; guardOccupied?: boolean }
-  /** `tenant`, `name`, `index`: nothing to the agent; a coordinator whose database was lost reads them back. */
+  /** `tenant`, `name`, `index`: nothing to the agent; a coordinator whose database was lost reads them back.
+   *  `idleLimitMs`: without traffic for longer than this it is reported; left out: never. */
   | { kind: 'mapping'; key: string; version: number; mappingId: string; environment: string; tenant: string; name: string; index: number;
-      protocol: Protocol; port: number; target: Target; internalPort: number; generation: number; verify: boolean;
+      protocol: Protocol; port: number; target: Target; internalPort: number; generation: number; verify: boolean; idleLimitMs?: number | undefined;
       /** `clientsHidden`: the gateway hides who they are, so that networks cannot be told apart. */
       limits?: ClientLimits; clientsHidden?: true }
   | { kind: 'release'; key: string; version: number; mappingId: string; environment: string; tenant: string; name: string; index: number;

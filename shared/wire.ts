@@ -9,5 +9,5 @@ export {
 export { conflictToWire } from './wire/conflict.js';
 export { deltaFromWire, deltaToWire, limitsToWire, objectFromWire, objectToWire } from './wire/state.js';
 export {
-  heartbeatFromWire, heartbeatToWire, helloFromWire, helloToWire, reportFromWire, reportToWire, type AgentHeartbeat, type AgentHello,
+  heartbeatFromWire, heartbeatToWire, helloFromWire, helloToWire, MAX_IDLE, reportFromWire, reportToWire, type AgentHeartbeat, type AgentHello,
 } from './wire/agent.js';

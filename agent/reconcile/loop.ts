@@ -14,15 +14,16 @@ import { nextDelayMs } from '../../shared/backoff.js';
 import type { Clock } from '../../shared/clock.js';
 import type { AgentReport, ObjectProblem, StateVersion } from '../../shared/desired.js';
 import type { Log } from '../../shared/log.js';
+import type { Transport } from '../../shared/ports.js';
 import { systemTimers, type After } from '../../shared/timers.js';
-import type { ConnectionsDriver } from '../drivers/connections/connections.js';
+import type { ConnectionsDriver, Endpoint } from '../drivers/connections/connections.js';
 import { Cutter } from './cutter.js';
 import { cutJobs } from './jobs.js';
 import type { End, HostFacts, Objects, Plan } from './plan.js';
 import { Rounds, type RoundDrivers, type Seen } from './rounds.js';
 import { reachesByTcp, Verifier, type Reaches } from './verifier.js';
 
-export type RoundOutcome = Omit<AgentReport, 'session'>;
+export type RoundOutcome = Omit<AgentReport, 'session' | 'idle'>;
 
 export type ReconcileDrivers = RoundDrivers & { connections: Pick<ConnectionsDriver, 'cut'>; reaches?: Reaches };
 
@@ -84,7 +85,7 @@ export class ReconcileLoop {
     this.cutter = new Cutter({
       connections: drivers.connections, log, after, random,
       standing: {
-        endpoints: (transport, port) => this.rounds.standing.endpoints(transport, port),
+        endpoints: (transport, port) => this.endpoints(transport, port),
         isTarget: address => this.rounds.standing.isTarget(address),
       },
       onEnded: ends => this.confirm(ends),
@@ -103,6 +104,11 @@ export class ReconcileLoop {
   /** How long the last full round took, without what was outdated. */
   get lastFullRoundMs(): number {
     return this.fullTookMs;
+  }
+
+  /** Where public ports lead, as far as rules may stand. */
+  endpoints(transport: Transport, port: number): readonly Endpoint[] {
+    return this.rounds.standing.endpoints(transport, port);
   }
 
   /** `objects` must not be changed afterwards. */

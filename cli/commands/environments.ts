@@ -20,6 +20,7 @@ const COLUMNS: readonly Column<Environment>[] = [
   { header: 'HOST', cell: (environment) => environment.host },
   { header: 'PORTS', align: 'right', cell: (environment) => environment.mappings.length },
   { header: 'STATES', cell: stateCounts },
+  { header: 'IDLE', align: 'right', cell: ({ mappings }) => mappings.filter(({ idleSince }) => idleSince !== undefined).length },
   { header: 'CREATED', cell: (environment) => timeText(environment.createdAt) },
 ];
 

@@ -14,6 +14,7 @@ import { limitOf, moreHint, readPages } from '../pages.js';
 import { properties, table, type Column } from '../table.js';
 import { UsageError } from '../usage.js';
 import { endpoint, hostStateWord, mappingStateWord, protocolWord, targetText, timeText } from '../words.js';
+import { idleText } from './mappings.js';
 
 const NEWEST = 10;
 
@@ -83,6 +84,7 @@ function ownerLines({ mapping, ofAnotherTenant, lastEnvironment }: ExplainPortRe
   return [
     ['environment', `${mapping.environment} (tenant ${mapping.tenant}), port ${mapping.name}`],
     ['mapping', `${mapping.mappingId}, ${mappingStateWord(mapping.state)}${mapping.reason === '' ? '' : `: ${mapping.reason}`}`],
+    ['idle', idleText(mapping)],
     ['leads to', `${endpoint(mapping.publicHost, mapping.publicPort)} -> ${mapping.host} -> ${targetText(mapping.target, mapping.internalPort)}`],
   ];
 }

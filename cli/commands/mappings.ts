@@ -8,7 +8,7 @@ import type { Act, Flags, Job } from '../job.js';
 import { jsonOf } from '../json.js';
 import { limitOf, moreHint, readPages } from '../pages.js';
 import { table, type Column } from '../table.js';
-import { endpoint, MAPPING_STATES, mappingStateWord, protocolWord, targetText } from '../words.js';
+import { endpoint, MAPPING_STATES, mappingStateWord, protocolWord, targetText, timeText } from '../words.js';
 
 /** Name of a port, with its position where a want has several. */
 const portName = (mapping: Mapping) => (mapping.index === 0 ? mapping.name : `${mapping.name}[${mapping.index}]`);
@@ -16,6 +16,12 @@ const portName = (mapping: Mapping) => (mapping.index === 0 ? mapping.name : `${
 /** "198.51.100.0/24, at most 50"; '' for everybody without limit. */
 function clientsText({ clientNetworks, maxConnections }: Mapping): string {
   return [...clientNetworks, ...(maxConnections > 0 ? [`at most ${maxConnections}`] : [])].join(', ');
+}
+
+/** "" for one that has traffic. */
+export function idleText({ idleSince, idleReleaseAt }: Pick<Mapping, 'idleSince' | 'idleReleaseAt'>): string {
+  if (idleSince === undefined) return '';
+  return `since ${timeText(idleSince)}${idleReleaseAt === undefined ? '' : `, release ${timeText(idleReleaseAt)}`}`;
 }
 
 const COLUMNS: readonly Column<Mapping>[] = [
@@ -29,6 +35,7 @@ const COLUMNS: readonly Column<Mapping>[] = [
   { header: 'MAPPING', cell: (mapping) => mapping.mappingId },
   { header: 'ACCESS', cell: ({ access, publicPort }) => access?.url || access?.command || endpoint(access?.hostName ?? '', publicPort) },
   { header: 'CLIENTS', cell: clientsText },
+  { header: 'IDLE', cell: idleText },
   { header: 'REASON', cell: (mapping) => mapping.reason },
 ];
 

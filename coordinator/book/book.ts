@@ -8,6 +8,7 @@ import { holdHost, setDuty } from './duty.js';
 import { explainPort } from './explain.js';
 import { forgetHost } from './forget.js';
 import { createHost, heartbeat, hello, replaceHost, report } from './hosts.js';
+import { idleView } from './idle.js';
 import { move } from './move.js';
 import { takePushes } from './outbox.js';
 import { createPool, deletePool, updatePool } from './pools.js';
@@ -20,7 +21,7 @@ import { MARGIN, type Adopted } from './adopt.js';
 import type { State } from './state.js';
 import { tick } from './tick.js';
 import type {
-  Changes, Command, Decision, EnvironmentView, GatewayRecord, HostView, LeaseView, LossView, MappingRecord, PoolFigures, PoolSpec, PortExplanation, Reply,
+  Changes, Command, Decision, EnvironmentView, GatewayRecord, HostView, IdleView, LeaseView, LossView, MappingRecord, PoolFigures, PoolSpec, PortExplanation, Reply,
   RestoreView, StoredGateway,
 } from './types.js';
 import { figuresOf, hostView, leaseView, viewOf } from './views.js';
@@ -126,6 +127,11 @@ export class Book {
   /** The mapping's target answered since that was asked for. */
   isVerified(mappingId: string): boolean {
     return this.state.mappings.get(mappingId)?.verified === true;
+  }
+
+  /** undefined: it has traffic, or nobody has said that it has none. */
+  idle(record: MappingRecord): IdleView | undefined {
+    return idleView(this.state, record);
   }
 
   /** Mappings after `mappingId` in order of id, at most `limit` that pass the filter. */

@@ -4,6 +4,7 @@ import { settleConflicts, takeConflicts, waitsForPort } from './conflicts.js';
 import { Desired } from './desired.js';
 import { hostOf } from './duty.js';
 import { recall } from './forget.js';
+import { takeIdle } from './idle.js';
 import { activate, finishWithdrawal, guarded, refence, renewLeases, routed } from './leases.js';
 import { newHostRecord } from './host-record.js';
 import { endLeftover } from './leftover.js';
@@ -21,7 +22,7 @@ export function makeHost(record: HostRecord, nowMs: number): Host {
   return {
     record, state: record.lostAtMs > 0 ? 'lost' : 'unknown', heardAtMs: nowMs, heard: false, mappings: new Set(), leases: new Set(), guarding: new Set(), unguarded: new Set(), driftRepairs: 0,
     desired: undefined, revision: 0, appliedRevision: 0, mustApply: 0, awaiting: new Set(), problems: new Map(), behind: { heartbeats: 0, lastAccepted: 0 },
-    occupied: new Set(), conflicts: new Map(),
+    occupied: new Set(), conflicts: new Map(), idle: new Map(),
   };
 }
 
@@ -105,6 +106,7 @@ export function report(state: State, command: ReportCommand): Reply {
     if (state.gatewayAgent === host) settleRoutes(state, host, problems);
   }
   for (const mappingId of command.verified) verify(state, host, mappingId);
+  takeIdle(state, host, command.idle ?? []);
   return { kind: 'done' };
 }
 

@@ -15,6 +15,8 @@ const COUNTED: Record<MappingState, readonly Counted[]> = {
 export function unindexed(record: MappingRecord, environment: Environment): Mapping {
   return { record, environment, hostRevision: 0, applied: false, verify: false, verified: false, isUntold: false, askedBy: [] };
 }
+/** Reason of a release that nobody else gives one for. */
+const NOT_CONFIRMED = 'RELEASE_NOT_CONFIRMED';
 
 /** Puts a mapping into every index; the port must have no owner. Does not mark it dirty and tells nobody. */
 export function index(state: State, record: MappingRecord, environment: Environment): Mapping {
@@ -65,10 +67,20 @@ export function settle(state: State, mapping: Mapping): void {
   state.event('PortChanged', about(mapping));
 }
 
-/** Gives it up: its host is asked to end it; fencing, where that is needed, is the caller's. */
-export function giveUp(state: State, mapping: Mapping): void {
+/** Tells the host of its idle limit, if it was told of the mapping; otherwise it is served as before. */
+export function tellLimit(state: State, mapping: Mapping): void {
+  const lease = state.leaseAt(state.space(mapping.record.space), mapping.record.port)?.record.state;
+  if (lease !== 'active' && lease !== 'expired') return;
+  put(state, state.hosts.get(mapping.record.host), mappingObject(state, mapping));
+}
+
+/**
+ * Gives it up: its host is asked to end it; fencing, where that is needed, is the caller's. `reason`: why, if that is to stay with it
+ * when the release is confirmed.
+ */
+export function giveUp(state: State, mapping: Mapping, reason?: string): void {
   const host = state.hosts.get(mapping.record.host);
-  setState(state, mapping, 'releasing', 'RELEASE_NOT_CONFIRMED');
+  setState(state, mapping, 'releasing', reason ?? NOT_CONFIRMED);
   state.event('PortChanged', about(mapping));
   host?.awaiting.delete(mapping);
   drop(state, host, `mapping/${mapping.record.mappingId}`);
@@ -89,7 +101,8 @@ export function rest(state: State, mapping: Mapping): void {
   state.space(record.space).lastUsed.set(record.port, state.sequence);
   const pool = state.pools.get(record.pool);
   const untilMs = state.nowMs + (pool?.spec.quarantineMs ?? 60_000);
-  setStateUntil(state, mapping, { state: 'quarantined', reason: '', untilMs });
+  const reason = record.reason === NOT_CONFIRMED ? '' : record.reason;
+  setStateUntil(state, mapping, { state: 'quarantined', reason, untilMs });
   startRest(state, mapping);
   leaveEnvironment(state, mapping);
   state.event('PortReleased', about(mapping));
@@ -107,7 +120,7 @@ export function startRest(state: State, mapping: Mapping): void {
 export function vacate(state: State, mapping: Mapping): void {
   const { record } = mapping;
   const space = state.space(record.space);
-  setStateUntil(state, mapping, { state: 'released', reason: '', untilMs: state.nowMs });
+  setStateUntil(state, mapping, { state: 'released', reason: record.reason, untilMs: state.nowMs });
   space.mappingAt.delete(record.port);
   space.mapped.delete(record.port);
   state.mappings.delete(record.mappingId);

@@ -17,7 +17,7 @@ export function mappingObject(state: State, mapping: Mapping): DesiredObject {
   const { mappingId, environment, tenant, name, index, protocol, port, target, internalPort, generation, limits } = mapping.record;
   const object = {
     kind: 'mapping' as const, key: `mapping/${mappingId}`, version: state.sequence, mappingId, environment, tenant, name, index, protocol, port, target,
-    internalPort, generation, verify: mapping.verify,
+    internalPort, generation, verify: mapping.verify, idleLimitMs: idleLimitMs(state, mapping.record.pool),
   };
   if (limits.networks.length === 0 && limits.maxConnections === 0) return object;
   return hidesClients(state) ? { ...object, limits, clientsHidden: true } : { ...object, limits };
@@ -48,6 +48,11 @@ export function withdrawalObject(state: State, lease: Lease): DesiredObject {
     kind: 'withdrawal', key: `withdrawal/${leaseId}`, version: state.sequence, leaseId, ports: portsOf(lease), protocol, generation,
     cutMs: cutMs(state, lease.record.pool),
   };
+}
+
+/** A limit of 0 is none. */
+function idleLimitMs(state: State, pool: string): number | undefined {
+  return state.pools.get(pool)?.spec.idleLimitMs || undefined;
 }
 
 function cutMs(state: State, pool: string): number {

@@ -1,6 +1,7 @@
 /** Pools: created, changed and removed while others serve. Overlaps and shrinks that hit live ports are refused with the ports. */
 import { overlaps, rangeSize, rangeText, type PortRange } from '../../shared/ports.js';
 import { FreePorts } from './freeports.js';
+import { tellLimits } from './idle.js';
 import { addFree, withdraw } from './leases.js';
 import { findLeftover, leftoverIn, runs, withdrawLeftover } from './leftover.js';
 import { isUsable, makePool, makePoolSpace } from './poolspace.js';
@@ -38,11 +39,13 @@ export function updatePool(state: State, { pool: name, change, drain }: UpdateCo
   if (refusal !== undefined) return refusal;
   const next = { ...makePool(spec), counts: pool.counts };
   const strategyChanged = spec.strategy !== pool.spec.strategy;
+  const limitChanged = spec.idleLimitMs !== pool.spec.idleLimitMs;
   const protocolChanged = spec.protocol !== pool.spec.protocol;
   Object.assign(pool, { spec: next.spec, reserved: next.reserved, reservedCount: next.reservedCount, total: next.total });
   findLeftover(state, pool);
   withdrawLeftover(state, pool, protocolChanged);
   rebuild(state, pool, strategyChanged);
+  if (limitChanged) tellLimits(state, pool);
   state.dirty.pools.add(pool);
   state.event('PoolUpdated', { detail: `{"pool":"${name}"}` });
   state.progress = true;

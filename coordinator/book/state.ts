@@ -3,6 +3,7 @@
  * Only the functions of this folder change it; each change goes through the methods here, so that index, count and dirty mark
  * never part. Rules of who may own a port: docs/architecture.md, "Blocks, leases, ports".
  */
+import type { IdleMapping } from '../../shared/desired.js';
 import type { Report } from './adopt.js';
 import type { Blocks } from './blocks.js';
 import type { Desired } from './desired.js';
@@ -50,6 +51,10 @@ export type Environment = { record: EnvironmentRecord; mappings: Mapping[]; isGo
 
 export type Request = { record: RequestRecord; mappings: Mapping[] };
 
+/** A mapping without traffic. `atMs`: when its host said so last; `isTold`: its event is out. `release`: at that time, when by then its host
+ *  has seen no traffic for so long; undefined: it is only reported. */
+export type Idle = IdleMapping & { readonly atMs: number; readonly isTold: boolean; release: { readonly atMs: number; readonly afterIdleMs: number } | undefined };
+
 export type Host = {
   record: HostRecord;
   state: HostLiveness;
@@ -78,6 +83,8 @@ export type Host = {
   occupied: Set<number>;
   /** Who does, by transport and port: "tcp/30001". */
   conflicts: Map<string, KnownConflict>;
+  /** By id of the mapping: what its last report called idle. */
+  idle: Map<string, Idle>;
 };
 
 /** `sinceMs`: heard of by this coordinator. `isTold`: its event is out. */

@@ -3,7 +3,7 @@
  * Records are plain data, one per row of the journal; the book alone changes them.
  */
 import type { PortRange, Protocol } from '../../shared/ports.js';
-import type { AgentHello, AgentReport, ClientLimits, Conflict, Delta, Role, Target } from '../../shared/desired.js';
+import type { AgentHello, AgentReport, ClientLimits, Delta, Role, Target } from '../../shared/desired.js';
 import type { Reason } from '../../shared/reasons.js';
 
 export type { PortRange, Protocol } from '../../shared/ports.js';
@@ -48,6 +48,8 @@ export type PoolSpec = {
   holdMs: number;
   idleLimitMs: number;
   idleAction: IdleAction;
+  /** Between the event that says that an idle port will be released, and its release. */
+  idleWarningMs: number;
   /** 0: no limit. */
   connectionTimeoutMs: number;
   domainTemplate: string;
@@ -171,7 +173,7 @@ export type RequestRecord = {
 };
 
 export const EVENT_KINDS = [
-  'PortAllocated', 'PortReleased', 'PortChanged', 'PortAvailable', 'PortConflict', 'PortConflictOver', 'PortRenumbered',
+  'PortAllocated', 'PortReleased', 'PortChanged', 'PortAvailable', 'PortConflict', 'PortConflictOver', 'PortRenumbered', 'PortIdle', 'PortActive',
   'LeaseGranted', 'LeaseExpired', 'LeaseRenewed', 'LeaseReclaimed',
   'HostAlive', 'HostSuspect', 'HostLost', 'HostRefused',
   'HostCordoned', 'HostUncordoned', 'HostDraining', 'HostDrained', 'HostKept', 'HostKeptOver', 'HostForgotten',
@@ -377,62 +379,4 @@ export type Decision = {
 /** Counted by the coordinator; checked when the config is loaded: heartbeat + 2 × deadline <= suspect < lost. */
 export type Timing = { heartbeatMs: number; deadlineMs: number; suspectMs: number; lostMs: number };
 
-export type HostLiveness = 'unknown' | 'alive' | 'suspect' | 'lost';
-
-export type HostView = {
-  record: HostRecord;
-  state: HostLiveness;
-  /** undefined: none since the coordinator started. */
-  heartbeatAgeMs: number | undefined;
-  mappings: number;
-  leasedPorts: number;
-  driftRepairs: number;
-};
-
-/** Hosts that fell silent together: `lost` of `hosts` that are counted in the failure domain ('': over the whole gateway).
- *  `overriddenUntilMs` 0: nothing is reclaimed there. */
-export type LossView = { failureDomain: string; lost: number; hosts: number; sinceMs: number; overriddenUntilMs: number };
-
-/** `awaited`: hosts that have neither reported nor been waived. */
-export type RestoreView =
-  | { phase: 'no' }
-  | { phase: 'reporting'; awaited: string[]; problem: string | undefined }
-  | { phase: 'resting'; endsInMs: number };
-
-export type LeaseView = { record: LeaseRecord; allocated: number; routed: boolean };
-
-/** leased: free in the lease of a host. */
-export type PortCondition = 'free' | 'leased' | 'inUse' | 'held' | 'releasing' | 'resting' | 'reserved' | 'occupied' | 'fencing' | 'withdrawing' | 'notInPool';
-
-export type PortExplanation = {
-  space: string;
-  port: number;
-  condition: PortCondition;
-  /** In this condition; undefined where it is not known. */
-  sinceMs?: number | undefined;
-  /** Others may have it then; undefined where something has to happen first. */
-  freeAtMs?: number | undefined;
-  pool: Pick<PoolSpec, 'pool' | 'protocol' | 'quarantineMs'> | undefined;
-  /** That owns it, resting ones included. */
-  mapping: MappingRecord | undefined;
-  lease: LeaseView | undefined;
-  /** Of the host that the lease, or the space, is of. */
-  holder: HostLiveness | undefined;
-  /** Foreign processes that listen on it there. */
-  conflicts: Conflict[];
-  /** Of a port that rests, or that nobody has had since. */
-  lastOwner: { environment: string; tenant: string; name: string } | undefined;
-};
-
-export type PoolFigures = {
-  total: number;
-  reserved: number;
-  leased: number;
-  allocated: number;
-  held: number;
-  quarantined: number;
-  free: number;
-  usagePercent: number;
-  /** Left the pool, or reserved, and still in use: in none of the counts but `leased`. */
-  draining: number;
-};
+export type * from './view-types.js';

@@ -42,13 +42,15 @@ const pool = z.strictObject({
   idleLimit: durationMs.optional(),
   idleAction: z.enum(['report', 'release'], { error: 'is not report or release' }).prefault('report'),
   onConflict: z.enum(['block', 'renumber'], { error: 'is not block or renumber' }).prefault('block'),
+  idleWarning: durationMs.optional(),
   connectionTimeout: durationMs.optional(),
   domainTemplate: z.string().refine((text) => text === '' || isDomainTemplate(text), { error: 'is not a host name made of a-z 0-9 . - {env} {service} {gateway}' }).prefault(''),
-}).transform(({ quarantine, hold, idleLimit, connectionTimeout, ...rest }): PoolSpec => ({
+}).transform(({ quarantine, hold, idleLimit, idleWarning, connectionTimeout, ...rest }): PoolSpec => ({
   ...rest,
   quarantineMs: quarantine ?? POOL_DEFAULTS.quarantineMs,
   holdMs: hold ?? POOL_DEFAULTS.holdMs,
   idleLimitMs: idleLimit ?? POOL_DEFAULTS.idleLimitMs,
+  idleWarningMs: idleWarning ?? POOL_DEFAULTS.idleWarningMs,
   connectionTimeoutMs: connectionTimeout ?? POOL_DEFAULTS.connectionTimeoutMs,
 }));
 

@@ -8,7 +8,7 @@ import { conflictToWire, limitsToWire, msToDuration, msToTimestamp, protocolToWi
 import type { Histogram } from '../../shared/histogram.js';
 import type { Book, ConflictView } from '../book/book.js';
 import type {
-  EnvironmentView, GatewayRecord, HostDuty, HostLiveness, HostRecord, HostView, LeaseState, LeaseView, LossView, MappingRecord, MappingState, PoolFigures, PoolSpec, RestoreView,
+  EnvironmentView, GatewayRecord, HostDuty, HostLiveness, HostRecord, HostView, IdleView, LeaseState, LeaseView, LossView, MappingRecord, MappingState, PoolFigures, PoolSpec, RestoreView,
 } from '../book/types.js';
 import type { PoolRates, Rates } from '../keeper/meter.js';
 
@@ -27,22 +27,24 @@ export function mappingStateToWire(state: MappingState): WireState {
 }
 
 /** What messages take from the book besides the records themselves. */
-export type Naming = { gateway: GatewayRecord; publicHostOf: (host: string) => string; poolOf: (pool: string) => AccessPool | undefined };
+export type Naming = { gateway: GatewayRecord; publicHostOf: (host: string) => string; poolOf: (pool: string) => AccessPool | undefined; idleOf: (mapping: MappingRecord) => IdleView | undefined };
 
 /** Read at the moment of the answer: names of gateway and hosts do not change under a mapping. */
 export function namingOf(book: Book): Naming {
   const { gateway } = book;
   const poolOf = (pool: string): AccessPool | undefined => book.poolSpec(pool);
-  if (gateway.scope === 'shared') return { gateway, publicHostOf: () => gateway.publicHost, poolOf };
-  return { gateway, publicHostOf: (host) => publicHostOf(book.host(host)?.record), poolOf };
+  const idleOf = (mapping: MappingRecord): IdleView | undefined => book.idle(mapping);
+  if (gateway.scope === 'shared') return { gateway, publicHostOf: () => gateway.publicHost, poolOf, idleOf };
+  return { gateway, publicHostOf: (host) => publicHostOf(book.host(host)?.record), poolOf, idleOf };
 }
 
 function publicHostOf(host: HostRecord | undefined): string {
   return host === undefined ? '' : host.publicHost || (host.addresses[0] ?? '');
 }
 
-export function mappingToWire(mapping: MappingRecord, { gateway, publicHostOf: nameOf, poolOf }: Naming): Mapping {
+export function mappingToWire(mapping: MappingRecord, { gateway, publicHostOf: nameOf, poolOf, idleOf }: Naming): Mapping {
   const publicHost = nameOf(mapping.host);
+  const idle = idleOf(mapping);
   return {
     mappingId: mapping.mappingId,
     environment: mapping.environment,
@@ -65,6 +67,8 @@ export function mappingToWire(mapping: MappingRecord, { gateway, publicHostOf: n
     heldUntil: mapping.state === 'held' ? msToTimestamp(mapping.untilMs) : undefined,
     access: accessOf({ environment: mapping.environment, gateway: gateway.gateway, scope: gateway.scope, pool: poolOf(mapping.pool), publicHost, port: mapping.port }),
     ...limitsToWire(mapping.limits),
+    idleSince: idle && msToTimestamp(idle.sinceMs),
+    idleReleaseAt: idle?.releaseAtMs === undefined ? undefined : msToTimestamp(idle.releaseAtMs),
   };
 }
 
@@ -169,6 +173,7 @@ export function poolToWire(spec: PoolSpec, { gateway, figures, rates }: { gatewa
     quarantine: msToDuration(spec.quarantineMs),
     hold: msToDuration(spec.holdMs),
     idleLimit: msToDuration(spec.idleLimitMs),
+    idleWarning: msToDuration(spec.idleWarningMs),
     idleAction: spec.idleAction === 'release' ? IdleAction.IDLE_ACTION_RELEASE : IdleAction.IDLE_ACTION_REPORT,
     connectionTimeout: spec.connectionTimeoutMs === 0 ? undefined : msToDuration(spec.connectionTimeoutMs),
     domainTemplate: spec.domainTemplate,

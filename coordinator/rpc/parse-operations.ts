@@ -95,13 +95,14 @@ function rangesOf(values: readonly WireRange[], { field, max }: { field: string;
   return values.slice(0, max).map((value, i) => checks.take(() => rangeFromWire(value, `${field}[${i}]`), { first: 1, last: 1 }));
 }
 
-function parseTimes(pool: Pool, asked: Asked, checks: Checks): Pick<PoolSpec, 'quarantineMs' | 'holdMs' | 'idleLimitMs' | 'connectionTimeoutMs'> {
+function parseTimes(pool: Pool, asked: Asked, checks: Checks): Pick<PoolSpec, 'quarantineMs' | 'holdMs' | 'idleLimitMs' | 'idleWarningMs' | 'connectionTimeoutMs'> {
   const ms = (field: string, value: Duration | undefined, otherwise: number): number =>
     (asked(field) && value !== undefined ? durationOf(value, `pool.${field}`, checks) : otherwise);
   return {
     quarantineMs: ms('quarantine', pool.quarantine, POOL_DEFAULTS.quarantineMs),
     holdMs: ms('hold', pool.hold, POOL_DEFAULTS.holdMs),
     idleLimitMs: ms('idle_limit', pool.idleLimit, POOL_DEFAULTS.idleLimitMs),
+    idleWarningMs: ms('idle_warning', pool.idleWarning, POOL_DEFAULTS.idleWarningMs),
     connectionTimeoutMs: ms('connection_timeout', pool.connectionTimeout, POOL_DEFAULTS.connectionTimeoutMs),
   };
 }
@@ -135,7 +136,7 @@ function idleActionOf(value: WireIdleAction, checks: Checks): IdleAction {
 const UPDATABLE: Record<string, keyof PoolSpec> = {
   description: 'description', service_type: 'serviceType', aliases: 'aliases', ranges: 'ranges', protocol: 'protocol',
   default_internal_port: 'defaultInternalPort', strategy: 'strategy', reserved: 'reserved', quarantine: 'quarantineMs', hold: 'holdMs',
-  idle_limit: 'idleLimitMs', idle_action: 'idleAction', connection_timeout: 'connectionTimeoutMs', domain_template: 'domainTemplate',
+  idle_limit: 'idleLimitMs', idle_action: 'idleAction', idle_warning: 'idleWarningMs', connection_timeout: 'connectionTimeoutMs', domain_template: 'domainTemplate',
   on_conflict: 'onConflict',
 };
 

@@ -1,11 +1,11 @@
 /** What an agent says: hello, report and heartbeat, to and from messages of the contract. */
-import { Driver as WireDriver, Role as WireRole, type Confirmation as WireConfirmation, type HeartbeatRequest, type HeldGrant as WireGrant, type Hello, type ObjectProblem as WireProblem, type Report } from '../gen/portlease/v1/agents.js';
-import type { AgentHello, AgentReport, Confirmation, Driver, HeldGrant, ObjectProblem, Role } from '../desired.js';
+import { Driver as WireDriver, Role as WireRole, type Confirmation as WireConfirmation, type HeartbeatRequest, type HeldGrant as WireGrant, type Hello, type IdleMapping as WireIdle, type ObjectProblem as WireProblem, type Report } from '../gen/portlease/v1/agents.js';
+import type { AgentHello, AgentReport, Confirmation, Driver, HeldGrant, IdleMapping, ObjectProblem, Role } from '../desired.js';
 import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required } from '../fields.js';
 import { InvalidField } from '../invalid.js';
 import type { Transport } from '../ports.js';
 import { conflictsFromWire, conflictToWire } from './conflict.js';
-import { protocolFromWire, protocolToWire, rangeFromWire, rangeToWire } from './basics.js';
+import { durationToMs, msToDuration, protocolFromWire, protocolToWire, rangeFromWire, rangeToWire } from './basics.js';
 import { grantFromWire, grantToWire, objectFromWire, objectKey, objectToWire, versionFromWire } from './state.js';
 
 export type { AgentHello } from '../desired.js';
@@ -14,6 +14,8 @@ export type AgentHeartbeat = { host: string; session: number; sequence: number; 
 
 const MAX_ADDRESSES = 16;
 const MAX_MESSAGE = 512;
+/** Idle mappings in one report. */
+export const MAX_IDLE = 4_096;
 const BOOT_ID = /^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/;
 const VERSION = /^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}$/;
 const REASON = /^[A-Z][A-Z0-9_]{0,63}$/;
@@ -105,10 +107,12 @@ export function reportToWire(report: AgentReport): Report {
     driftRepairs: report.driftRepairs,
     occupied: report.occupied.map(({ transport, port: number }) => `${transport}/${number}`),
     conflicts: (report.conflicts ?? []).map(conflictToWire),
+    idle: (report.idle ?? []).map(({ mappingId, generation, idleMs, lives }) => ({ mappingId, generation, idle: msToDuration(idleMs), environmentLives: lives })),
   };
 }
 
 export function reportFromWire(value: Report, field = 'report'): AgentReport {
+  const idle = atMost(value.idle, MAX_IDLE, `${field}.idle`).map((one, i) => idleFromWire(one, `${field}.idle[${i}]`));
   return {
     session: count(value.session, `${field}.session`),
     applied: versionFromWire(required(value.applied, `${field}.applied`), `${field}.applied`),
@@ -118,6 +122,16 @@ export function reportFromWire(value: Report, field = 'report'): AgentReport {
     driftRepairs: count(value.driftRepairs, `${field}.drift_repairs`),
     occupied: value.occupied.map((text, i) => occupiedFromWire(text, `${field}.occupied[${i}]`)),
     conflicts: conflictsFromWire(value.conflicts, `${field}.conflicts`),
+    ...(idle.length === 0 ? {} : { idle }),
+  };
+}
+
+function idleFromWire(value: WireIdle, field: string): IdleMapping {
+  return {
+    mappingId: objectId(value.mappingId, `${field}.mapping_id`),
+    generation: count(value.generation, `${field}.generation`),
+    idleMs: durationToMs(required(value.idle, `${field}.idle`), `${field}.idle`),
+    lives: value.environmentLives,
   };
 }
 

@@ -56,7 +56,7 @@ function bodyToWire(object: DesiredObject): wire.DesiredObject['object'] {
     case 'lease':
       return { $case: 'lease', value: { ...grantToWire(object), host: object.host, guardOccupied: object.guardOccupied ?? false } };
     case 'mapping':
-      return { $case: 'mapping', value: { ...portToWire(object), verify: object.verify, ...limitsToWire(object.limits), clientsHidden: object.clientsHidden ?? false } };
+      return { $case: 'mapping', value: { ...portToWire(object), verify: object.verify, ...limitsToWire(object.limits), clientsHidden: object.clientsHidden ?? false, idleLimit: object.idleLimitMs === undefined ? undefined : msToDuration(object.idleLimitMs) } };
     case 'release':
       return { $case: 'release', value: { ...portToWire(object), cut: msToDuration(object.cutMs) } };
     case 'route':
@@ -89,6 +89,7 @@ function bodyFromWire(body: Body, { version, field }: { version: number; field: 
       const limits = limitsFromWire(body.value, `${field}.`);
       return {
         kind: 'mapping', key: `mapping/${mapping.mappingId}`, version, ...mapping, verify: body.value.verify,
+        ...(body.value.idleLimit === undefined ? {} : { idleLimitMs: durationToMs(body.value.idleLimit, `${field}.idle_limit`) }),
         ...(limits === undefined ? {} : { limits }), ...(body.value.clientsHidden ? { clientsHidden: true } : {}),
       };
     }

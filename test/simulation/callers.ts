@@ -186,7 +186,7 @@ export class Callers {
 export class Clients {
   #ids = 0;
 
-  constructor(private readonly world: World, private readonly truth: Truth) {}
+  constructor(private readonly world: World, private readonly truth: Truth, private readonly now: () => number) {}
 
   connect(chance: Chance): string {
     const { scope, machines, ports } = this.world;
@@ -197,7 +197,7 @@ export class Clients {
     const id = ++this.#ids;
     const flow = { id, port, to: reached.to, toPort: reached.toPort };
     const atGateway = scope === 'shared' ? { machine: entry, flow: { id, port, to: reached.machine.address, toPort: port } } : undefined;
-    this.world.connections.add({ id, port, atGateway, atHost: { machine: reached.machine, flow } });
+    this.world.connections.add({ id, port, atGateway, atHost: { machine: reached.machine, flow }, sinceMs: this.now() });
     atGateway?.machine.kernel.connect(atGateway.flow);
     reached.machine.kernel.connect(flow);
     return `connect to ${port}: ${reached.to}`;

@@ -20,6 +20,8 @@ const NO_RULES: Rules = { forwards: [], leased: [] };
 export class Kernel {
   rules: Rules = NO_RULES;
   readonly flows = new Map<number, Flow>();
+  /** Connections that began since a rule was made, by "id generation". */
+  begun = new Map<string, number>();
   reserved: PortRange[] = [];
   /** No agent has ruled since the machine booted: what listens there is the machine's own affair. */
   isBare = true;
@@ -28,14 +30,14 @@ export class Kernel {
   /** Children of an agent that have not ended. */
   children = 0;
   /** Where a new packet to a port goes, by port. */
-  #places = new Map<number, { to: string; toPort: number }>();
+  #places = new Map<number, { to: string; toPort: number; rule: string }>();
 
   constructor(private readonly onChange: () => void) {}
 
   /** Where a new connection to the port goes: to a target, to whatever listens on the machine itself, or nowhere. */
   placeOf(port: number): { kind: 'target'; to: string; toPort: number } | { kind: 'dropped' } | { kind: 'local' } {
     const place = this.#places.get(port);
-    if (place !== undefined) return { kind: 'target', ...place };
+    if (place !== undefined) return { kind: 'target', to: place.to, toPort: place.toPort };
     if (this.isBare) return { kind: 'dropped' };
     return this.rules.leased.some(({ ports, transport }) => transport === 'tcp' && ports.first <= port && ports.last >= port) ? { kind: 'dropped' } : { kind: 'local' };
   }
@@ -43,18 +45,24 @@ export class Kernel {
   setRules(rules: Rules): void {
     this.rules = rules;
     this.#places = new Map();
+    const begun = new Map<string, number>();
     for (const { transport, ports, to, toPort, id, generation } of rules.forwards) {
       if (transport !== 'tcp') continue;
-      this.hadRules.add(`${id} ${generation}`);
+      const rule = `${id} ${generation}`;
+      this.hadRules.add(rule);
+      begun.set(rule, this.begun.get(rule) ?? 0);
       for (let port = ports.first; port <= ports.last; port += 1) {
-        this.#places.set(port, { to, toPort: toPort ?? port });
+        this.#places.set(port, { to, toPort: toPort ?? port, rule });
         this.hadRules.add(`${port} ${to}`);
       }
     }
+    this.begun = begun;
     this.onChange();
   }
 
   connect(flow: Flow): void {
+    const rule = this.#places.get(flow.port)?.rule;
+    if (rule !== undefined) this.begun.set(rule, (this.begun.get(rule) ?? 0) + 1);
     this.flows.set(flow.id, flow);
     this.onChange();
   }

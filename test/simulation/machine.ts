@@ -1,11 +1,13 @@
 /** A machine with an agent: its kernel, disk, clock and path to the coordinator outlive the agent's process. */
-import { ReconcileLoop } from '../../agent/reconcile/loop.js';
+import { ReconcileLoop, type RoundOutcome } from '../../agent/reconcile/loop.js';
 import { SessionLink } from '../../agent/session/link.js';
 import { applyDelta, applyWelcome, NO_STATE, type AcceptedState } from '../../agent/state/accepted.js';
 import type { AcceptResult, StateStore } from '../../agent/state/store.js';
 import type { Delta, Role } from '../../shared/desired.js';
 import type { Log } from '../../shared/log.js';
 import { parseCidr } from '../../shared/names.js';
+import type { Timers } from '../../shared/timers.js';
+import { Idleness, type Quietness } from './idleness.js';
 import { Kernel, KernelDrivers, USUAL, type Manners } from './kernel.js';
 import { SimulatedTransport, type Path, type Server } from './network.js';
 import type { Chance } from './random.js';
@@ -21,6 +23,8 @@ export type MachineOptions = {
   log: Log;
   /** See Route. */
   lossOneIn: number;
+  /** Agents look for mappings without traffic. */
+  watchesTraffic: boolean;
   server: () => Server | undefined;
   /** Something that rules or connections depend on has changed. */
   onChange: () => void;
@@ -49,6 +53,8 @@ export class Machine {
   /** Durable. */
   disk: AcceptedState = NO_STATE;
   diskIsFull = false;
+  /** Durable, too. */
+  #quietness: Quietness | undefined;
   isPaused = false;
   /** Switched off for ever: whoever was to start it does so in vain. */
   isGone = false;
@@ -92,8 +98,14 @@ export class Machine {
     const loop = new ReconcileLoop({
       drivers: { rules, connections, reservedPorts, listeners: () => Promise.resolve(Array.from(this.foreign, (port) => ({ transport: 'tcp' as const, address: '0.0.0.0', port }))), reaches: () => Promise.resolve(true) },
       facts: { addresses: [this.address], roles, targetNetworks: TARGETS, snat: false }, intervalMs: ROUND_MS, dropMs: 60_000,
-      clock: this.clock, log, random: chance.next, after: timers.after, nextTurn: () => new Promise((resolve) => { timers.soon(resolve); }), onOutcome: (outcome) => { link.roundOutcome(outcome); },
+      clock: this.clock, log, random: chance.next, after: timers.after, nextTurn: () => new Promise((resolve) => { timers.soon(resolve); }), onOutcome: (outcome) => { report(outcome); },
     });
+    let last: RoundOutcome | undefined;
+    const idleness = this.options.watchesTraffic ? this.#watchTraffic(timers, { objects: () => store.current().objects, onChange: () => { if (last !== undefined) report(last); } }) : undefined;
+    const report = (outcome: RoundOutcome): void => {
+      last = outcome;
+      link.roundOutcome({ ...outcome, ...(idleness === undefined ? {} : { idle: idleness.idle }) });
+    };
     const serve = (): void => {
       const { version, objects } = store.current();
       if (version !== undefined) loop.setDesired(version, objects);
@@ -104,6 +116,13 @@ export class Machine {
     });
     serve();
     link.start();
+  }
+
+  #watchTraffic(timers: Timers, { objects, onChange }: { objects: () => AcceptedState['objects']; onChange: () => void }): Idleness {
+    return new Idleness({
+      kernel: this.kernel, bootId: this.#bootId, timers, nowMs: () => this.clock.nowMs(), objects, onChange,
+      known: this.#quietness, keep: (known) => { this.#quietness = known; },
+    });
   }
 
   /** kill -9. */

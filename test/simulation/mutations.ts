@@ -111,4 +111,12 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'mappings forgotten that only agents know after a restore', file: 'coordinator/book/adopt.js',
     edits: [{ find: 'if ((isServed || isEnding) &&', replace: 'if (isEnding &&' }], within: 300_000,
   },
+  {
+    name: 'idle port released before its warning is over', file: 'coordinator/book/idle.js',
+    edits: [{ find: 'state.nowMs >= idle.release.atMs && idle.idleMs >= idle.release.afterIdleMs', replace: 'state.nowMs > idle.release.atMs - 2_000' }], within: 200_000,
+  },
+  {
+    name: 'open connection taken for none', file: 'agent/idle/quiet.js',
+    edits: [{ find: 'if (hasBegun || traffic.isTracked || before.isTracked)', replace: 'if (hasBegun)' }], within: 300_000,
+  },
 ];

@@ -39,6 +39,9 @@ const PACE_MS = 60;
 
 /** Of so many runs one has watchers of events. */
 const WATCHED_ONE_IN = 3;
+/** Of so many runs one releases ports without traffic. */
+const IDLE_ONE_IN = 5;
+const IDLE = { idleLimitMs: 2_000, idleWarningMs: 3_000 };
 
 const SILENT = createLogger({ name: 'simulation', level: 'silent' });
 
@@ -66,17 +69,18 @@ class Simulation {
     const time = this.#time;
     this.#mood = moodOf(Chance.of(seed, 3));
     const names = Array.from({ length: hosts }, (_, at) => `host-${at}`);
+    const watchesTraffic = this.#watchesTraffic;
     const lossOneIn = Chance.of(seed, 4).pick([Infinity, 400, 25]);
     const chance = (number: number): Chance => Chance.of(seed, 1, number);
     const coordinator: CoordinatorMachine = new CoordinatorMachine({
       gateway: { gateway: 'gw', ordinal: 1, scope, publicHost: '203.0.113.1', epoch: 0, sequence: 0, restoring: 'no' }, timing: TIMING, time, chance: chance(0), log,
       onCommit: (changes) => {
-        this.#truth.committed(changes, { nowMs: coordinator.clock.nowMs(), upMs: coordinator.upMs, stalledMs: coordinator.stalledMs });
+        this.#truth.committed(changes, { nowMs: coordinator.clock.nowMs(), upMs: coordinator.upMs, stalledMs: coordinator.stalledMs, atMs: time.nowMs });
         this.#tell(() => tellCommit(changes));
       }, onBreach: (rule) => { this.#truth.note(rule); },
     });
     const machineOf = (host: string, number: number): Machine => new Machine({
-      host, gateway: 'gw', roles: [host === 'gateway' ? 'gateway' : 'host'], address: `10.1.0.${number}`, time, chance: chance(number), log, lossOneIn, server: () => coordinator.server,
+      host, gateway: 'gw', roles: [host === 'gateway' ? 'gateway' : 'host'], address: `10.1.0.${number}`, time, chance: chance(number), log, lossOneIn, watchesTraffic, server: () => coordinator.server,
       onChange: () => { this.#truth.isDirty = true; }, onRules: (machine, rules) => { this.#truth.ruled(machine, rules); }, onAccepted: (machine, before, after) => {
         this.#truth.accepted(machine, before, after);
         this.#tell(() => `  ${machine.host} accepts ${after.session}/${after.version?.revision}: ${[...after.objects.keys()].join(' ')}`);
@@ -85,7 +89,7 @@ class Simulation {
     const machines = [...(scope === 'shared' ? ['gateway'] : []), ...names].map((host, at) => machineOf(host, at + 1));
     const world: World = {
       scope, database: coordinator.database, machines, everyMachine: [...machines], connections: new Set(), ports: PORTS, quarantineMs: QUARANTINE_MS,
-      lostMs: TIMING.lostMs,
+      lostMs: TIMING.lostMs, idleWarningMs: IDLE.idleWarningMs,
       isOf: (address, owner) => callers.isOf(address, owner),
     };
     this.#truth = new Truth(world);
@@ -101,7 +105,11 @@ class Simulation {
     // Their steps are left to the others in most runs.
     const watchers = seed % WATCHED_ONE_IN === 0 ? 2 : 0;
     this.#watchers = Array.from({ length: watchers }, (_, at) => new Watcher({ coordinator, time, chance: Chance.of(seed, 5, at), note: (breach) => { this.#truth.note(breach); } }));
-    this.#stage = { world, time, coordinator, machines, clone, callers, operators, clients: new Clients(world, this.#truth), truth: this.#truth, backup: undefined };
+    this.#stage = { world, time, coordinator, machines, clone, callers, operators, clients: new Clients(world, this.#truth, () => time.nowMs), truth: this.#truth, backup: undefined };
+  }
+
+  get #watchesTraffic(): boolean {
+    return this.options.seed % IDLE_ONE_IN === 2;
   }
 
   get breach(): string | undefined {
@@ -113,7 +121,7 @@ class Simulation {
     const { coordinator, machines, callers } = this.#stage;
     coordinator.start();
     while (coordinator.keeper === undefined) await this.#event();
-    callers.ask({ kind: 'createPool', actor: 'operator', pool: poolSpec(), seed: false });
+    callers.ask({ kind: 'createPool', actor: 'operator', pool: { ...poolSpec(), ...(this.#watchesTraffic ? IDLE : {}) }, seed: false });
     for (const { host, options: { roles } } of machines) callers.ask({ kind: 'createHost', actor: 'operator', host, roles, failureDomain: '', publicHost: '' });
     for (const machine of machines) machine.start();
     this.#nextActionMs = this.#time.nowMs + 1_000;
@@ -177,7 +185,7 @@ class Simulation {
   }
 
   outcome(): Outcome {
-    return { steps: this.steps, actions: this.#actions, breach: this.breach, trace: this.#trace, state: describe(this.#stage), virtualMs: this.#time.nowMs, outcomes: this.#stage.callers.outcomes };
+    return { steps: this.steps, actions: this.#actions, breach: this.breach, trace: this.#trace, state: describe(this.#stage), virtualMs: this.#time.nowMs, outcomes: new Map([...this.#stage.callers.outcomes, ['released as idle', this.#truth.idleReleases]]) };
   }
 
   async #ask<T>(look: (book: Parameters<Parameters<NonNullable<Stage['coordinator']['keeper']>['read']>[0]>[0]) => T): Promise<T | undefined> {
@@ -229,6 +237,6 @@ class Simulation {
 function poolSpec(): PoolSpec {
   return {
     pool: 'ssh', description: '', serviceType: 'ssh', aliases: [], ranges: [PORTS], protocol: 'tcp', defaultInternalPort: 22, strategy: 'random', reserved: [],
-    quarantineMs: QUARANTINE_MS, holdMs: 10_000, idleLimitMs: 0, idleAction: 'report', connectionTimeoutMs: 0, domainTemplate: '', onConflict: 'block',
+    quarantineMs: QUARANTINE_MS, holdMs: 10_000, idleLimitMs: 0, idleAction: 'report', idleWarningMs: 3_600_000, connectionTimeoutMs: 0, domainTemplate: '', onConflict: 'block',
   };
 }

@@ -11,7 +11,7 @@ import type { Flow } from './kernel.js';
 import type { Machine } from './machine.js';
 
 /** A connection of a client: through the gateway, or straight to a host. */
-export type Connection = { readonly id: number; readonly port: number; readonly atGateway: { machine: Machine; flow: Flow } | undefined; readonly atHost: { machine: Machine; flow: Flow } };
+export type Connection = { readonly id: number; readonly port: number; readonly atGateway: { machine: Machine; flow: Flow } | undefined; readonly atHost: { machine: Machine; flow: Flow }; readonly sinceMs: number };
 
 export type World = {
   scope: 'shared' | 'host';
@@ -24,6 +24,7 @@ export type World = {
   ports: { first: number; last: number };
   quarantineMs: number;
   lostMs: number;
+  idleWarningMs: number;
   /** The container at `address` is, or was, one of that environment's. */
   isOf: (address: string, owner: { environment: string; tenant: string }) => boolean;
 };
@@ -35,6 +36,8 @@ export class Truth {
   readonly #owners = new Map<string, Owner>();
   /** When the release of a port's last mapping was durable, and whose it was. */
   readonly #restedSince = new Map<string, { environment: string; tenant: string; atMs: number }>();
+  /** By mapping: the newest event that said when it will be released as idle. */
+  readonly #warned = new Map<string, { atMs: number; releaseAtMs: number }>();
   readonly #generations = new Map<string, number>();
   #newestGrant = { epoch: 0, generation: 0 };
   /** By "host number": the session that a machine had to know to be given it, and the machine that accepted it. */
@@ -58,6 +61,7 @@ export class Truth {
   /** In scope host: those that the older copy has never heard of. Their ports are nobody's, until
    *  they are created again and have applied what they are told then: they are given leases. */
   readonly #strangers = new Set<string>();
+  idleReleases = 0;
   /** The first rule that was broken. */
   breach: string | undefined;
 
@@ -72,6 +76,7 @@ export class Truth {
     this.#owners.clear();
     this.#waived.clear();
     this.#sessions.clear();
+    this.#warned.clear();
     this.#replaceable.clear();
     this.#strangers.clear();
     for (const { host } of this.world.scope === 'host' ? this.world.machines : []) if (!this.world.database.stored.hosts.has(host)) this.#strangers.add(host);
@@ -101,8 +106,8 @@ export class Truth {
     this.breach ??= breach;
   }
 
-  /** A commit is on the disk. By the coordinator's clock: `nowMs`, for how long its process has served, and has just stood still. */
-  committed(changes: Changes, { nowMs, upMs, stalledMs }: { nowMs: number; upMs: number; stalledMs: number }): void {
+  /** A commit is on the disk. By the coordinator's clock: `nowMs`, for how long its process has served, and has just stood still. `atMs`: in truth. */
+  committed(changes: Changes, { nowMs, upMs, stalledMs, atMs }: { nowMs: number; upMs: number; stalledMs: number; atMs: number }): void {
     this.isDirty = true;
     const hasAdopted = this.#phase === 'reporting' && changes.gateway.restoring === 'resting';
     this.#followRestore(changes.gateway.restoring);
@@ -111,6 +116,7 @@ export class Truth {
     for (const mapping of changes.mappings) this.#noteMapping(mapping, { nowMs, decidedMs: nowMs - stalledMs });
     if (hasAdopted) this.#checkAdoption();
     this.#checkAudits(changes);
+    this.#checkIdle(changes, { nowMs, upMs, atMs });
     const expired = changes.events.find(({ kind }) => kind === 'LeaseExpired');
     if (expired !== undefined && upMs < this.world.lostMs - 50) this.note(`S9: a lease of ${expired.host} expired ${upMs} ms after the coordinator started`);
   }
@@ -185,6 +191,32 @@ export class Truth {
     const forMs = nowMs - rested.atMs;
     // A commit is later than its decision, by no more than this.
     if (forMs < this.world.quarantineMs - 50) this.note(`S12: ${mappingId} of ${environment} got ${key} ${forMs} ms after it was released by ${rested.environment}`);
+  }
+
+  /** What is released as idle was warned of in time, by the process that releases it, and nobody was connected all that while. */
+  #checkIdle({ events, audits, mappings }: Changes, { nowMs, upMs, atMs }: { nowMs: number; upMs: number; atMs: number }): void {
+    for (const { action, detail } of audits) {
+      if (action !== 'ReleaseIdle') continue;
+      this.idleReleases += 1;
+      const { mappingId, host, port } = JSON.parse(detail) as { mappingId: string; host: string; port: number };
+      const warned = this.#warned.get(mappingId);
+      const what = `${mappingId} (port ${port} on ${host}) was released as idle`;
+      if (warned === undefined || nowMs < warned.releaseAtMs) this.note(`S9: ${what} without a warning, or before its time`);
+      if (upMs < this.world.idleWarningMs) this.note(`S9: ${what} ${upMs} ms after the coordinator started`);
+      if (this.#phase !== 'no') this.note(`S9: ${what} during a restore`);
+      if (!mappings.some((mapping) => mapping.mappingId === mappingId && mapping.reason === 'IDLE')) this.note(`S11: ${what}, and stays`);
+      if (warned !== undefined && this.#wasUsed(host, port, warned.atMs)) this.note(`S9: ${what} while a client was connected`);
+    }
+    for (const { kind, mappingId, detail } of events) {
+      if (kind === 'PortActive') this.#warned.delete(mappingId);
+      if (kind === 'PortIdle') this.#warned.set(mappingId, { atMs, releaseAtMs: (JSON.parse(detail) as { releaseAtMs: number }).releaseAtMs || Infinity });
+    }
+  }
+
+  /** All of the time, through the only machine of that name. */
+  #wasUsed(host: string, port: number, fromMs: number): boolean {
+    if (this.world.everyMachine.filter((machine) => machine.host === host).length > 1) return false;
+    return [...this.world.connections].some(({ atHost: { machine, flow }, sinceMs }) => machine.host === host && flow.port === port && sinceMs < fromMs && machine.kernel.flows.has(flow.id));
   }
 
   #checkAudits({ audits, mappings, requests }: Changes): void {

@@ -20,7 +20,7 @@ export const GATEWAY = 'edge';
 export const QUARANTINE_MS = 1_000;
 export const HOLD_MS = 5_000;
 
-export type PoolSeed = { pool: string; ranges: string[]; protocol: 'tcp' | 'udp' | 'tcp+udp'; defaultInternalPort?: number; strategy?: string; serviceType?: string; quarantine?: string; hold?: string };
+export type PoolSeed = { pool: string; ranges: string[]; protocol: 'tcp' | 'udp' | 'tcp+udp'; defaultInternalPort?: number; strategy?: string; serviceType?: string; quarantine?: string; hold?: string; idleLimit?: string; idleWarning?: string; idleAction?: string };
 
 export const POOLS: PoolSeed[] = [
   { pool: 'ssh', serviceType: 'ssh', ranges: ['30000-30063'], protocol: 'tcp', defaultInternalPort: 22 },
@@ -94,6 +94,9 @@ export class Coordinator {
 
 export type AgentOptions = { machine: Machine; host: string; roles: ('host' | 'gateway')[]; addresses: string[]; config?: Record<string, unknown> };
 
+/** Of agents. */
+export const AGENT_TIMING = { reconcileInterval: '500ms', reconnectMin: '50ms', reconnectMax: '500ms', connect: '1s' } as const;
+
 /** An agent on a machine, started as its unit starts it: under the writer's lock. */
 export class Agent {
   readonly host: string;
@@ -140,7 +143,7 @@ export class Agent {
       host, gateway: GATEWAY, roles, addresses,
       coordinator: `${COORDINATOR[4]}:${GRPC_PORT}`,
       insecure: true,
-      timing: { reconcileInterval: '500ms', reconnectMin: '50ms', reconnectMax: '500ms', connect: '1s' },
+      timing: AGENT_TIMING,
       paths: { state: this.stateDirectory },
       log: { level: 'debug' },
       ...config,

@@ -2,7 +2,7 @@
 import type { Transport } from '../../../shared/ports.js';
 import { ChildFailed, type RunChild } from '../child.js';
 import { eachOf } from './concurrency.js';
-import { parseEntry, type ConntrackEntry } from './entry.js';
+import { isConnection, parseEntry, type ConntrackEntry } from './entry.js';
 
 const DEADLINE_MS = 20_000;
 const LINES_A_TURN = 5_000;
@@ -23,21 +23,27 @@ export async function listEntries(run: RunChild, transports: readonly Transport[
   if (transports.length === 0) return [];
   const filter = transports.length === 1 ? ['-p', transports[0] as Transport] : [];
   const { stdout } = await run('conntrack', ['-L', ...filter], { deadlineMs: DEADLINE_MS });
-  const entries: ConntrackEntry[] = [];
-  await parseInto(entries, stdout);
-  return entries;
+  return parseAll(stdout, parseEntry);
 }
 
-async function parseInto(entries: ConntrackEntry[], text: string): Promise<void> {
+/** Connections that lead elsewhere than they were sent to, open or ended a moment ago, of TCP and UDP and both families. */
+export async function listForwarded(run: RunChild): Promise<ConntrackEntry[]> {
+  const { stdout } = await run('conntrack', ['-L', '--dst-nat'], { deadlineMs: DEADLINE_MS });
+  return parseAll(stdout, line => (isConnection(line) ? parseEntry(line) : undefined));
+}
+
+async function parseAll(text: string, parse: (line: string) => ConntrackEntry | undefined): Promise<ConntrackEntry[]> {
+  const entries: ConntrackEntry[] = [];
   let lines = 0;
   for (let start = 0; start < text.length;) {
     const newline = text.indexOf('\n', start);
     const end = newline === -1 ? text.length : newline;
-    const entry = end > start ? parseEntry(text.slice(start, end)) : undefined;
+    const entry = end > start ? parse(text.slice(start, end)) : undefined;
     if (entry !== undefined) entries.push(entry);
     start = end + 1;
     if (++lines % LINES_A_TURN === 0) await new Promise(resolve => setImmediate(resolve));
   }
+  return entries;
 }
 
 /** Deletes what is there; what is absent already is no failure. */

@@ -25,6 +25,20 @@ export function parseEntry(line: string): ConntrackEntry | undefined {
   return CLOSING.test(line) ? { ...entry, isClosing: true } : entry;
 }
 
+/** Of an attempt that nobody has answered. */
+const UNANSWERED = new Set(['NONE', 'SYN_SENT', 'SYN_SENT2']);
+/** Entries that the kernel hands on in a flow table have neither a timeout nor a state: they are open. */
+const TCP_STATE = /^\s*(?:ipv[46]\s+\d+\s+)?tcp\s+6\s+\d+\s+([A-Z][A-Z0-9_]*)\s/;
+
+/**
+ * Of a line that parseEntry() understands: a connection that is open, or has ended a moment ago. A TCP connection that ended in good order is in
+ * the table for two minutes more, a UDP flow for half a minute to two after its last packet.
+ */
+export function isConnection(line: string): boolean {
+  const state = TCP_STATE.exec(line)?.[1];
+  return state === undefined || !UNANSWERED.has(state);
+}
+
 function tuple([source = '', destination = '', sourcePort = '', destinationPort = '']: string[]): Tuple {
   return { source, sourcePort: Number(sourcePort), destination, destinationPort: Number(destinationPort) };
 }

@@ -9,6 +9,7 @@ import { readListeners, type Listener as Seen } from '../connections/listeners.j
 import type { Applied, Sighting as RulesSighting } from '../rules/driver.js';
 import { emptyFamily } from '../rules/parse.js';
 import type { RulesSpec } from '../rules/spec.js';
+import type { Traffic, Watched } from '../traffic/traffic.js';
 import { hasRoomToListen, type Limits } from './budget.js';
 import { Listener } from './listener.js';
 import { Relays } from './relays.js';
@@ -82,6 +83,12 @@ export class UserspaceDriver {
     return { ended: [...cuts], remaining: [] };
   }
 
+  /** Of mappings that are listened for: connections that were taken since this process began, and whether one is open. */
+  trafficOf(mappings: readonly Watched[]): Promise<ReadonlyMap<string, Traffic>> {
+    const served = new Set(Array.from(this.#listeners.values(), ({ service }) => service.id));
+    return Promise.resolve(new Map(mappings.filter(({ mappingId }) => served.has(mappingId)).map(({ mappingId }) => [mappingId, this.#relays.trafficOf(mappingId)])));
+  }
+
   /** Listeners of others. What is called meanwhile makes it outdated just as a sighting. */
   async foreign(look: () => Promise<Seen[]> = this.#look): Promise<Seen[]> {
     await this.#last;
@@ -111,7 +118,7 @@ export class UserspaceDriver {
     }
     const failed = await this.#open(missing);
     const opened = missing.map(({ place }) => keyOf(place)).filter(key => this.#listeners.has(key));
-    this.#relays.keepTargetsOf(new Set(Array.from(services.values(), ({ id }) => id)));
+    this.#relays.keepOnly(new Set(Array.from(services.values(), ({ id }) => id)));
     return { changed: gone.length + opened.length, repaired: opened.filter(key => dead.has(key)).length, unserved: firstOfEach([...unserved, ...failed]) };
   }
 

@@ -4,6 +4,7 @@ import type { Log } from '../../../shared/log.js';
 import type { Timers } from '../../../shared/timers.js';
 import { isWelcome, type Clients } from '../connections/clients.js';
 import type { Cut, Standing } from '../connections/connections.js';
+import type { Traffic } from '../traffic/traffic.js';
 import { refusalOf, type Limits } from './budget.js';
 import { Relay } from './relay.js';
 import { peerAddress, resetNow } from './reset.js';
@@ -16,6 +17,8 @@ export class Relays {
   readonly #open = new Set<Relay>();
   /** Open ones of each mapping. */
   readonly #ofMapping = new Map<string, number>();
+  /** Taken of each mapping so far. */
+  readonly #taken = new Map<string, number>();
   /** Why the last client was turned away, until one is taken again. */
   #refusal: string | undefined;
   /** Targets that did not accept the last connection. */
@@ -29,9 +32,14 @@ export class Relays {
     return this.#open.size;
   }
 
+  trafficOf(mappingId: string): Traffic {
+    return { begun: { tcp: this.#taken.get(mappingId) ?? 0 }, isTracked: this.#ofMapping.has(mappingId) };
+  }
+
   /** A client beyond the limits, or that the mapping is not for, is reset at once. */
   take(client: Socket, service: Service): void {
     const { limits, listeners, connectMs, timers } = this.#options;
+    this.#taken.set(service.id, (this.#taken.get(service.id) ?? 0) + 1);
     const ofMapping = this.#ofMapping.get(service.id) ?? 0;
     const from = peerAddress(client);
     if (refusalFor(service, { client: from, ofMapping }) !== undefined) return turnAway(client);
@@ -84,8 +92,9 @@ export class Relays {
     }
   }
 
-  /** What is said of targets of mappings that are gone is forgotten. */
-  keepTargetsOf(ids: ReadonlySet<string>): void {
+  /** What is known of mappings that are gone is forgotten. */
+  keepOnly(ids: ReadonlySet<string>): void {
+    for (const id of this.#taken.keys()) if (!ids.has(id)) this.#taken.delete(id);
     for (const key of this.#unreachable) if (!ids.has(key.split(' ')[0] ?? '')) this.#unreachable.delete(key);
   }
 }

@@ -294,6 +294,10 @@ ALTER TABLE pool ADD COLUMN on_conflict TEXT NOT NULL DEFAULT 'block' CHECK (on_
 ALTER TABLE mapping ADD COLUMN on_conflict TEXT NOT NULL DEFAULT 'pool' CHECK (on_conflict IN ('pool','block','renumber')); -- pool: as its pool says
 `;
 
+const IDLE_WARNING = `
+ALTER TABLE pool ADD COLUMN idle_warning_ms INTEGER NOT NULL DEFAULT 3600000; -- before an idle port is released
+`;
+
 export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 1, description: 'first tables', sql: FIRST },
   { version: 2, description: 'hosts that are cordoned, drained or kept', sql: DUTY },
@@ -303,4 +307,5 @@ export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 6, description: 'mappings that lead to containers', sql: CONTAINER_TARGETS },
   { version: 7, description: 'mappings that are limited to clients and connections', sql: LIMITS },
   { version: 8, description: 'what follows when a foreign process has a port', sql: CONFLICTS },
+  { version: 9, description: 'how long before its release an idle port is warned of', sql: IDLE_WARNING },
 ];

@@ -66,6 +66,7 @@ const BAD: Record<string, readonly unknown[]> = {
   'gateways.0.pools.0.quarantine': TIMES,
   'gateways.0.pools.0.hold': TIMES,
   'gateways.0.pools.0.idleLimit': TIMES,
+  'gateways.0.pools.0.idleWarning': TIMES,
   'gateways.0.pools.0.idleAction': WORDS,
   'gateways.0.pools.0.onConflict': WORDS,
   'gateways.0.pools.0.connectionTimeout': TIMES,

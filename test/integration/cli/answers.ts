@@ -40,7 +40,7 @@ export function mapping(part: Partial<Mapping> = {}): Mapping {
   return {
     mappingId: 'm-1', environment: 'env-1', tenant: 'acme', name: 'ssh', index: 0, gateway: 'gw-1', space: 'gw-1', pool: 'ssh', protocol: Protocol.PROTOCOL_TCP,
     publicHost: '203.0.113.1', publicPort: 30_007, host: 'host-a', target: { kind: { $case: 'address', value: '10.88.1.2' } }, internalPort: 22,
-    state: MappingState.MAPPING_STATE_LIVE, reason: '', generation: 78, createdAt: { seconds: 1_700_000_000, nanos: 0 }, heldUntil: undefined,
+    state: MappingState.MAPPING_STATE_LIVE, reason: '', generation: 78, createdAt: { seconds: 1_700_000_000, nanos: 0 }, heldUntil: undefined, idleSince: undefined, idleReleaseAt: undefined,
     access: { hostName: 'env-1.ssh.example.com', url: '', command: 'ssh -p 30007 env-1.ssh.example.com' }, clientNetworks: [], maxConnections: 0, ...part,
   };
 }

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Role } from '../../../shared/gen/portlease/v1/agents.js';
 import { MappingState, OnConflict, Protocol, Wait } from '../../../shared/gen/portlease/v1/common.js';
-import { GatewayScope, Strategy } from '../../../shared/gen/portlease/v1/operations.js';
+import { GatewayScope, IdleAction, Strategy } from '../../../shared/gen/portlease/v1/operations.js';
+import { ExplainPortResponse, PortCondition } from '../../../shared/gen/portlease/v1/ports.js';
 import { portlease } from '../../unit/cli/world.js';
 import { CONFLICT, environment, GATEWAY, HOST, LEASE, mapping, POOL, statusAnswer } from './answers.js';
 import { startCoordinator, type Answers, type FakeCoordinator } from './coordinator.js';
@@ -115,12 +116,13 @@ describe('the command line, asking a coordinator', () => {
 
   it('creates a pool from flags', async () => {
     const { request, err } = await ok('pools', 'create', 'ssh', '--gateway', 'gw-1', '--range', '30000-30999', '--range', '40000', '--protocol', 'tcp', '--alias', 'shell',
-      '--internal-port', '22', '--strategy', 'least-recently-used', '--reserved', '30005', '--quarantine', '1.5s', '--hold', '2d');
+      '--internal-port', '22', '--strategy', 'least-recently-used', '--reserved', '30005', '--quarantine', '1.5s', '--hold', '2d', '--idle-warning', '2h', '--idle-action', 'release');
     const pool = request['pool'] as typeof POOL;
     assert.deepEqual(pool.ranges, [{ first: 30_000, last: 30_999 }, { first: 40_000, last: 40_000 }]);
     assert.deepEqual(pool.reserved, [{ first: 30_005, last: 30_005 }]);
     assert.deepEqual([pool.pool, pool.gateway, pool.protocol, pool.defaultInternalPort, pool.strategy], ['ssh', 'gw-1', Protocol.PROTOCOL_TCP, 22, Strategy.STRATEGY_LEAST_RECENTLY_USED]);
     assert.deepEqual([pool.quarantine, pool.hold, pool.idleLimit], [{ seconds: 1, nanos: 500_000_000 }, { seconds: 172_800, nanos: 0 }, undefined]);
+    assert.deepEqual([pool.idleWarning, pool.idleAction], [{ seconds: 7_200, nanos: 0 }, IdleAction.IDLE_ACTION_RELEASE]);
     assert.match(err, /^next: portlease allocate /m);
   });
 
@@ -225,9 +227,32 @@ describe('the command line, asking a coordinator', () => {
     assert.match((await ok('leases')).out, /^gw-1 +30000-30015 +tcp +ssh +host-a +active +yes +1\/16 +2\.77 +2023-11-14 22:13:20Z +l-1$/m);
     assert.match((await ok('conflicts')).out, /^host-a +30007 +tcp +0\.0\.0\.0:30007 +nginx +812 +www-data +4f4f4f4f4f4f +nginx: \(\+2 arguments\) +ssh +env-1 +blocked +2023-11-14 22:13:20Z$/m);
     assert.match((await ok('pools')).out, /^ssh +gw-1 +ssh,shell +tcp +30000-30099,40000 +101 +20 +5 +0 +1 +75 +24\.8% +- +-$/m);
-    assert.match((await ok('list')).out, /^env-1 +acme +gw-1 +host-a +1 +live +2023-11-14 22:13:20Z$/m);
+    assert.match((await ok('list')).out, /^env-1 +acme +gw-1 +host-a +1 +live +0 +2023-11-14 22:13:20Z$/m);
     assert.match((await ok('mappings')).out, /^env-1 +ssh +203\.0\.113\.1:30007 +tcp +live /m);
     assert.match((await ok('status')).out, /^coordinator +0\.1\.0, up 2h 5m$/m);
+  });
+
+  it('shows which ports are idle, since when, and when they are released', async () => {
+    const idle = { idleSince: { seconds: 1_700_000_000, nanos: 0 } };
+    const warned = { ...idle, idleReleaseAt: { seconds: 1_700_100_000, nanos: 0 } };
+    const mappings = [mapping({ mappingId: 'm-1' }), mapping({ mappingId: 'm-2', ...idle }), mapping({ mappingId: 'm-3', ...warned })];
+    coordinator.answers['listMappings'] = () => ({ mappings, ...page });
+    coordinator.answers['listEnvironments'] = () => ({ environments: [environment({ mappings })], ...page });
+    const lines = (await ok('mappings')).out.split('\n');
+    assert.match(lines[1] ?? '', /m-1 .* - +-$/);
+    assert.match(lines[2] ?? '', /m-2 .* since 2023-11-14 22:13:20Z +-$/);
+    assert.match(lines[3] ?? '', /m-3 .* since 2023-11-14 22:13:20Z, release 2023-11-16 02:00:00Z +-$/);
+    assert.match((await ok('list')).out, /^env-1 +acme +gw-1 +host-a +3 +live +2 /m);
+    const [, , last] = (await json('mappings') as { mappings: { idleSince?: string; idleReleaseAt?: string }[] }).mappings;
+    assert.deepEqual([last?.idleSince, last?.idleReleaseAt], ['2023-11-14T22:13:20.000Z', '2023-11-16T02:00:00.000Z']);
+  });
+
+  it('explains a port that is idle: since when, and when it is released', async () => {
+    const idle = mapping({ idleSince: { seconds: 1_700_000_000, nanos: 0 }, idleReleaseAt: { seconds: 1_700_100_000, nanos: 0 } });
+    coordinator.answers['explainPort'] = () => ExplainPortResponse.fromPartial({ space: 'gw-1', port: 30_007, condition: PortCondition.PORT_CONDITION_IN_USE, mapping: idle });
+    assert.match((await ok('explain', '30007', '--space', 'gw-1')).out, /^idle +since 2023-11-14 22:13:20Z, release 2023-11-16 02:00:00Z$/m);
+    coordinator.answers['explainPort'] = () => ExplainPortResponse.fromPartial({ space: 'gw-1', port: 30_007, condition: PortCondition.PORT_CONDITION_IN_USE, mapping: mapping() });
+    assert.match((await ok('explain', '30007', '--space', 'gw-1')).out, /^idle +-$/m);
   });
 
   it('lets no text of others steer the terminal', async () => {

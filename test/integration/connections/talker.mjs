@@ -105,6 +105,12 @@ function speak({ name }) {
   return 'spoken';
 }
 
+// Ends a TCP connection in good order.
+function hangUp({ name }) {
+  clients.get(name).socket.end();
+  return 'ending';
+}
+
 // Whether a TCP connection is accepted in time.
 function reach({ address, port, deadlineMs, localPort }) {
   return new Promise((resolve) => {
@@ -114,7 +120,7 @@ function reach({ address, port, deadlineMs, localPort }) {
   });
 }
 
-const commands = { reach, serveQuietly, sayAll, stopServing, serveTcp, serveUdp, openTcp, openUdp, end, look, speak, counts: () => counts };
+const commands = { reach, serveQuietly, sayAll, stopServing, serveTcp, serveUdp, openTcp, openUdp, end, look, speak, hangUp, counts: () => counts };
 
 createInterface({ input: process.stdin }).on('line', async (line) => {
   const { id, command, ...fields } = JSON.parse(line);

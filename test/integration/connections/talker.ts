@@ -44,6 +44,11 @@ export class Talker extends AskedProcess {
     await this.tell({ command: 'speak', name });
   }
 
+  /** Ends a TCP connection in good order. */
+  async hangUp(name: string): Promise<void> {
+    await this.tell({ command: 'hangUp', name });
+  }
+
   /** A TCP server that greets and is silent then. */
   async serveQuietly(port: number, who: string, address: string): Promise<void> {
     await this.tell({ command: 'serveQuietly', port, who, address });

@@ -99,6 +99,16 @@ export class Machine {
     this.#revision++;
   }
 
+  /** Where the loop leads public ports. */
+  get standing(): Pick<ReconcileLoop, 'endpoints'> {
+    return { endpoints: (transport, port) => this.#loop?.endpoints(transport, port) ?? [] };
+  }
+
+  /** What the loop was told. */
+  get objects(): ReadonlyMap<string, DesiredObject> {
+    return this.#objects;
+  }
+
   /** Waits until the release, withdrawal or route is confirmed. */
   async confirmed(key: string): Promise<void> {
     await this.outcome(`${key} is confirmed`, ({ confirmations }) => confirmations.some(one => one.key === key));

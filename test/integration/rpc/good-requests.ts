@@ -67,12 +67,12 @@ export const GOOD: Record<string, () => object> = {
   'EventService/ListEvents': () => events.ListEventsRequest.fromPartial({ gateway: 'gw', filter: {} }),
   'AgentService/Heartbeat': () => ({ host: 'absent', session: 1, sequence: 1, acceptedRevision: 0, digest: '0'.repeat(16) }),
   'AgentService/Session hello': () => agents.SessionRequest.fromPartial({ message: { $case: 'hello', value: { host: 'h1', gateway: 'gw', bootId: 'b', version: '1', roles: [1], addresses: ['10.9.0.1'], accepted: { epoch: 1 }, leases: [grant], routes: [grant], state: { objects } } } }),
-  'AgentService/Session report': () => agents.SessionRequest.fromPartial({ message: { $case: 'report', value: { session: 1, applied: { epoch: 1 }, problems: [{ key: 'mapping/m1', reason: 'X' }], confirmations: [{ key: 'release/m1', generation: 1, ports: { first: 30_000, last: 30_001 }, protocol: 1 }], conflicts: [{ protocol: 1, port: 30_000, address: '10.9.0.1', holder: { pid: 1 } }] } } }),
+  'AgentService/Session report': () => agents.SessionRequest.fromPartial({ message: { $case: 'report', value: { session: 1, applied: { epoch: 1 }, problems: [{ key: 'mapping/m1', reason: 'X' }], idle: [{ mappingId: 'm1', generation: 1, idle: { seconds: 1, nanos: 0 } }], confirmations: [{ key: 'release/m1', generation: 1, ports: { first: 30_000, last: 30_001 }, protocol: 1 }], conflicts: [{ protocol: 1, port: 30_000, address: '10.9.0.1', holder: { pid: 1 } }] } } }),
 };
 
 const UPDATED = {
   description: 1, service_type: 1, aliases: 1, ranges: 1, protocol: 1, default_internal_port: 1, strategy: 1, reserved: 1, quarantine: 1, hold: 1,
-  idle_limit: 1, idle_action: 1, connection_timeout: 1, domain_template: 1, on_conflict: 1,
+  idle_limit: 1, idle_action: 1, idle_warning: 1, connection_timeout: 1, domain_template: 1, on_conflict: 1,
 };
 
 const ONEOF_OF: Record<string, string> = {

@@ -35,6 +35,21 @@ describe('the forwarder of driver: userspace', () => {
       assert.equal(hashOf(await seen[0]!), hashOf(up));
     });
 
+    it('is traffic of its mapping: one that was taken, there until it has ended; of a mapping that is not served nothing is known', async () => {
+      await mapped(echo);
+      const watched = ['m1', 'm2'].map(mappingId => ({ mappingId, generation: 1, port, transports: ['tcp'] as const }));
+      const traffic = async () => Object.fromEntries(await rig.driver.trafficOf(watched));
+      assert.deepEqual(await traffic(), { m1: { begun: { tcp: 0 }, isTracked: false } });
+      const client = await rig.client(port);
+      await eventually('it is taken', async () => (await traffic())['m1']?.isTracked, { withinMs: 5_000 });
+      assert.deepEqual(await traffic(), { m1: { begun: { tcp: 1 }, isTracked: true } });
+      client.end();
+      await eventually('it has ended', async () => (await traffic())['m1']?.isTracked === false, { withinMs: 5_000 });
+      assert.deepEqual(await traffic(), { m1: { begun: { tcp: 1 }, isTracked: false } });
+      await rig.map();
+      assert.deepEqual(await traffic(), {});
+    });
+
     it('passes on the end of one direction, and keeps the other open', async () => {
       await mapped(socket => void readAll(socket).then(asked => socket.end(`you said ${asked.toString()}`)));
       const client = await rig.client(port);

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { Book } from '../../../coordinator/book/book.js';
+import type { IdleMapping } from '../../../shared/desired.js';
 import { StateDigest } from '../../../shared/digest.js';
 import { applyRows, type StoredRows } from '../../support/stored-rows.js';
 import type {
@@ -15,7 +16,7 @@ export const TIMING: Timing = { heartbeatMs: 500, deadlineMs: 300, suspectMs: 1_
 export function poolSpec(over: Partial<PoolSpec> = {}): PoolSpec {
   return {
     pool: 'ssh', description: '', serviceType: 'ssh', aliases: [], ranges: [{ first: 30_000, last: 30_031 }], protocol: 'tcp', defaultInternalPort: 22,
-    strategy: 'leastRecentlyUsed', reserved: [], quarantineMs: 1_000, holdMs: 5_000, idleLimitMs: 86_400_000, idleAction: 'report',
+    strategy: 'leastRecentlyUsed', reserved: [], quarantineMs: 1_000, holdMs: 5_000, idleLimitMs: 86_400_000, idleAction: 'report', idleWarningMs: 3_600_000,
     connectionTimeoutMs: 0, domainTemplate: '', onConflict: 'block', ...over,
   };
 }
@@ -102,6 +103,8 @@ export class FakeAgent {
   /** What its kernel has: follows `objects` when it applies. */
   kernel = new Map<string, DesiredObject>();
   online = true;
+  /** What it calls idle. */
+  idle: IdleMapping[] = [];
   readonly confirmed = new Set<string>();
   /** Programs of others that listen on this machine, by port. */
   readonly foreign = new Map<number, string>();
@@ -231,7 +234,7 @@ export class World {
     agent.apply();
     return this.decide({
       kind: 'report', host: agent.host, session: agent.session, applied: agent.accepted as { epoch: number; session: number; revision: number },
-      confirmations: agent.confirmations(), verified: [], driftRepairs: 0, ...conflictsOf(agent),
+      confirmations: agent.confirmations(), verified: [], driftRepairs: 0, idle: agent.idle, ...conflictsOf(agent),
     });
   }
 

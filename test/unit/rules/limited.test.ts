@@ -36,8 +36,10 @@ function walk(kernel: KernelModel, { transport, client, port }: Packet): { to: s
         if (room === 0) return undefined;
         continue;
       }
-      const next = /-g (\S+)$/.exec(rule)?.[1];
-      return next === undefined ? /"portlease:(\S+):g\d+"/.exec(rule)?.[1] : visit(next);
+      const [, how, next] = /-([gj]) (PORTLEASE\S*)$/.exec(rule) ?? [];
+      const led = next === undefined ? /"portlease:(\S+):g\d+"/.exec(rule)?.[1] : visit(next);
+      // A jump comes back, a goto does not.
+      if (how !== 'j' || led !== undefined) return led;
     }
     return undefined;
   };

@@ -23,7 +23,7 @@ const grant = { version: number, leaseId: id, ports, protocol, generation: numbe
 const mapped = { version: number, mappingId: id, environment: name, tenant: name, name, index: fc.nat({ max: 65_535 }), protocol, port, target, internalPort: port, generation: number };
 const object: fc.Arbitrary<DesiredObject> = fc.oneof(
   record({ ...grant, host: name }).map((o) => ({ kind: 'lease' as const, key: `lease/${o.leaseId}`, ...o })),
-  record({ ...mapped, verify: fc.boolean() }).map((o) => ({ kind: 'mapping' as const, key: `mapping/${o.mappingId}`, ...o })),
+  record({ ...mapped, verify: fc.boolean(), idleLimitMs: fc.option(cutMs, { nil: undefined }) }).map(({ idleLimitMs, ...o }) => ({ kind: 'mapping' as const, key: `mapping/${o.mappingId}`, ...o, ...(idleLimitMs === undefined ? {} : { idleLimitMs }) })),
   record({ ...mapped, cutMs }).map((o) => ({ kind: 'release' as const, key: `release/${o.mappingId}`, ...o })),
   record({ ...grant, host: name, addresses: fc.array(address, { maxLength: 2 }), fence: fc.boolean(), cutMs }).map((o) => ({ kind: 'route' as const, key: `route/${o.leaseId}`, ...o })),
   record({ ...grant, cutMs }).map((o) => ({ kind: 'withdrawal' as const, key: `withdrawal/${o.leaseId}`, ...o })),
@@ -44,7 +44,8 @@ const report: fc.Arbitrary<AgentReport> = record({
     transport: fc.constantFrom('tcp' as const, 'udp' as const), port, address, uid: fc.nat(), user: name,
     holder: fc.option(record({ pid: fc.nat(), program: name, command: name, containerId: name, startedAtMs: fc.nat(), proxyFor: name }), { nil: undefined }),
   })),
-});
+  idle: fc.array(record({ mappingId: id, generation: number, idleMs: cutMs, lives: fc.boolean() })),
+}).map(({ idle, ...rest }) => ({ ...rest, ...(idle.length === 0 ? {} : { idle }) }));
 
 describe('wire, for whatever comes', () => {
   it('desired state arrives as it was sent', () => {

@@ -126,6 +126,8 @@ describe('wire', () => {
       ['a conflict of both protocols', 'report.conflicts[0].protocol', () => wire.reportFromWire({ ...report, conflicts: [{ ...report.conflicts[0]!, protocol: Protocol.PROTOCOL_TCP_UDP }] })],
       ['a conflict at no address', 'report.conflicts[1].address', () => wire.reportFromWire({ ...report, conflicts: [report.conflicts[0]!, { ...report.conflicts[1]!, address: 'any' }] })],
       ['more conflicts than are told', 'report.conflicts', () => wire.reportFromWire({ ...report, conflicts: Array.from({ length: 1_025 }, () => report.conflicts[1]!) })],
+      ['more idle mappings than a report has', 'report.idle', () => wire.reportFromWire({ ...report, idle: Array.from({ length: 4_097 }, () => ({ mappingId: 'm1', generation: 1, idle: { seconds: 1, nanos: 0 }, environmentLives: false })) })],
+      ['an idle mapping without a time', 'report.idle[0].idle', () => wire.reportFromWire({ ...report, idle: [{ mappingId: 'm1', generation: 1, idle: undefined, environmentLives: false }] })],
       ['a digest in capitals', 'digest', () => wire.heartbeatFromWire({ host: 'a', session: 1, sequence: 1, acceptedRevision: 1, digest: 'FF00FF00FF00FF00' })],
       ['port 0', 'object.mapping.port', badMapping({ port: 0 })],
       ['port 65536', 'object.mapping.port', badMapping({ port: 65_536 })],
