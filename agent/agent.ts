@@ -7,7 +7,9 @@ import type { StateVersion } from '../shared/desired.js';
 import { clientCredentials, loadTls } from '../shared/tls.js';
 import type { AgentConfig } from './config.js';
 import { dockerClient } from './drivers/docker/client.js';
+import { HostPortsWatch, NO_HOST_PORTS } from './drivers/docker/host-ports.js';
 import { PublishedListeners } from './drivers/docker/published.js';
+import { Helper } from './drivers/holders/helper.js';
 import { DockerWatch, type DockerView } from './drivers/docker/watch.js';
 import { readBootId } from './drivers/settings/boot.js';
 import { EXIT, StartRefused } from './exit.js';
@@ -52,6 +54,10 @@ export class Agent {
   readonly #watch: { close(): Promise<void> };
   readonly #docker: DockerWatch | undefined;
   readonly #addresses: readonly string[];
+  readonly #hostPortsWatch: HostPortsWatch | undefined;
+  /** Looks up who listens for containers on the network of the host; starts nothing before it is asked. */
+  readonly #holders = new Helper();
+  #hostPorts = NO_HOST_PORTS;
   #placed: Placed | undefined;
   #served: StateVersion | undefined;
   /** Before that nothing is served: where containers are is not known. */
@@ -85,6 +91,13 @@ export class Agent {
     this.#docker = config.docker.enabled && roles.includes('host') ? new DockerWatch({
       client: dockerClient(config.docker.socket), log, after: systemTimers.after, random, onChange: () => this.#serve(),
     }) : undefined;
+    this.#hostPortsWatch = this.#docker === undefined ? undefined : new HostPortsWatch({
+      find: wanted => this.#holders.find({ netDir: '/proc/self/net', addresses, wanted }), timers: systemTimers,
+      onChange: ports => {
+        this.#hostPorts = ports;
+        this.#serve();
+      },
+    });
     const published = new PublishedListeners();
     const listeners = async (wanted: Wanted): Promise<Listener[]> => published.among(await parts.serving.drivers.listeners(wanted), this.#dockerView);
     this.#loop = new ReconcileLoop({
@@ -145,6 +158,8 @@ export class Agent {
   async close(): Promise<void> {
     await this.#link.close();
     await this.#docker?.close();
+    await this.#hostPortsWatch?.close();
+    await this.#holders.close();
     await this.#idle?.close();
     await this.#watch.close();
     await this.#loop.close();
@@ -173,14 +188,15 @@ export class Agent {
   /** A container that runs lives; of an address nobody knows. */
   #lives(key: string): boolean | undefined {
     const object = this.#placed?.objects.get(key);
-    return object?.kind === 'mapping' && (object.target.kind === 'at' || object.target.kind === 'publishedAt') ? true : undefined;
+    return object?.kind === 'mapping' && ['at', 'self', 'publishedAt'].includes(object.target.kind) ? true : undefined;
   }
 
   #serve(): void {
     const { version, objects } = this.#store.current();
     if (version === undefined || !this.#isReady) return;
     const before = this.#placed?.objects;
-    this.#placed = nextPlaced(this.#placed, objects, this.#dockerView, { addresses: this.#addresses });
+    this.#placed = nextPlaced(this.#placed, objects, this.#dockerView, { addresses: this.#addresses, hostPorts: this.#hostPorts });
+    this.#hostPortsWatch?.want(this.#placed.hostPorts);
     if (this.#placed.objects !== before || version !== this.#served) this.#loop.setDesired(version, this.#placed.objects);
     this.#served = version;
   }

@@ -8,7 +8,8 @@ export function conflictSentence({ transport, address, port, uid, user, holder }
   const who = `user ${user === '' ? uid : user}`;
   const place = `listens on ${transport} ${address.includes(':') ? `[${address}]` : address}:${port}`;
   if (holder === undefined) return `a process that is not found (${who}) ${place}`;
-  const { program, pid, containerId, proxyFor } = holder;
+  const { program, pid, containerId, proxyFor, environment } = holder;
   const where = containerId === '' ? '' : `, container ${containerId.slice(0, 12)}`;
-  return `${program} (pid ${pid}, ${who}${where}) ${place}${proxyFor === '' ? '' : ` for ${proxyFor}`}`;
+  const whose = environment === '' ? '' : ` of environment ${environment}`;
+  return `${program} (pid ${pid}, ${who}${where}${whose}) ${place}${proxyFor === '' ? '' : ` for ${proxyFor}`}`;
 }

@@ -76,6 +76,8 @@ export type PortHolder = {
   startedAtMs: number;
   /** "ADDRESS:PORT" that docker-proxy passes on to; '' for all others. */
   proxyFor: string;
+  /** That its container is labelled with; '' for all others. */
+  environment: string;
 };
 
 /** A leased port that a foreign process listens on. `holder`: not known where the socket is the kernel's own, or where /proc does not show it. */

@@ -71,7 +71,7 @@ function mappingForwards(mapping: MappingObject, facts: HostFacts): Made {
     const endpoints = [{ address: mapping.target.address, port: toPort }];
     return { forwards: [], served: transportsOf(protocol).map(transport => ({ transport, ports, endpoints })), isPublished: true };
   }
-  const to = checkedTarget(addressOf(mapping.target), facts);
+  const to = mapping.target.kind === 'self' ? mapping.target.address : checkedTarget(addressOf(mapping.target), facts);
   if (facts.addresses.includes(to) && toPort === port) refuse('NOT_SERVABLE', `${to} port ${port} is the public port itself: let the service listen on another port or address`);
   const transports = transportsOf(protocol);
   const limits = limitsFor(mapping, to);
@@ -85,7 +85,7 @@ function mappingForwards(mapping: MappingObject, facts: HostFacts): Made {
 }
 
 /** Where it leads now. */
-function addressOf(target: Exclude<Target | Place, { kind: 'publishedAt' }>): string {
+function addressOf(target: Exclude<Target | Place, { kind: 'publishedAt' | 'self' }>): string {
   switch (target.kind) {
     case 'address':
     case 'at': return target.address;

@@ -7,6 +7,8 @@ import type { Bound } from '../drivers/bridge/guard.js';
 export type Place =
   /** At this address. */
   | { readonly kind: 'at' } & Bound
+  /** A container on the network of the host listens there: at a lease address. */
+  | { readonly kind: 'self'; readonly address: string; readonly containerId: string }
   /** The container publishes the public port: Docker leads there. */
   | { readonly kind: 'publishedAt'; readonly address: string; readonly containerId: string }
   | { readonly kind: 'nowhere'; readonly reason: string; readonly message: string };

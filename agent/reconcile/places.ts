@@ -1,9 +1,11 @@
 /** Where the containers are that mappings lead to. Pure, and incremental: what has not changed stays the same object. */
 import { isDeepStrictEqual } from 'node:util';
 import type { DesiredObject } from '../../shared/desired.js';
+import { ipFamily } from '../../shared/names.js';
 import { transportsOf } from '../../shared/ports.js';
 import { targetText, type ContainerTarget, type PublishedTarget } from '../../shared/target.js';
 import { ENVIRONMENT_LABEL, hasProcesses, type Attachment, type Container, type Containers } from '../drivers/docker/containers.js';
+import { placeOf as placeText, type HostPort, type HostPorts } from '../drivers/docker/host-ports.js';
 import type { DockerView } from '../drivers/docker/watch.js';
 import { differences, PersistentMap, type Change } from '../persistent/map.js';
 import type { MappingObject, Place, ReconcileObject } from './objects.js';
@@ -15,7 +17,9 @@ export type Placed = {
   /** All desired objects, with places instead of containers. */
   readonly objects: PersistentMap<ReconcileObject>;
   /** What it was made from. */
-  readonly of: { readonly desired: ReadonlyMap<string, DesiredObject>; readonly view: DockerView };
+  readonly of: { readonly desired: ReadonlyMap<string, DesiredObject>; readonly view: DockerView; readonly hostPorts: HostPorts };
+  /** Ports of the host that containers on its network have to listen on, for mappings to lead there. */
+  readonly hostPorts: readonly HostPort[];
   /** Keys of the mappings that lead to containers. */
   readonly dependent: ReadonlySet<string>;
 };
@@ -23,16 +27,21 @@ export type Placed = {
 export type PlaceFacts = {
   /** Lease addresses, in canonical form. */
   addresses: readonly string[];
+  /** The same map for as long as it says the same. */
+  hostPorts: HostPorts;
 };
 
 export function nextPlaced(before: Placed | undefined, desired: ReadonlyMap<string, DesiredObject>, view: DockerView, facts: PlaceFacts): Placed {
   const old = before?.of.desired ?? new Map<string, DesiredObject>();
   const changed = differences(old, desired);
   const dependent = dependentOf(before?.dependent ?? new Set(), changed, desired);
-  const toPlace = before?.of.view === view ? changed.filter(key => dependent.has(key)) : [...dependent];
+  const isSame = before?.of.view === view && before.of.hostPorts === facts.hostPorts;
+  const toPlace = isSame ? changed.filter(key => dependent.has(key)) : [...dependent];
   const changes: Change<ReconcileObject>[] = changed.filter(key => !dependent.has(key)).map(key => [key, desired.get(key)]);
   for (const key of toPlace) changes.push([key, placedMapping(desired.get(key) as DesiredMapping, before?.objects.get(key), view, facts)]);
-  return { objects: (before?.objects ?? PersistentMap.empty<ReconcileObject>()).with(changes), of: { desired, view }, dependent };
+  const objects = (before?.objects ?? PersistentMap.empty<ReconcileObject>()).with(changes);
+  const hostPorts = [...dependent].flatMap(key => hostPortsOf(desired.get(key) as DesiredMapping, view));
+  return { objects, of: { desired, view, hostPorts: facts.hostPorts }, dependent, hostPorts };
 }
 
 function dependentOf(before: ReadonlySet<string>, changed: readonly string[], desired: ReadonlyMap<string, DesiredObject>): ReadonlySet<string> {
@@ -69,13 +78,29 @@ function placeOf(mapping: DesiredMapping, target: DockerTarget, view: DockerView
   if (container === undefined) return nowhere('CONTAINER_NOT_FOUND', `there is no ${what} on this host`);
   if (found.length > 1) return nowhere('CONTAINER_AMBIGUOUS', `there are ${found.length} of ${what}: ${found.map(({ name }) => name).sort().join(', ')}`);
   if (!hasProcesses(container)) return nowhere('CONTAINER_STOPPED', `container ${container.name} does not run: it is ${container.state}`);
-  return target.kind === 'published' ? publishedPlace(mapping, container, facts) : containerPlace(target, container, view.containers);
+  if (target.kind === 'published') return publishedPlace(mapping, container, facts);
+  return container.networkMode === 'host' ? hostPlace(mapping, { target, container }, facts) : containerPlace(target, container, view.containers);
+}
+
+/** Every transport of the mapping has to be listened on by the container itself: nobody else of this host is led to. */
+function hostPlace({ protocol, internalPort: port }: DesiredMapping, { target, container }: { target: ContainerTarget; container: Container }, { addresses, hostPorts }: PlaceFacts): Place {
+  const family = target.family === 0 ? ipFamily(addresses[0] ?? '') : target.family;
+  const address = addresses.find(one => ipFamily(one) === family);
+  if (address === undefined) return nowhere('NO_ADDRESS_OF_FAMILY', `this host has no IPv${family} lease address`);
+  const silent = transportsOf(protocol).filter(transport => hostPorts.get(placeText({ transport, port })) !== container.id);
+  if (silent.length > 0) return nowhere('CONTAINER_NOT_LISTENING', `container ${container.name} is on the network of the host, and does not listen on ${silent.join(' and ')} port ${port} there`);
+  return { kind: 'self', address, containerId: container.id };
+}
+
+function hostPortsOf({ environment, target, protocol, internalPort: port }: DesiredMapping, view: DockerView): HostPort[] {
+  if (target.kind !== 'container' || view.kind !== 'known') return [];
+  const found = target.container === '' ? view.containers.of(environment) : view.containers.named(target.container);
+  return found[0]?.networkMode === 'host' ? transportsOf(protocol).map(transport => ({ transport, port })) : [];
 }
 
 function containerPlace(target: ContainerTarget, container: Container, containers: Containers): Place {
   const { networks } = containers;
   if (container.networkMode.startsWith('container:')) return nowhere('CONTAINER_UNREACHABLE', `container ${container.name} has the network of container ${container.networkMode.slice('container:'.length, 'container:'.length + 12)}: name that one as target`);
-  if (container.networkMode === 'host') return nowhere('CONTAINER_ON_HOST_NETWORK', `container ${container.name} has the network of the host and no address of its own: name the address of the host as target, or publish the port`);
   const wanted = target.network === '' ? container.attachments : container.attachments.filter(({ name }) => name === target.network);
   if (wanted.length === 0) return nowhere('CONTAINER_NOT_ON_NETWORK', `container ${container.name} is on ${target.network === '' ? 'no network' : `no network ${target.network}`}`);
   const problems: string[] = [];

@@ -54,6 +54,7 @@ function holderFromWire(value: WireHolder, field: string): PortHolder {
     containerId: words(value.containerId, MAX_NAME),
     startedAtMs: value.startedAt === undefined ? 0 : timeOf(value.startedAt),
     proxyFor: words(value.proxyFor, MAX_NAME),
+    environment: words(value.environment, MAX_NAME),
   };
 }
 

@@ -100,6 +100,17 @@ describe('a container that a mapping leads to', function () {
     await untilState(bench(), 'env-7', MappingState.MAPPING_STATE_BLOCKED, /network hidden is internal/);
   });
 
+  it('on the network of the host is reached where it listens, and no other process of the host is', async () => {
+    await docker.container('web9', ['--network', 'host'], ['sh', '-c', 'mkdir -p /www; echo web9 >/www/index.html; exec httpd -f -p 8889 -h /www']);
+    const [web] = await allocate(bench(), 'env-9', [wantOf('web', 8_889, { container: 'web9' })], Wait.WAIT_RECORDED);
+    assert.ok(web);
+    await answers(bench(), web.publicPort, 'web9');
+    await docker.run(['kill', 'web9']);
+    await bench().serve('host-a/foreign', [{ transport: 'tcp', port: 8_889, style: 'http' }], { node: 'host-a' });
+    await untilState(bench(), 'env-9', MappingState.MAPPING_STATE_BLOCKED, /does not run/);
+    assert.equal(await page(bench(), web.publicPort), '');
+  });
+
   it('goes on while the agent restarts, and is followed again after Docker was restarted or killed', async () => {
     await docker.container('web1', ['--restart', 'always']);
     const [web] = await allocate(bench(), 'env-1', [wantOf('web', WEB_PORT, { container: 'web1' })]);

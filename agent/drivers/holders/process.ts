@@ -34,7 +34,7 @@ export function readHolder(proc: string, pid: number, { program, startTicks }: S
   return {
     pid, program, command: redactedCommand(cmdline), containerId: containerOf(read(`${proc}/${pid}/cgroup`) ?? ''),
     startedAtMs: boot === 0 ? 0 : boot * 1_000 + Math.round(startTicks * 1_000 / TICKS_PER_SECOND),
-    proxyFor: program === 'docker-proxy' ? proxyTarget(cmdline) : '',
+    proxyFor: program === 'docker-proxy' ? proxyTarget(cmdline) : '', environment: '',
   };
 }
 

@@ -58,7 +58,7 @@ describe('the command line, asking a coordinator', () => {
           target: { kind: { $case: 'address', value: '2001:db8::2' } }, internalPort: 0, choice: { $case: 'preferredPort', value: 30_080 }, clientNetworks: [], maxConnections: 0, onConflict: OnConflict.ON_CONFLICT_RENUMBER },
       ],
     });
-    assert.match(out, /^ssh +203\.0\.113\.1:30007 +tcp +live +host-a +10\.88\.1\.2:22 +ssh +m-1 +ssh -p 30007 env-1\.ssh\.example\.com +- +-$/m);
+    assert.match(out, /^ssh +203\.0\.113\.1:30007 +tcp +live +host-a +10\.88\.1\.2:22 +ssh +m-1 +ssh -p 30007 env-1\.ssh\.example\.com +- +- +-$/m);
   });
 
   it('passes a request id and a dry run on, and says that nothing was changed', async () => {
@@ -104,7 +104,7 @@ describe('the command line, asking a coordinator', () => {
   it('limits a mapping to networks and connections, and says which it has then', async () => {
     const { request, out } = await ok('limit', 'm-1', '--client-network', '198.51.100.0/24', '--client-network', '2001:DB8:0::/32', '--max-connections', '5');
     assert.deepEqual(request, { mappingId: 'm-1', clientNetworks: { networks: ['198.51.100.0/24', '2001:db8::/32'] }, maxConnections: 5, wait: Wait.WAIT_UNSPECIFIED });
-    assert.match(out, / 198\.51\.100\.0\/24, at most 5 +-$/m);
+    assert.match(out, / 198\.51\.100\.0\/24, at most 5 +- +-$/m);
     assert.deepEqual((await ok('limit', 'm-1', '--everybody', '--wait', 'recorded')).request, { mappingId: 'm-1', clientNetworks: { networks: [] }, maxConnections: undefined, wait: Wait.WAIT_RECORDED });
     assert.deepEqual((await ok('limit', 'm-1', '--max-connections', '0')).request, { mappingId: 'm-1', clientNetworks: undefined, maxConnections: 0, wait: Wait.WAIT_UNSPECIFIED });
   });

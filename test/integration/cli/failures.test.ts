@@ -41,7 +41,7 @@ describe('a command that fails', () => {
     }));
     assert.deepEqual(JSON.parse(err), { error: {
       message: 'allocate ports for env-1: port 30022 is taken', code: 'ALREADY_EXISTS', reason: 'PORT_TAKEN', metadata: { port: '30022' },
-      fields: [{ field: 'wants[0].exact_port', description: 'belongs to another environment' }], next: ['Ask for another port, or for any.'], exitCode: EXIT.refused,
+      fields: [{ field: 'wants[0].exact_port', description: 'belongs to another environment' }], next: ['Ask for another port, or for any. `portlease explain PORT` says who has it.'], exitCode: EXIT.refused,
     } });
   });
 

@@ -34,7 +34,7 @@ describe('who listens on a port', () => {
     const [found, ...others] = new HolderLookup().find({ ...LOCAL, wanted: only(port) }, 0);
     const { inode, holder: { startedAtMs = 0, ...holder } = {}, ...socket } = found ?? {};
     assert.deepEqual([socket, others.length], [{ transport: 'tcp', address: '127.0.0.1', port, uid: 65_534, user: 'nobody' }, 0]);
-    assert.deepEqual(holder, { pid, program: 'node', command: `${process.execPath} (+4 arguments)`, containerId: '', proxyFor: '' });
+    assert.deepEqual(holder, { pid, program: 'node', command: `${process.execPath} (+4 arguments)`, containerId: '', proxyFor: '', environment: '' });
     assert.ok(inode !== undefined && !JSON.stringify(found).includes(SECRET));
     // The kernel tells the boot in whole seconds, the start in hundredths.
     assert.ok(Math.abs(startedAtMs - startedBefore) < 120_000, `${startedAtMs}`);

@@ -227,7 +227,7 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     // Texts that a foreign process may have chosen: cut and cleaned, never refused. See test/unit/shared/wire.test.ts.
     'report.conflicts.uid': FREE, 'report.conflicts.user': FREE, 'report.conflicts.holder.pid': FREE, 'report.conflicts.holder.program': FREE,
     'report.conflicts.holder.command': FREE, 'report.conflicts.holder.container_id': FREE, 'report.conflicts.holder.proxy_for': FREE,
-    'report.conflicts.holder.started_at': FREE,
+    'report.conflicts.holder.started_at': FREE, 'report.conflicts.holder.environment': FREE,
   }),
 };
 

@@ -13,7 +13,7 @@ import { TestCoordinator } from './coordinator.js';
 const ID = '4f'.repeat(32);
 const at = (port: number): Conflict => ({
   transport: 'tcp', port, address: '0.0.0.0', uid: 33, user: 'www-data',
-  holder: { pid: 812, program: 'nginx', command: 'nginx: (+2 arguments)', containerId: ID, startedAtMs: 1_700_000_000_000, proxyFor: '' },
+  holder: { pid: 812, program: 'nginx', command: 'nginx: (+2 arguments)', containerId: ID, startedAtMs: 1_700_000_000_000, proxyFor: '', environment: '' },
 });
 
 type Given = { environment: string; onConflict?: OnConflict; exactPort?: number; wait?: Wait; requestId?: string };

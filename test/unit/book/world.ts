@@ -156,7 +156,7 @@ export class FakeAgent {
 function conflictsOf({ kernel, foreign }: FakeAgent): Pick<ReportCommand, 'occupied' | 'conflicts' | 'problems'> {
   const leased = [...kernel.values()].filter((object) => object.kind === 'lease');
   const found = [...foreign].filter(([port]) => leased.some(({ ports }) => ports.first <= port && port <= ports.last));
-  const holder = { pid: 812, command: '/usr/bin/program', containerId: '', startedAtMs: 0, proxyFor: '' };
+  const holder = { pid: 812, command: '/usr/bin/program', containerId: '', startedAtMs: 0, proxyFor: '', environment: '' };
   return {
     occupied: found.map(([port]) => ({ transport: 'tcp', port })),
     conflicts: found.map(([port, program]) => ({ transport: 'tcp', port, address: '0.0.0.0', uid: 33, user: 'www-data', holder: { ...holder, program } })),

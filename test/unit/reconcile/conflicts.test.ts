@@ -11,7 +11,7 @@ import { parseCidr, type Cidr } from '../../../shared/names.js';
 import { lease, mapping, route } from '../../integration/reconcile/objects.js';
 
 const FACTS: HostFacts = { addresses: ['10.0.0.1'], roles: ['host'], snat: false, targetNetworks: [parseCidr('10.2.0.0/16') as Cidr] };
-const HOLDER: PortHolder = { pid: 812, program: 'nginx', command: '/usr/sbin/nginx (+2 arguments)', containerId: '', startedAtMs: 0, proxyFor: '' };
+const HOLDER: PortHolder = { pid: 812, program: 'nginx', command: '/usr/sbin/nginx (+2 arguments)', containerId: '', startedAtMs: 0, proxyFor: '', environment: '' };
 const AT: Listener = { transport: 'tcp', address: '0.0.0.0', port: 30_004, uid: 33, user: 'www-data', inode: 7, holder: HOLDER };
 
 function planOf(objects: DesiredObject[], listeners: Listener[], facts = FACTS): Plan {
@@ -82,7 +82,7 @@ describe('conflicts', () => {
   });
 
   it('are told in words', () => {
-    const conflict = { transport: 'udp' as const, port: 53, address: '::', uid: 99, user: '', holder: { ...HOLDER, program: 'docker-proxy', containerId: 'ab'.repeat(32), proxyFor: '172.17.0.2:80' } };
+    const conflict = { transport: 'udp' as const, port: 53, address: '::', uid: 99, user: '', holder: { ...HOLDER, program: 'docker-proxy', containerId: 'ab'.repeat(32), proxyFor: '172.17.0.2:80', environment: '' } };
     assert.equal(conflictSentence(conflict), 'docker-proxy (pid 812, user 99, container abababababab) listens on udp [::]:53 for 172.17.0.2:80');
     assert.equal(conflictSentence({ ...conflict, address: '' }), 'a process that is not known listens on udp port 53');
   });

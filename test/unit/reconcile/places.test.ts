@@ -6,7 +6,7 @@ import type { DockerView } from '../../../agent/drivers/docker/watch.js';
 import { nextPlaced, type Placed } from '../../../agent/reconcile/places.js';
 import { PersistentMap } from '../../../agent/persistent/map.js';
 
-const FACTS = { addresses: ['192.0.2.1'] };
+const FACTS = { addresses: ['192.0.2.1'], hostPorts: new Map<string, string>() };
 const NETWORKS = new Map([
   ['n-bridge', { driver: 'bridge', isInternal: false }], ['n-inner', { driver: 'bridge', isInternal: true }],
   ['n-six', { driver: 'bridge', isInternal: false }], ['n-mac', { driver: 'macvlan', isInternal: false }],
@@ -72,7 +72,6 @@ describe('the place of a container', () => {
     const mac = { name: 'mac', networkId: 'n-mac', endpointId: 'e1', v4: '10.0.0.9', v6: undefined };
     for (const attachment of [inner, mac, { ...inner, networkId: 'gone' }]) assert.equal(reasonOf('container:web', known(container({ attachments: [attachment] }))), 'CONTAINER_UNREACHABLE');
     assert.deepEqual(placeOf('container:web', known(container({ attachments: [inner, mac, six] }))), { ...at, address: 'fd99::2' });
-    assert.equal(reasonOf('container:web', known(container({ networkMode: 'host' }))), 'CONTAINER_ON_HOST_NETWORK');
     assert.equal(reasonOf('container:web', known(container({ networkMode: `container:${'e'.repeat(64)}` }))), 'CONTAINER_UNREACHABLE');
     assert.equal(reasonOf('container:web', known(container({ attachments: [] }))), 'CONTAINER_NOT_ON_NETWORK');
   });
@@ -81,6 +80,20 @@ describe('the place of a container', () => {
     const other = container({ id: 'f'.repeat(64), name: 'other' });
     assert.equal(reasonOf('container:web', known(container(), other)), 'CONTAINER_UNREACHABLE');
     assert.deepEqual(placeOf('container:web', known(container(), { ...other, attachments: [] })), at);
+  });
+
+  it('is the host itself where the container has its network and listens there, and nobody else of the host', () => {
+    const view = known(container({ networkMode: 'host', attachments: [] }));
+    const placed = (hostPorts: [string, string][], over = {}) => {
+      const object = nextPlaced(undefined, desired(mapping('container:web', over)), view, { ...FACTS, hostPorts: new Map(hostPorts) });
+      assert.ok(object.hostPorts.length > 0);
+      return object.objects.get('mapping/m1');
+    };
+    const targetOf = (object: ReturnType<typeof placed>) => (object?.kind === 'mapping' ? object.target : undefined);
+    assert.deepEqual(targetOf(placed([['tcp 80', ID]])), { kind: 'self', address: '192.0.2.1', containerId: ID });
+    for (const ports of [[], [['tcp 81', ID]], [['udp 80', ID]], [['tcp 80', 'f'.repeat(64)]]] as [string, string][][]) assert.equal((targetOf(placed(ports)) as { reason?: string }).reason, 'CONTAINER_NOT_LISTENING');
+    assert.equal((targetOf(placed([['tcp 80', ID]], { protocol: 'tcp+udp' })) as { reason?: string }).reason, 'CONTAINER_NOT_LISTENING');
+    assert.equal(reasonOf('container:web/6', view), 'NO_ADDRESS_OF_FAMILY');
   });
 
   it('is none while it does not run, or Docker says nothing of it', () => {

@@ -42,7 +42,7 @@ const report: fc.Arbitrary<AgentReport> = record({
   occupied: fc.array(record({ transport: fc.constantFrom('tcp' as const, 'udp' as const), port })),
   conflicts: fc.array(record({
     transport: fc.constantFrom('tcp' as const, 'udp' as const), port, address, uid: fc.nat(), user: name,
-    holder: fc.option(record({ pid: fc.nat(), program: name, command: name, containerId: name, startedAtMs: fc.nat(), proxyFor: name }), { nil: undefined }),
+    holder: fc.option(record({ pid: fc.nat(), program: name, command: name, containerId: name, startedAtMs: fc.nat(), proxyFor: name, environment: name }), { nil: undefined }),
   })),
   idle: fc.array(record({ mappingId: id, generation: number, idleMs: cutMs, lives: fc.boolean() })),
 }).map(({ idle, ...rest }) => ({ ...rest, ...(idle.length === 0 ? {} : { idle }) }));

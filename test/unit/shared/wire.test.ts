@@ -28,7 +28,7 @@ const REPORT = {
   confirmations: [{ key: 'release/m1', generation: 6, ports, protocol: 'tcp' as const }], verified: ['m1'], driftRepairs: 2,
   occupied: [{ transport: 'udp' as const, port: 30001 }],
   conflicts: [
-    { transport: 'udp' as const, port: 30001, address: '::', uid: 33, user: 'www-data', holder: { pid: 812, program: 'dnsmasq', command: '/usr/sbin/dnsmasq (+2 arguments)', containerId: 'f'.repeat(64), startedAtMs: 1_700_000_000_250, proxyFor: '' } },
+    { transport: 'udp' as const, port: 30001, address: '::', uid: 33, user: 'www-data', holder: { pid: 812, program: 'dnsmasq', command: '/usr/sbin/dnsmasq (+2 arguments)', containerId: 'f'.repeat(64), startedAtMs: 1_700_000_000_250, proxyFor: '', environment: '' } },
     { transport: 'tcp' as const, port: 30002, address: '10.0.0.1', uid: 0, user: '', holder: undefined },
   ],
 };
