@@ -1,4 +1,5 @@
 /** The agent as a whole: opens what it owns in order, and closes it in reverse. */
+import { existsSync } from 'node:fs';
 import type { Clock } from '../shared/clock.js';
 import { endpointAddress } from '../shared/grpc.js';
 import type { Log } from '../shared/log.js';
@@ -6,13 +7,15 @@ import type { StateVersion } from '../shared/desired.js';
 import { clientCredentials, loadTls } from '../shared/tls.js';
 import type { AgentConfig } from './config.js';
 import { dockerClient } from './drivers/docker/client.js';
+import { dockerEngine } from './drivers/docker/engine.js';
 import { publishedListeners } from './drivers/docker/published.js';
 import { DockerWatch, type DockerView } from './drivers/docker/watch.js';
 import { readBootId } from './drivers/settings/boot.js';
+import { Environments } from './environments/environments.js';
 import { EXIT, StartRefused } from './exit.js';
 import { openForwarder } from './forwarder.js';
 import { openKernel } from './kernel.js';
-import { ReconcileLoop } from './reconcile/loop.js';
+import { ReconcileLoop, type RoundOutcome } from './reconcile/loop.js';
 import { nextPlaced, type Placed } from './reconcile/places.js';
 import type { Listener } from './drivers/connections/listeners.js';
 import type { Serving } from './serving.js';
@@ -47,6 +50,8 @@ export class Agent {
   readonly #loop: ReconcileLoop;
   readonly #watch: { close(): Promise<void> };
   readonly #docker: DockerWatch | undefined;
+  readonly #environments: Environments;
+  #outcome: RoundOutcome | undefined;
   readonly #addresses: readonly string[];
   #placed: Placed | undefined;
   #served: StateVersion | undefined;
@@ -77,12 +82,22 @@ export class Agent {
       },
     });
     this.#docker = config.docker.enabled && roles.includes('host') ? new DockerWatch({
-      client: dockerClient(config.docker.socket), log, after: systemTimers.after, random, onChange: () => this.#serve(),
+      client: dockerClient(config.docker.socket), log, after: systemTimers.after, random, onChange: () => {
+        this.#serve();
+        this.#environments.poke();
+      },
     }) : undefined;
+    this.#environments = new Environments({
+      engine: dockerEngine(config.docker.socket), rules: config.environments, clock, after: systemTimers.after, random, log,
+      onReport: () => this.#tell(), hasNoDocker: () => !config.docker.enabled && !existsSync(config.docker.socket),
+    });
     const listeners = async (): Promise<Listener[]> => [...await parts.serving.drivers.listeners(), ...publishedListeners(this.#dockerView)];
     this.#loop = new ReconcileLoop({
       drivers: { ...parts.serving.drivers, listeners }, facts: { addresses, roles, targetNetworks, snat }, intervalMs: timing.reconcileInterval, clock, random, log,
-      onOutcome: outcome => this.#link.roundOutcome(outcome),
+      onOutcome: outcome => {
+        this.#outcome = outcome;
+        this.#tell();
+      },
     });
     this.#watch = parts.serving.watch({ poke: () => this.#loop.poke(), roundTookMs: () => this.#loop.lastFullRoundMs });
   }
@@ -133,6 +148,7 @@ export class Agent {
   /** Waits for what runs. Rules in the kernel stay; what this process itself forwards ends. */
   async close(): Promise<void> {
     await this.#link.close();
+    await this.#environments.close();
     await this.#docker?.close();
     await this.#watch.close();
     await this.#loop.close();
@@ -151,6 +167,11 @@ export class Agent {
     this.#placed = nextPlaced(this.#placed, objects, this.#dockerView, { addresses: this.#addresses });
     if (this.#placed.objects !== before || version !== this.#served) this.#loop.setDesired(version, this.#placed.objects);
     this.#served = version;
+    this.#environments.setDesired(objects);
+  }
+
+  #tell(): void {
+    if (this.#outcome !== undefined) this.#link.roundOutcome({ ...this.#outcome, environments: this.#environments.reports() });
   }
 }
 

@@ -6,6 +6,7 @@ export {
   durationToMs, msToDuration, msToTimestamp, optionalProtocolFromWire, protocolFromWire, protocolToWire, rangeFromWire, rangeToWire,
   targetFromWire, targetToWire,
 } from './wire/basics.js';
+export { containerFromWire, containerToWire, credentialSpecsFromWire, credentialSpecsToWire, credentialsFromWire, credentialsToWire } from './wire/container.js';
 export { deltaFromWire, deltaToWire, objectFromWire, objectToWire } from './wire/state.js';
 export {
   heartbeatFromWire, heartbeatToWire, helloFromWire, helloToWire, reportFromWire, reportToWire, type AgentHeartbeat, type AgentHello,

@@ -9,6 +9,7 @@ import { isInForce } from './states.js';
 import type { Environment, Host, Mapping, Pool, State } from './state.js';
 import type { AllocateCommand, EnvironmentView, MappingRecord, Refusal, Reply, RequestRecord, WantSpec } from './types.js';
 import { remember } from './tick.js';
+import { refuseUnderWay } from './under-way.js';
 import { viewOf } from './views.js';
 
 /** A mapping that the request gets: one that the environment has, or a pick. */
@@ -25,7 +26,7 @@ export function allocate(state: State, command: AllocateCommand): Reply {
   const host = readyHost(state, command.host);
   if ('kind' in host) return host;
   const environment = state.environments.get(command.environment);
-  const refusal = checkEnvironment(command, environment);
+  const refusal = checkEnvironment(state, command, environment);
   if (refusal !== undefined) return refusal;
   const asks: Ask[] = [];
   for (const [position, want] of command.wants.entries()) {
@@ -77,11 +78,14 @@ export function readyHost(state: State, name: string, field = 'host'): Host | Re
   }
 }
 
-function checkEnvironment(command: AllocateCommand, known: Environment | undefined): Refusal | undefined {
+function checkEnvironment(state: State, command: AllocateCommand, known: Environment | undefined): Refusal | undefined {
   if (known === undefined) return undefined;
+  const underWay = refuseUnderWay(state, command.environment);
+  if (underWay !== undefined) return underWay;
   const { tenant, host } = known.record;
   if (tenant !== command.tenant) return { kind: 'refused', reason: 'ENVIRONMENT_OF_OTHER_TENANT', message: `environment ${command.environment} belongs to another tenant`, field: 'environment' };
-  if (host === command.host || !known.mappings.some((mapping) => isInForce(mapping.record.state))) return undefined;
+  const hasContainer = state.workloads.has(command.environment);
+  if (host === command.host || (!hasContainer && !known.mappings.some((mapping) => isInForce(mapping.record.state)))) return undefined;
   return { kind: 'refused', reason: 'ENVIRONMENT_ELSEWHERE', message: `environment ${command.environment} is on host ${host}`, field: 'host', metadata: { host } };
 }
 

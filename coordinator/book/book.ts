@@ -4,6 +4,7 @@
  */
 import { allocate } from './allocate.js';
 import { holdHost, setDuty } from './duty.js';
+import { createEnvironment, deleteEnvironment, noteCredentials, rotateCredentials } from './environments.js';
 import { explainPort } from './explain.js';
 import { forgetHost } from './forget.js';
 import { createHost, heartbeat, hello, replaceHost, report } from './hosts.js';
@@ -19,15 +20,19 @@ import type { State } from './state.js';
 import { tick } from './tick.js';
 import type {
   Changes, Command, Decision, EnvironmentView, GatewayRecord, HostView, LeaseView, LossView, MappingRecord, PoolFigures, PoolSpec, PortExplanation, Reply,
-  RestoreView, StoredGateway,
+  RestoreView, StoredGateway, WorkloadView,
 } from './types.js';
+import { passWorkloads } from './workloads.js';
 import { figuresOf, hostView, leaseView, viewOf } from './views.js';
 
 export type { BookOptions } from './restore.js';
 
+/** After these an environment that is made or deleted may go on. */
+const MOVES_WORKLOADS: ReadonlySet<Command['kind']> = new Set(['report', 'tick', 'release', 'forgetHost', 'reclaimHost']);
+
 /** Commands that leave an audit record. */
 const AUDITED = {
-  allocate: 'AllocatePorts', release: 'ReleasePorts', move: 'MoveEnvironment', createPool: 'CreatePool', updatePool: 'UpdatePool',
+  allocate: 'AllocatePorts', createEnvironment: 'CreateEnvironment', deleteEnvironment: 'DeleteEnvironment', rotateCredentials: 'RotateCredentials', release: 'ReleasePorts', move: 'MoveEnvironment', createPool: 'CreatePool', updatePool: 'UpdatePool',
   deletePool: 'DeletePool', createHost: 'CreateHost', replaceHost: 'ReplaceHost', reclaimHost: 'ReclaimHost', waiveHost: 'WaiveHost', hello: 'Session',
   cordonHost: 'CordonHost', uncordonHost: 'UncordonHost', drainHost: 'DrainHost', holdHost: 'HoldHost',
   forgetHost: 'ForgetHost', overrideMassLoss: 'OverrideMassLoss', notePurge: 'Purge',
@@ -56,6 +61,7 @@ export class Book {
     const { state } = this;
     state.begin(nowMs);
     const reply = refuseWhileRestoring(state, command) ?? dispatch(state, command);
+    if (state.underWay.size > 0 && MOVES_WORKLOADS.has(command.kind)) passWorkloads(state);
     audit(state, command, reply);
     const records = adopted(state);
     if (records !== undefined) return this.goOnWith(records, reply);
@@ -74,7 +80,7 @@ export class Book {
     state.takeOver(before, records.mappings);
     state.gateway.sequence += 1;
     this.state = state;
-    return { reply, sequence: state.gateway.sequence, pushes: [], touchedMappings: [...state.mappings.keys()], progress: true };
+    return { reply, sequence: state.gateway.sequence, pushes: [], touchedMappings: [...state.mappings.keys(), ...Array.from(state.workloads.keys(), (name) => `environment/${name}`)], progress: true };
   }
 
   /** All rows that changed since it was last called, or undefined when nothing did. */
@@ -86,7 +92,7 @@ export class Book {
       gateway: { ...state.gateway }, removedPools: dirty.removedPools, removedHosts: dirty.removedHosts, removedLeases: dirty.removedLeases,
       removedEnvironments: dirty.removedEnvironments, removedRequests: dirty.removedRequests, pools: [...dirty.pools].map((pool) => pool.spec),
       hosts: records(dirty.hosts), leases: records(dirty.leases), environments: records(dirty.environments), mappings: records(dirty.mappings),
-      requests: records(dirty.requests), removedForgotten: dirty.removedForgotten, removedOverrides: dirty.removedOverrides,
+      requests: records(dirty.requests), removedForgotten: dirty.removedForgotten, removedOverrides: dirty.removedOverrides, removedWorkloads: dirty.removedWorkloads, workloads: records(dirty.workloads),
       forgotten: [...dirty.forgotten.values()], overrides: [...dirty.overrides.values()], events: dirty.events, audits: dirty.audits,
     };
     const empty = state.gateway.sequence === this.takenSequence;
@@ -94,6 +100,12 @@ export class Book {
     return empty ? undefined : changes;
   }
   private takenSequence = -1;
+
+  /** How far its container is; undefined when portlease runs none. */
+  workload(name: string): WorkloadView | undefined {
+    const workload = this.state.workloads.get(name);
+    return workload && { ...workload.record, word: workload.word };
+  }
 
   environment(name: string): EnvironmentView | undefined {
     return this.state.environments.has(name) ? viewOf(this.state, name, []) : undefined;
@@ -204,6 +216,10 @@ export class Book {
 function dispatch(state: State, command: Command): Reply {
   switch (command.kind) {
     case 'allocate': return allocate(state, command);
+    case 'createEnvironment': return createEnvironment(state, command);
+    case 'deleteEnvironment': return deleteEnvironment(state, command);
+    case 'rotateCredentials': return rotateCredentials(state, command);
+    case 'noteCredentials': return noteCredentials(state, command);
     case 'release': return release(state, command.selector);
     case 'move': return move(state, command);
     case 'hello': return hello(state, command);
@@ -249,6 +265,7 @@ function audit(state: State, command: Command, reply: Reply): void {
   }
   if (!(command.kind in AUDITED) || reply.kind === 'waiting') return;
   if (command.kind === 'allocate' && (command.dryRun || (reply.kind === 'allocated' && reply.replayed))) return;
+  if (command.kind === 'createEnvironment' && reply.kind === 'environment' && reply.replayed) return;
   if (command.kind === 'createPool' && command.seed && !state.changed) return;
   const { actor } = command as { actor: string };
   const action = AUDITED[command.kind as keyof typeof AUDITED];
@@ -258,7 +275,14 @@ function audit(state: State, command: Command, reply: Reply): void {
 }
 
 function environmentOf(command: Command): string {
-  if (command.kind === 'allocate' || command.kind === 'move') return command.environment;
+  switch (command.kind) {
+    case 'createEnvironment': return command.allocation.environment;
+    case 'allocate':
+    case 'move':
+    case 'deleteEnvironment':
+    case 'rotateCredentials': return command.environment;
+    default: break;
+  }
   return command.kind === 'release' && command.selector.kind === 'environment' ? command.selector.environment : '';
 }
 
@@ -267,12 +291,16 @@ function detailOf(command: Command): string {
     case 'allocate':
     case 'createHost':
     case 'move': return `{"host":"${command.host}"}`;
+    case 'createEnvironment': return JSON.stringify({ host: command.allocation.host, image: command.container.image });
+    case 'deleteEnvironment': return JSON.stringify({ removesVolumes: command.removesVolumes });
     case 'release': return JSON.stringify(command.selector);
     case 'createPool': return `{"pool":"${command.pool.pool}"}`;
     case 'updatePool': return JSON.stringify({ pool: command.pool, change: command.change, drain: command.drain });
     case 'deletePool': return `{"pool":"${command.pool}"}`;
     case 'hello': return JSON.stringify({ host: command.host, bootId: command.bootId, lastSession: command.lastSession });
     case 'notePurge': return command.detail;
+    case 'rotateCredentials':
+    case 'noteCredentials':
     case 'heartbeat':
     case 'report':
     case 'tick': return '{}';

@@ -11,6 +11,7 @@ import { about, freePort, rest, setState, settle } from './mappings.js';
 import { isInForce } from './states.js';
 import { snapshot } from './outbox.js';
 import { takeReport } from './restoring.js';
+import { hear } from './workloads.js';
 import type { Host, Lease, Mapping, State } from './state.js';
 import type { Command, Confirmation, HeartbeatCommand, HelloCommand, HostRecord, Refusal, ReportCommand, Reply, StateVersion } from './types.js';
 
@@ -18,7 +19,7 @@ export function makeHost(record: HostRecord, nowMs: number): Host {
   return {
     record, state: record.lostAtMs > 0 ? 'lost' : 'unknown', heardAtMs: nowMs, heard: false, mappings: new Set(), leases: new Set(), guarding: new Set(), unguarded: new Set(), driftRepairs: 0,
     desired: undefined, revision: 0, appliedRevision: 0, mustApply: 0, awaiting: new Set(), problems: new Map(), behind: { heartbeats: 0, lastAccepted: 0 },
-    occupied: new Set(),
+    occupied: new Set(), workloads: new Set(),
   };
 }
 
@@ -99,6 +100,7 @@ export function report(state: State, command: ReportCommand): Reply {
     if (state.gatewayAgent === host) settleRoutes(state, host, problems);
   }
   for (const mappingId of command.verified) verify(state, host, mappingId);
+  for (const word of command.environments ?? []) hear(state, host, word);
   return { kind: 'done' };
 }
 

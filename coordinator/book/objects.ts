@@ -1,6 +1,6 @@
 /** How records become objects of desired state. */
 import { ipFamily } from '../../shared/names.js';
-import type { Lease, Mapping, State } from './state.js';
+import type { Lease, Mapping, State, Workload } from './state.js';
 import type { DesiredObject } from './types.js';
 
 const portsOf = (lease: Lease) => ({ first: lease.record.first, last: lease.record.last });
@@ -44,6 +44,19 @@ export function withdrawalObject(state: State, lease: Lease): DesiredObject {
   return {
     kind: 'withdrawal', key: `withdrawal/${leaseId}`, version: state.sequence, leaseId, ports: portsOf(lease), protocol, generation,
     cutMs: cutMs(state, lease.record.pool),
+  };
+}
+
+/** What its host is to bring about: the container, or its removal. */
+export function workloadObject(state: State, { record }: Workload): DesiredObject {
+  const { environment, tenant, generation, container, credentials, phase, credentialsReturned, rotation } = record;
+  const version = state.sequence;
+  if (phase === 'undoing' || phase === 'deleting') {
+    return { kind: 'removal', key: `removal/${environment}`, version, environment, tenant, generation, volumes: record.removesVolumes };
+  }
+  return {
+    kind: 'environment', key: `environment/${environment}`, version, environment, tenant, generation, container, credentials,
+    labels: state.environments.get(environment)?.record.labels ?? {}, isReady: phase === 'ready', tellCredentials: !credentialsReturned, rotation,
   };
 }
 

@@ -3,6 +3,7 @@
  * Records are plain data, one per row of the journal; the book alone changes them.
  */
 import type { PortRange, Protocol } from '../../shared/ports.js';
+import type { ContainerSpec, CredentialSpec, EnvironmentWord } from '../../shared/container.js';
 import type { AgentHello, AgentReport, Delta, Role, Target } from '../../shared/desired.js';
 import type { Reason } from '../../shared/reasons.js';
 
@@ -149,6 +150,37 @@ export type EnvironmentRecord = {
   revision: number;
 };
 
+/** creating: not every service has answered yet. undoing: a step failed. Both of the last end when the host has removed the container
+ *  and all ports are given back. */
+export type WorkloadPhase = 'creating' | 'ready' | 'undoing' | 'deleting';
+
+/** Why an environment did not come to be: `step` as in EnvironmentWord, or map, verify or wait. */
+export type WorkloadFailure = { step: string; reason: string; message: string };
+
+/** The container that portlease runs for an environment. */
+export type WorkloadRecord = {
+  environment: string;
+  tenant: string;
+  host: string;
+  container: ContainerSpec;
+  /** All that is generated. */
+  credentials: CredentialSpec[];
+  /** Hash of what it was asked for with; '': not known any more. */
+  bodyHash: string;
+  phase: WorkloadPhase;
+  /** Of the container. */
+  generation: number;
+  /** How often its credentials were rotated. */
+  rotation: number;
+  /** Those of this rotation were given to a caller. */
+  credentialsReturned: boolean;
+  startTimeoutMs: number;
+  /** deleting: volumes that were made for it go, too. undoing: always true. */
+  removesVolumes: boolean;
+  failure: WorkloadFailure | undefined;
+  containerId: string;
+};
+
 /** What makes a retry safe: kept until 7 days after all its mappings were released. */
 export type RequestRecord = {
   requestId: string;
@@ -161,6 +193,7 @@ export type RequestRecord = {
 
 export const EVENT_KINDS = [
   'PortAllocated', 'PortReleased', 'PortChanged', 'PortAvailable',
+  'EnvironmentCreating', 'EnvironmentProgress', 'EnvironmentReady', 'EnvironmentFailed', 'EnvironmentDeleted', 'CredentialsRotated',
   'LeaseGranted', 'LeaseExpired', 'LeaseRenewed', 'LeaseReclaimed',
   'HostAlive', 'HostSuspect', 'HostLost', 'HostRefused',
   'HostCordoned', 'HostUncordoned', 'HostDraining', 'HostDrained', 'HostKept', 'HostKeptOver', 'HostForgotten',
@@ -205,6 +238,7 @@ export type Changes = {
   removedRequests: string[];
   removedForgotten: string[];
   removedOverrides: LossScope[];
+  removedWorkloads: string[];
   pools: PoolSpec[];
   hosts: HostRecord[];
   leases: LeaseRecord[];
@@ -213,6 +247,7 @@ export type Changes = {
   requests: RequestRecord[];
   forgotten: ForgottenRecord[];
   overrides: OverrideRecord[];
+  workloads: WorkloadRecord[];
   events: EventRecord[];
   audits: AuditRecord[];
 };
@@ -231,6 +266,7 @@ export type StoredGateway = {
   requests: RequestRecord[];
   forgotten: ForgottenRecord[];
   overrides: OverrideRecord[];
+  workloads: WorkloadRecord[];
 };
 
 /** Who asks: for the audit record and, later, for roles. */
@@ -265,6 +301,15 @@ export type AllocateCommand = {
   verify: boolean;
 };
 
+/** `allocation`: its ports, which lead to the container with the environment's label. */
+export type CreateEnvironmentCommand = {
+  kind: 'createEnvironment';
+  actor: Actor;
+  allocation: AllocateCommand;
+  container: ContainerSpec;
+  startTimeoutMs: number;
+};
+
 export type ReleaseSelector =
   | { kind: 'environment'; environment: string }
   | { kind: 'mapping'; mappingId: string }
@@ -273,12 +318,18 @@ export type ReleaseSelector =
 /** `admit`: create the host when it is not known. */
 export type HelloCommand = Omit<AgentHello, 'gateway'> & { kind: 'hello'; actor: Actor; admit: boolean };
 
-export type ReportCommand = AgentReport & { kind: 'report'; host: string };
+/** Without the credentials: they are kept out of the book. */
+export type ReportCommand = Omit<AgentReport, 'environments'> & { kind: 'report'; host: string; environments?: EnvironmentWord[] };
 
 export type HeartbeatCommand = { kind: 'heartbeat'; host: string; session: number; acceptedRevision: number; digest: string };
 
 export type Command =
   | AllocateCommand
+  | CreateEnvironmentCommand
+  | { kind: 'deleteEnvironment'; actor: Actor; environment: string; removesVolumes: boolean }
+  | { kind: 'rotateCredentials'; actor: Actor; environment: string }
+  /** The credentials of this rotation were taken to be given to a caller, or cannot be had. */
+  | { kind: 'noteCredentials'; environment: string; generation: number; rotation: number }
   | { kind: 'release'; actor: Actor; selector: ReleaseSelector }
   | { kind: 'move'; actor: Actor; environment: string; host: string; targets: { name: string; target: Target | undefined; internalPort: number }[]; verify: boolean }
   | HelloCommand
@@ -319,7 +370,11 @@ export type Refusal = {
   retryAfterMs?: number;
 };
 
-export type EnvironmentView = { environment: EnvironmentRecord; mappings: MappingRecord[] };
+/** How far a workload is; `word`: what its host said last, undefined when it has said nothing in this run. */
+export type WorkloadView = WorkloadRecord & { word: EnvironmentWord | undefined };
+
+/** `workload`: undefined when portlease runs no container for it. */
+export type EnvironmentView = { environment: EnvironmentRecord; mappings: MappingRecord[]; workload?: WorkloadView | undefined };
 
 export type Reply =
   | Refusal
@@ -328,6 +383,10 @@ export type Reply =
   | { kind: 'allocated'; view: EnvironmentView; mappings: MappingRecord[]; made: string[]; replayed: boolean }
   /** The ports exist and are being fenced: decide the same command again when the book says `progress`. */
   | { kind: 'waiting' }
+  /** createEnvironment, rotateCredentials. */
+  | { kind: 'environment'; view: EnvironmentView; replayed: boolean }
+  /** deleteEnvironment: undefined when there is nothing left of it. */
+  | { kind: 'deleting'; view: EnvironmentView | undefined; boundMs: number | undefined }
   | { kind: 'released'; mappings: MappingRecord[]; boundMs: number | undefined }
   | { kind: 'moved'; view: EnvironmentView }
   | { kind: 'welcome'; session: number; epoch: number; state: Delta }
@@ -348,7 +407,7 @@ export type Decision = {
   reply: Reply;
   sequence: number;
   pushes: Push[];
-  /** Ids of mappings whose state changed: waiters look again. */
+  /** Ids of mappings whose state changed, and keys of environments ("environment/NAME"): waiters look again. */
   touchedMappings: string[];
   /** Ports or hosts became usable: commands that were told 'waiting' are decided again. */
   progress: boolean;

@@ -282,6 +282,27 @@ CREATE UNIQUE INDEX mapping_udp_port ON mapping (space, port) WHERE protocol IN 
 CREATE UNIQUE INDEX mapping_name ON mapping (environment, name, idx) WHERE ${NAMES_PORT};
 `;
 
+const WORKLOADS = `
+-- Containers that portlease runs for environments. Generated credentials are in no table.
+CREATE TABLE workload (
+  environment          TEXT PRIMARY KEY,
+  gateway              TEXT NOT NULL REFERENCES gateway,
+  tenant               TEXT NOT NULL,
+  host                 TEXT NOT NULL,
+  container            TEXT NOT NULL,                        -- JSON: its spec
+  credentials          TEXT NOT NULL,                        -- JSON: names and variables of what is generated, no values
+  body_hash            TEXT NOT NULL,                        -- of the request; '' not known
+  phase                TEXT NOT NULL CHECK (phase IN ('creating','ready','undoing','deleting')),
+  generation           INTEGER NOT NULL,
+  rotation             INTEGER NOT NULL,
+  credentials_returned INTEGER NOT NULL CHECK (credentials_returned IN (0, 1)),
+  start_timeout_ms     INTEGER NOT NULL,
+  removes_volumes      INTEGER NOT NULL CHECK (removes_volumes IN (0, 1)),
+  failure              TEXT NOT NULL,                        -- JSON: step, reason, message; '' none
+  container_id         TEXT NOT NULL                         -- '' until its host has told
+) STRICT, WITHOUT ROWID;
+`;
+
 export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 1, description: 'first tables', sql: FIRST },
   { version: 2, description: 'hosts that are cordoned, drained or kept', sql: DUTY },
@@ -289,4 +310,5 @@ export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 4, description: 'hosts that are forgotten, mass losses that are overridden', sql: FORGOTTEN },
   { version: 5, description: 'who had a port long ago', sql: FORMER_OWNERS },
   { version: 6, description: 'mappings that lead to containers', sql: CONTAINER_TARGETS },
+  { version: 7, description: 'containers of environments', sql: WORKLOADS },
 ];

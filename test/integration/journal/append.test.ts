@@ -39,7 +39,7 @@ describe('an append to the journal on SQLite', () => {
       removedEnvironments: ['env-1'], removedRequests: ['r1'], removedForgotten: ['host-z'], removedOverrides: ['domain/rack-1'],
       mappings: [mapping({ state: 'quarantined' })] }));
     assert.deepEqual(await journal.load('gw'), { gateway: gatewayRecord({ sequence: 3 }), pools: [], hosts: [], leases: [], environments: [],
-      mappings: [mapping({ state: 'quarantined' })], requests: [], forgotten: [], overrides: [], epochs: [] });
+      mappings: [mapping({ state: 'quarantined' })], requests: [], forgotten: [], workloads: [], overrides: [], epochs: [] });
   });
 
   it('takes what it needs before it returns: the book may change its records at once', async () => {

@@ -11,7 +11,7 @@ export function gatewayRecord(of: Partial<GatewayRecord> = {}): GatewayRecord {
 /** Changes that bring `gateway` to `sequence`. */
 export function changes(sequence: number, of: Partial<Changes> = {}, gateway = gatewayRecord()): Changes {
   return { gateway: { ...gateway, sequence }, removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [],
-    removedRequests: [], removedForgotten: [], removedOverrides: [], forgotten: [], overrides: [], pools: [], hosts: [], leases: [], environments: [], mappings: [], requests: [], events: [], audits: [], ...of };
+    removedRequests: [], removedForgotten: [], removedOverrides: [], removedWorkloads: [], forgotten: [], workloads: [], overrides: [], pools: [], hosts: [], leases: [], environments: [], mappings: [], requests: [], events: [], audits: [], ...of };
 }
 
 export function mapping(of: Partial<MappingRecord> = {}): MappingRecord {

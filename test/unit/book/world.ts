@@ -51,6 +51,7 @@ export class Tables {
   readonly requests: StoredRows['requests'] = new Map();
   readonly forgotten: StoredRows['forgotten'] = new Map();
   readonly overrides: StoredRows['overrides'] = new Map();
+  readonly workloads: StoredRows['workloads'] = new Map();
   readonly audits: Changes['audits'] = [];
   readonly events: Changes['events'] = [];
 
@@ -89,7 +90,7 @@ export class Tables {
     return {
       gateway: { ...this.gateway }, epochs: [...this.epochs], pools: rows(this.pools), hosts: rows(this.hosts), leases: rows(this.leases),
       environments: rows(this.environments), mappings: rows(this.mappings), requests: rows(this.requests),
-      forgotten: rows(this.forgotten), overrides: rows(this.overrides),
+      forgotten: rows(this.forgotten), overrides: rows(this.overrides), workloads: rows(this.workloads),
     };
   }
 }
