@@ -26,7 +26,7 @@ export type WorkerOptions = {
   /** Told each time something else is to be reported. */
   onReport(): void;
   /** Docker is not to be used here, and its socket is not there: nothing can have been made. */
-  hasNoDocker(): boolean;
+  hasNoDocker: () => boolean;
 };
 
 /** A container that runs for so long did not end at once. */
@@ -95,8 +95,7 @@ export class Worker {
         this.recovered();
         if (isDone) await this.untilWoken(undefined);
       } catch (error) {
-        if (this.isClosed || object !== this.object) continue;
-        await this.failed(object, error);
+        if (object === this.object) await this.failed(object, error);
       }
     }
   }

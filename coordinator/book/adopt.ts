@@ -5,7 +5,7 @@
  * Who is right: where the gateway's agent knows more than the copy, its routes say which host has which ports; else the newest grant
  * does, whether the copy or a host has it. A host that knows more than the copy says what is mapped on the ports that are its own.
  */
-import { isAboutPorts } from '../../shared/desired.js';
+import { isAboutPorts, type PortObject } from '../../shared/desired.js';
 import type { ContainerSpec } from '../../shared/container.js';
 import { overlaps } from '../../shared/ports.js';
 import { isInForce } from './states.js';
@@ -263,17 +263,23 @@ function workloadsAfter(copy: Copy, reports: ReadonlyMap<string, Report>): Workl
   const found = new Map(copy.workloads.filter(({ host }) => reports.get(host)?.isAhead !== true).map((record) => [record.environment, record]));
   for (const { hello, objects, isAhead } of reports.values()) {
     for (const object of isAhead ? objects : []) {
-      if (object.kind !== 'environment' && object.kind !== 'removal') continue;
-      const { environment, tenant, generation } = object;
-      if ((found.get(environment)?.generation ?? -1) >= generation) continue;
-      const before = copy.workloads.find((one) => one.environment === environment && one.generation === generation);
-      const known = { environment, tenant, generation, host: hello.host, bodyHash: before?.bodyHash ?? '', startTimeoutMs: before?.startTimeoutMs ?? START_TIMEOUT_MS, failure: undefined, containerId: before?.containerId ?? '' };
-      found.set(environment, object.kind === 'environment'
-        ? { ...known, container: object.container, credentials: [...object.credentials], phase: object.isReady ? 'ready' : 'creating', rotation: object.rotation, credentialsReturned: !object.tellCredentials, removesVolumes: false }
-        : { ...known, container: before?.container ?? NO_CONTAINER, credentials: [], phase: 'deleting', rotation: 0, credentialsReturned: true, removesVolumes: object.volumes });
+      if (isAboutPorts(object) || (found.get(object.environment)?.generation ?? -1) >= object.generation) continue;
+      const before = copy.workloads.find(({ environment, generation }) => environment === object.environment && generation === object.generation);
+      found.set(object.environment, workloadOf(object, hello.host, before));
     }
   }
   return [...found.values()];
+}
+
+function workloadOf(object: Exclude<DesiredObject, PortObject>, host: string, before: WorkloadRecord | undefined): WorkloadRecord {
+  const { environment, tenant, generation } = object;
+  const { bodyHash, startTimeoutMs, containerId, container } = before ?? UNKNOWN;
+  const known = { environment, tenant, generation, host, bodyHash, startTimeoutMs, containerId, failure: undefined };
+  if (object.kind === 'removal') return { ...known, container, credentials: [], phase: 'deleting', rotation: 0, credentialsReturned: true, removesVolumes: object.volumes };
+  return {
+    ...known, container: object.container, credentials: [...object.credentials], phase: object.isReady ? 'ready' : 'creating', rotation: object.rotation,
+    credentialsReturned: !object.tellCredentials, removesVolumes: false,
+  };
 }
 
 /** Of a container that is to be removed, and of which nothing more is known. */
@@ -281,6 +287,7 @@ const NO_CONTAINER: ContainerSpec = {
   image: '', entrypoint: [], command: [], env: {}, workingDir: '', user: '', mounts: [], gpus: { kind: 'none' }, network: '', memoryBytes: 0, cpuMillis: 0, maxProcesses: 0,
   shmBytes: 0, ulimits: [], restart: 'never', credentials: [], rotateCommand: [],
 };
+const UNKNOWN = { bodyHash: '', startTimeoutMs: START_TIMEOUT_MS, containerId: '', container: NO_CONTAINER };
 
 function spaceOf({ gateway: { gateway, scope } }: Copy, host: string): string {
   return scope === 'shared' ? gateway : `${gateway}/${host}`;

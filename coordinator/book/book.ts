@@ -19,7 +19,7 @@ import { MARGIN, type Adopted } from './adopt.js';
 import type { State } from './state.js';
 import { tick } from './tick.js';
 import type {
-  Changes, Command, Decision, EnvironmentView, GatewayRecord, HostView, LeaseView, LossView, MappingRecord, PoolFigures, PoolSpec, PortExplanation, Reply,
+  Changes, Command, Decision, EnvironmentCommand, EnvironmentView, GatewayRecord, HostView, LeaseView, LossView, MappingRecord, PoolFigures, PoolSpec, PortExplanation, Reply,
   RestoreView, StoredGateway, WorkloadView,
 } from './types.js';
 import { passWorkloads } from './workloads.js';
@@ -216,10 +216,6 @@ export class Book {
 function dispatch(state: State, command: Command): Reply {
   switch (command.kind) {
     case 'allocate': return allocate(state, command);
-    case 'createEnvironment': return createEnvironment(state, command);
-    case 'deleteEnvironment': return deleteEnvironment(state, command);
-    case 'rotateCredentials': return rotateCredentials(state, command);
-    case 'noteCredentials': return noteCredentials(state, command);
     case 'release': return release(state, command.selector);
     case 'move': return move(state, command);
     case 'hello': return hello(state, command);
@@ -235,7 +231,23 @@ function dispatch(state: State, command: Command): Reply {
       tick(state);
       return { kind: 'done' };
     default:
-      return dispatchHost(state, command);
+      return isAboutEnvironment(command) ? decideEnvironment(state, command) : dispatchHost(state, command);
+  }
+}
+
+function isAboutEnvironment(command: EnvironmentCommand | HostCommand): command is EnvironmentCommand {
+  return command.kind in ENVIRONMENT_COMMANDS;
+}
+
+const ENVIRONMENT_COMMANDS: Record<EnvironmentCommand['kind'], true> = { createEnvironment: true, deleteEnvironment: true, rotateCredentials: true, noteCredentials: true };
+
+function decideEnvironment(state: State, command: EnvironmentCommand): Reply {
+  switch (command.kind) {
+    case 'createEnvironment': return createEnvironment(state, command);
+    case 'deleteEnvironment': return deleteEnvironment(state, command);
+    case 'rotateCredentials': return rotateCredentials(state, command);
+    case 'noteCredentials': return noteCredentials(state, command);
+    default: return command satisfies never;
   }
 }
 
@@ -263,15 +275,18 @@ function audit(state: State, command: Command, reply: Reply): void {
     state.audit({ actor, action, outcome: reason, environment, requestId, detail });
     return;
   }
-  if (!(command.kind in AUDITED) || reply.kind === 'waiting') return;
-  if (command.kind === 'allocate' && (command.dryRun || (reply.kind === 'allocated' && reply.replayed))) return;
-  if (command.kind === 'createEnvironment' && reply.kind === 'environment' && reply.replayed) return;
-  if (command.kind === 'createPool' && command.seed && !state.changed) return;
+  if (!(command.kind in AUDITED) || reply.kind === 'waiting' || changesNothing(state, command, reply)) return;
   const { actor } = command as { actor: string };
   const action = AUDITED[command.kind as keyof typeof AUDITED];
   const outcome = reply.kind === 'refused' ? reply.reason : 'ok';
   const requestId = command.kind === 'allocate' ? command.requestId : '';
   state.audit({ actor, action, outcome, environment: environmentOf(command), requestId, detail: detailOf(command) });
+}
+
+function changesNothing(state: State, command: Command, reply: Reply): boolean {
+  if ('replayed' in reply && reply.replayed) return true;
+  if (command.kind === 'allocate') return command.dryRun;
+  return command.kind === 'createPool' && command.seed && !state.changed;
 }
 
 function environmentOf(command: Command): string {
@@ -291,24 +306,18 @@ function detailOf(command: Command): string {
     case 'allocate':
     case 'createHost':
     case 'move': return `{"host":"${command.host}"}`;
-    case 'createEnvironment': return JSON.stringify({ host: command.allocation.host, image: command.container.image });
-    case 'deleteEnvironment': return JSON.stringify({ removesVolumes: command.removesVolumes });
     case 'release': return JSON.stringify(command.selector);
     case 'createPool': return `{"pool":"${command.pool.pool}"}`;
     case 'updatePool': return JSON.stringify({ pool: command.pool, change: command.change, drain: command.drain });
     case 'deletePool': return `{"pool":"${command.pool}"}`;
     case 'hello': return JSON.stringify({ host: command.host, bootId: command.bootId, lastSession: command.lastSession });
     case 'notePurge': return command.detail;
-    case 'rotateCredentials':
-    case 'noteCredentials':
-    case 'heartbeat':
-    case 'report':
-    case 'tick': return '{}';
+    case 'createEnvironment': return JSON.stringify({ host: command.allocation.host, image: command.container.image });
     default: return plain(command);
   }
 }
 
-/** All that an operator said. */
+/** All that was said. */
 function plain(command: Command): string {
-  return JSON.stringify({ ...command, kind: undefined, actor: undefined });
+  return JSON.stringify({ ...command, kind: undefined, actor: undefined, environment: undefined });
 }

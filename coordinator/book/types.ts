@@ -3,10 +3,14 @@
  * Records are plain data, one per row of the journal; the book alone changes them.
  */
 import type { PortRange, Protocol } from '../../shared/ports.js';
-import type { ContainerSpec, CredentialSpec, EnvironmentWord } from '../../shared/container.js';
+import type { EnvironmentWord } from '../../shared/container.js';
 import type { AgentHello, AgentReport, Delta, Role, Target } from '../../shared/desired.js';
 import type { Reason } from '../../shared/reasons.js';
+import type { AllocateCommand } from './want-types.js';
+import type { EnvironmentCommand, WorkloadRecord, WorkloadView } from './workload-types.js';
 
+export type { AllocateCommand, Choice, WantSpec } from './want-types.js';
+export type { CreateEnvironmentCommand, EnvironmentCommand, WorkloadFailure, WorkloadPhase, WorkloadRecord, WorkloadView } from './workload-types.js';
 export type { PortRange, Protocol } from '../../shared/ports.js';
 export type { Confirmation, Delta, DesiredObject, HeldGrant, Role, StateVersion, Target } from '../../shared/desired.js';
 
@@ -150,37 +154,6 @@ export type EnvironmentRecord = {
   revision: number;
 };
 
-/** creating: not every service has answered yet. undoing: a step failed. Both of the last end when the host has removed the container
- *  and all ports are given back. */
-export type WorkloadPhase = 'creating' | 'ready' | 'undoing' | 'deleting';
-
-/** Why an environment did not come to be: `step` as in EnvironmentWord, or map, verify or wait. */
-export type WorkloadFailure = { step: string; reason: string; message: string };
-
-/** The container that portlease runs for an environment. */
-export type WorkloadRecord = {
-  environment: string;
-  tenant: string;
-  host: string;
-  container: ContainerSpec;
-  /** All that is generated. */
-  credentials: CredentialSpec[];
-  /** Hash of what it was asked for with; '': not known any more. */
-  bodyHash: string;
-  phase: WorkloadPhase;
-  /** Of the container. */
-  generation: number;
-  /** How often its credentials were rotated. */
-  rotation: number;
-  /** Those of this rotation were given to a caller. */
-  credentialsReturned: boolean;
-  startTimeoutMs: number;
-  /** deleting: volumes that were made for it go, too. undoing: always true. */
-  removesVolumes: boolean;
-  failure: WorkloadFailure | undefined;
-  containerId: string;
-};
-
 /** What makes a retry safe: kept until 7 days after all its mappings were released. */
 export type RequestRecord = {
   requestId: string;
@@ -272,44 +245,6 @@ export type StoredGateway = {
 /** Who asks: for the audit record and, later, for roles. */
 export type Actor = string;
 
-export type Choice = { kind: 'any' } | { kind: 'exact'; port: number } | { kind: 'preferred'; port: number };
-
-export type WantSpec = {
-  name: string;
-  source: { kind: 'pool'; pool: string } | { kind: 'serviceType'; serviceType: string };
-  /** undefined: what the pool serves. */
-  protocol: Protocol | undefined;
-  count: number;
-  contiguous: boolean;
-  target: Target;
-  /** 0: the pool's default. */
-  internalPort: number;
-  choice: Choice;
-};
-
-export type AllocateCommand = {
-  kind: 'allocate';
-  actor: Actor;
-  requestId: string;
-  bodyHash: string;
-  tenant: string;
-  environment: string;
-  host: string;
-  wants: WantSpec[];
-  labels: Record<string, string>;
-  dryRun: boolean;
-  verify: boolean;
-};
-
-/** `allocation`: its ports, which lead to the container with the environment's label. */
-export type CreateEnvironmentCommand = {
-  kind: 'createEnvironment';
-  actor: Actor;
-  allocation: AllocateCommand;
-  container: ContainerSpec;
-  startTimeoutMs: number;
-};
-
 export type ReleaseSelector =
   | { kind: 'environment'; environment: string }
   | { kind: 'mapping'; mappingId: string }
@@ -325,11 +260,7 @@ export type HeartbeatCommand = { kind: 'heartbeat'; host: string; session: numbe
 
 export type Command =
   | AllocateCommand
-  | CreateEnvironmentCommand
-  | { kind: 'deleteEnvironment'; actor: Actor; environment: string; removesVolumes: boolean }
-  | { kind: 'rotateCredentials'; actor: Actor; environment: string }
-  /** The credentials of this rotation were taken to be given to a caller, or cannot be had. */
-  | { kind: 'noteCredentials'; environment: string; generation: number; rotation: number }
+  | EnvironmentCommand
   | { kind: 'release'; actor: Actor; selector: ReleaseSelector }
   | { kind: 'move'; actor: Actor; environment: string; host: string; targets: { name: string; target: Target | undefined; internalPort: number }[]; verify: boolean }
   | HelloCommand
@@ -369,9 +300,6 @@ export type Refusal = {
   /** A retry may succeed after this. */
   retryAfterMs?: number;
 };
-
-/** How far a workload is; `word`: what its host said last, undefined when it has said nothing in this run. */
-export type WorkloadView = WorkloadRecord & { word: EnvironmentWord | undefined };
 
 /** `workload`: undefined when portlease runs no container for it. */
 export type EnvironmentView = { environment: EnvironmentRecord; mappings: MappingRecord[]; workload?: WorkloadView | undefined };

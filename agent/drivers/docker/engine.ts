@@ -75,12 +75,12 @@ async function containersWith(docker: Docker, label: string): Promise<Labelled[]
 }
 
 async function volumesWith(docker: Docker, label: string): Promise<Labelled[]> {
-  const { Volumes } = await docker.listVolumes({ filters: JSON.stringify({ label: [label] }) as never });
-  return ((Volumes ?? []) as typeof Volumes).map(({ Name, Labels }) => ({ id: Name, labels: (Labels ?? {}) as Record<string, string> }));
+  const { Volumes } = await docker.listVolumes({ filters: { label: [label] } }) as { Volumes: { Name: string; Labels: Record<string, string> | null }[] | null };
+  return (Volumes ?? []).map(({ Name, Labels }) => ({ id: Name, labels: Labels ?? {} }));
 }
 
 function inspected({ Id, Config, State, HostConfig }: Docker.ContainerInspectInfo): EngineContainer {
-  const env = (Config.Env ?? []).map((line): [string, string] => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]);
+  const env = (Config.Env as string[] | null ?? []).map((line): [string, string] => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]);
   return {
     id: Id, labels: Config.Labels ?? {}, status: State.Status, exitCode: State.ExitCode, isOutOfMemory: State.OOMKilled,
     restartPolicy: HostConfig.RestartPolicy?.Name || 'no', env: Object.fromEntries(env),

@@ -1,0 +1,33 @@
+/** Words about what is asked for: wants, and the command that allocates them. */
+import type { Protocol } from '../../shared/ports.js';
+import type { Target } from '../../shared/desired.js';
+import type { Actor } from './types.js';
+
+export type Choice = { kind: 'any' } | { kind: 'exact'; port: number } | { kind: 'preferred'; port: number };
+
+export type WantSpec = {
+  name: string;
+  source: { kind: 'pool'; pool: string } | { kind: 'serviceType'; serviceType: string };
+  /** undefined: what the pool serves. */
+  protocol: Protocol | undefined;
+  count: number;
+  contiguous: boolean;
+  target: Target;
+  /** 0: the pool's default. */
+  internalPort: number;
+  choice: Choice;
+};
+
+export type AllocateCommand = {
+  kind: 'allocate';
+  actor: Actor;
+  requestId: string;
+  bodyHash: string;
+  tenant: string;
+  environment: string;
+  host: string;
+  wants: WantSpec[];
+  labels: Record<string, string>;
+  dryRun: boolean;
+  verify: boolean;
+};
