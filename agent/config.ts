@@ -65,8 +65,8 @@ const docker = z.strictObject({
   socket: filePathText.prefault('/run/docker.sock'),
 });
 
-const isPattern = (text: string): boolean => /^[A-Za-z0-9_.:@/*-]{1,255}$/.test(text);
-const pattern = z.string().refine(isPattern, { error: 'is not a name with * for any characters: 1-255 characters of A-Z a-z 0-9 _ . : @ / - *' });
+const isPattern = (text: string): boolean => /^[A-Za-z0-9*][A-Za-z0-9_.:@/*-]{0,254}$/.test(text);
+const pattern = z.string().refine(isPattern, { error: 'is not a name with * for any characters: 1-255 characters of A-Z a-z 0-9 _ . : @ / - *, a letter, digit or * first' });
 
 /** "/data", or "/data:ro" for reading only. */
 const hostPath = z.string().refine(text => /^(?:\/(?!\.{1,2}(?:\/|:|$))[^/:\p{Cc}]+)+(?::ro)?$/u.test(text), { error: 'is not an absolute path without "." and "..", with :ro behind it for reading only' })

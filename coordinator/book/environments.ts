@@ -7,6 +7,7 @@ import type { Command, CreateEnvironmentCommand, EnvironmentView, Refusal, Reply
 import { viewOf } from './views.js';
 import { workloadObject } from './objects.js';
 import { put } from './outbox.js';
+import { refuseUnderWay } from './under-way.js';
 import { addWorkload, giveBack, passWorkloads, tell } from './workloads.js';
 
 /** One decision: all its ports, and that its host is to run the container. */
@@ -16,6 +17,8 @@ export function createEnvironment(state: State, command: CreateEnvironmentComman
   if (known !== undefined) {
     const { bodyHash: before } = known.record;
     if (before !== '' && before !== bodyHash) return exists(environment, 'was created with another body');
+    // One that is being undone is waited for: its cause is told.
+    if (known.record.phase === 'deleting') return refuseUnderWay(state, environment) ?? exists(environment, 'is being deleted');
     return { kind: 'environment', view: viewOf(state, environment, []), replayed: true };
   }
   if (state.environments.has(environment)) return exists(environment, 'has ports already, and no container of portlease');

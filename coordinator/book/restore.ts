@@ -28,6 +28,10 @@ export function restore(stored: StoredGateway, options: BookOptions): State {
   for (const record of stored.workloads) restoreWorkload(state, record);
   const mappings = restoreMappings(state, stored.mappings);
   restoreLeases(state, stored);
+  // What is on its way waits for an answer of each service, which its host is asked for again.
+  for (const { record: { phase, environment } } of state.underWay) {
+    if (phase === 'creating') for (const mapping of state.environments.get(environment)?.mappings ?? []) mapping.verify = true;
+  }
   for (const record of [...stored.requests].sort((a, b) => a.atMs - b.atMs)) {
     const named = record.mappingIds.map((id) => mappings.get(id)).filter((mapping) => mapping !== undefined);
     const request = { record: { ...record }, mappings: named };

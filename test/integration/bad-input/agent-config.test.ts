@@ -20,6 +20,7 @@ const NO_FLAG = [null, [], {}, 5, 0, 1, 'yes', 'true', ''];
 const WRONG: Record<string, readonly unknown[]> = {
   host: NO_TEXT, gateway: NO_TEXT, coordinator: NO_TEXT,
   driver: NO_TEXT,
+  'environments.enabled': NO_FLAG, 'environments.pull': NO_FLAG, 'environments.gpus': NO_FLAG, 'environments.noNewPrivileges': NO_FLAG,
   'docker.enabled': NO_FLAG, 'docker.socket': NO_TEXT,
   'userspace.maxConnections': NO_NUMBER, 'userspace.maxConnectionsPerMapping': NO_NUMBER, 'userspace.connectTimeout': NO_TEXT,
   roles: [...NO_LIST, [], ['host', 'host'], ['operator'], ['HOST'], ['host', 'gateway', 'host']],
