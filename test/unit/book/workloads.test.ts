@@ -2,16 +2,11 @@ import assert from 'node:assert/strict';
 import type { CreateEnvironmentCommand, Reply, WorkloadView } from '../../../coordinator/book/types.js';
 import type { ContainerSpec, EnvironmentWord } from '../../../shared/container.js';
 import { agentOf, backUp, checkWorldsAfterEach, comeBack, lose, shared } from './checked.js';
-import { reasonOf, want, type World } from './world.js';
-
-const SPEC: ContainerSpec = {
-  image: 'lab/jupyter:4', entrypoint: [], command: [], env: {}, workingDir: '', user: '', mounts: [], gpus: { kind: 'none' }, network: '', memoryBytes: 0, cpuMillis: 0, maxProcesses: 0,
-  shmBytes: 0, ulimits: [], restart: 'unlessStopped', credentials: [], rotateCommand: ['rotate'],
-};
+import { containerSpec, reasonOf, want, type World } from './world.js';
 
 function command(world: World, environment: string, container: Partial<ContainerSpec> = {}, bodyHash = 'h'): CreateEnvironmentCommand {
   const wants = [want({ target: { kind: 'container', container: '', network: '', family: 0 } })];
-  return { kind: 'createEnvironment', actor: 'o', allocation: world.allocateCommand(environment, 'a', wants, { bodyHash, verify: true }), container: { ...SPEC, ...container }, startTimeoutMs: 60_000 };
+  return { kind: 'createEnvironment', actor: 'o', allocation: world.allocateCommand(environment, 'a', wants, { bodyHash, verify: true }), container: containerSpec(container), startTimeoutMs: 60_000 };
 }
 
 function create(world: World, environment: string, container: Partial<ContainerSpec> = {}): Reply {
@@ -200,7 +195,7 @@ describe('the container of an environment, in the book', () => {
       }
     }
     const { phase, container, credentials, tenant, host } = workload(world);
-    assert.deepEqual({ phase, container, credentials, tenant, host }, { phase: 'ready', container: SPEC, credentials: [{ name: 'ssh', variables: ['SSH_PASSWORD'] }], tenant: 't1', host: 'a' });
+    assert.deepEqual({ phase, container, credentials, tenant, host }, { phase: 'ready', container: containerSpec(), credentials: [{ name: 'ssh', variables: ['SSH_PASSWORD'] }], tenant: 't1', host: 'a' });
     assert.deepEqual(objectsOf(world), ['environment/e-1']);
     assert.equal(create(world, 'e-1').kind, 'environment');
   });

@@ -3,6 +3,7 @@
  * is reached through each port. Everything is driven by one seeded source of chance, so that a failure can be replayed.
  */
 import assert from 'node:assert/strict';
+import type { ContainerSpec } from '../../../shared/container.js';
 import { Book } from '../../../coordinator/book/book.js';
 import { StateDigest } from '../../../shared/digest.js';
 import { applyRows, type StoredRows } from '../../support/stored-rows.js';
@@ -17,6 +18,13 @@ export function poolSpec(over: Partial<PoolSpec> = {}): PoolSpec {
     pool: 'ssh', description: '', serviceType: 'ssh', aliases: [], ranges: [{ first: 30_000, last: 30_031 }], protocol: 'tcp', defaultInternalPort: 22,
     strategy: 'leastRecentlyUsed', reserved: [], quarantineMs: 1_000, holdMs: 5_000, idleLimitMs: 86_400_000, idleAction: 'report',
     connectionTimeoutMs: 0, domainTemplate: '', ...over,
+  };
+}
+
+export function containerSpec(over: Partial<ContainerSpec> = {}): ContainerSpec {
+  return {
+    image: 'lab/jupyter:4', entrypoint: [], command: [], env: {}, workingDir: '', user: '', mounts: [], gpus: { kind: 'none' }, network: '', memoryBytes: 0, cpuMillis: 0,
+    maxProcesses: 0, shmBytes: 0, ulimits: [], restart: 'unlessStopped', credentials: [], rotateCommand: ['rotate'], ...over,
   };
 }
 
