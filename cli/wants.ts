@@ -53,13 +53,14 @@ function wantOf(parts: ReadonlyMap<Key, string>, leadsTo: LeadsTo): Want {
     const text = parts.get(key);
     return text === undefined ? undefined : parse(`--want ${key}`, text);
   };
+  if (leadsTo === 'container') refuseTarget(parts);
   const want: Want = {
     name: read('name', (flag, text) => dnsLabel(flag, text, MAX_NAME)) ?? missing('name'),
     source: sourceOf(read('pool', dnsLabel), read('service', dnsLabel)),
     protocol: read('protocol', (flag, text) => choice(flag, text, PROTOCOLS)) ?? Protocol.PROTOCOL_UNSPECIFIED,
     count: read('count', (flag, text) => wholeNumber(flag, text, { min: 1, max: MAX_COUNT })) ?? 1,
     contiguous: read('contiguous', onlyWord) ?? false,
-    target: leadsTo === 'container' ? noTarget(parts) : targetToWire(read('target', target) ?? missing('target')),
+    target: leadsTo === 'container' ? undefined : targetToWire(read('target', target) ?? missing('target')),
     internalPort: read('internal-port', port) ?? 0,
     choice: choiceOf(read('port', port), read('prefer', port)),
   };
@@ -67,7 +68,7 @@ function wantOf(parts: ReadonlyMap<Key, string>, leadsTo: LeadsTo): Want {
   return want;
 }
 
-function noTarget(parts: ReadonlyMap<Key, string>): undefined {
+function refuseTarget(parts: ReadonlyMap<Key, string>): void {
   if (parts.has('target')) throw new UsageError('--want: target= is given', 'Leave it out: the port leads to the container of the environment.');
 }
 

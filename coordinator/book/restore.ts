@@ -28,10 +28,7 @@ export function restore(stored: StoredGateway, options: BookOptions): State {
   for (const record of stored.workloads) restoreWorkload(state, record);
   const mappings = restoreMappings(state, stored.mappings);
   restoreLeases(state, stored);
-  // What is on its way waits for an answer of each service, which its host is asked for again.
-  for (const { record: { phase, environment } } of state.underWay) {
-    if (phase === 'creating') for (const mapping of state.environments.get(environment)?.mappings ?? []) mapping.verify = true;
-  }
+  askAgain(state);
   for (const record of [...stored.requests].sort((a, b) => a.atMs - b.atMs)) {
     const named = record.mappingIds.map((id) => mappings.get(id)).filter((mapping) => mapping !== undefined);
     const request = { record: { ...record }, mappings: named };
@@ -55,6 +52,14 @@ function restoreWorkload(state: State, record: WorkloadRecord): void {
   const known = state.environments.get(environment);
   if (known === undefined) state.environments.set(environment, { record: { environment, tenant, host, labels: {}, createdAtMs: state.nowMs, revision: 0 }, mappings: [], isGone: false });
   makeWorkload(state, { ...record });
+}
+
+/** What is on its way waits for an answer of each service, which its host is asked for again. */
+function askAgain(state: State): void {
+  for (const { record: { phase, environment } } of state.underWay) {
+    if (phase !== 'creating') continue;
+    for (const mapping of state.environments.get(environment)?.mappings ?? []) mapping.verify = true;
+  }
 }
 
 function restoreMappings(state: State, records: readonly MappingRecord[]): Map<string, Mapping> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { benchOfEachTest } from '../support/describe.js';
 import { assertNothingLeft, environmentsBench, filesWith, lookAround, page, requestOf, type Before } from '../support/environments.js';
-import { Refused, refusalOf, status } from '../support/api.js';
+import { type Refused, refusalOf, status } from '../support/api.js';
 import { Dockerd } from '../support/docker.js';
 import { privateKey } from '../support/image.js';
 import { GATEWAY_PUBLIC } from '../support/layout.js';

@@ -82,7 +82,7 @@ async function volumesWith(docker: Docker, label: string): Promise<Labelled[]> {
 function inspected({ Id, Config, State, HostConfig }: Docker.ContainerInspectInfo): EngineContainer {
   const env = (Config.Env as string[] | null ?? []).map((line): [string, string] => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]);
   return {
-    id: Id, labels: Config.Labels ?? {}, status: State.Status, exitCode: State.ExitCode, isOutOfMemory: State.OOMKilled,
+    id: Id, labels: Config.Labels, status: State.Status, exitCode: State.ExitCode, isOutOfMemory: State.OOMKilled,
     restartPolicy: HostConfig.RestartPolicy?.Name || 'no', env: Object.fromEntries(env),
   };
 }
