@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { benchOfEachTest } from '../support/describe.js';
 import { assertNothingLeft, environmentsBench, filesWith, lookAround, page, requestOf, type Before } from '../support/environments.js';
 import { type Refused, refusalOf, status } from '../support/api.js';
-import { Dockerd } from '../support/docker.js';
+import { Dockerd, IMAGE } from '../support/docker.js';
 import { privateKey } from '../support/image.js';
 import { GATEWAY_PUBLIC } from '../support/layout.js';
+import type { LoggedProcess } from '../support/logged-process.js';
 import { Wait } from '../support/requests.js';
 import { EnvironmentStatus } from '../../shared/gen/portlease/v1/ports.js';
 import type { DeepPartial, CreateEnvironmentRequest } from '../../shared/gen/portlease/v1/environments.js';
@@ -59,6 +61,7 @@ describe('an environment', function () {
     await bench().untilAlive('host-a', 'gateway');
     assert.deepEqual((await create('env-1', { env: { COLOUR: 'green' } })).credentials, [], 'also after both were killed');
     assert.deepEqual(filesWith(bench(), [password.value]), []);
+    for (const file of ['coordinator.db', 'agent.state', 'agent.log']) assert.ok(filesWith(bench(), ['host-a']).some((one) => one.includes(file)), `${file} is not looked at`);
   });
 
   it('is deleted with its container and its ports, and nothing of others goes; deleting it twice is fine', async () => {
@@ -152,5 +155,39 @@ describe('an environment', function () {
       await bench().api.deleteEnvironment({ environment: 'env-2' });
       await assertNothingLeft(bench(), docker, before);
     });
+  });
+});
+
+describe('an environment whose image has to be loaded', function () {
+  this.timeout(60_000);
+  const bench = benchOfEachTest(environmentsBench({ rules: { pull: true, images: ['localhost:5000/*'] } }));
+  let docker: Dockerd;
+  let registry: LoggedProcess;
+  beforeEach(async () => {
+    const { machine } = bench().agent('host-a');
+    docker = await Dockerd.up(machine);
+    registry = machine.start('registry', [process.execPath, join(import.meta.dirname, '../support/guests/registry.mjs'), '5000']);
+    await registry.line(/listening/);
+  });
+  afterEach(async () => {
+    await registry.stop('SIGKILL');
+    await docker.close();
+  });
+
+  it('is made once it is there, and its progress told', async () => {
+    await docker.run(['tag', IMAGE, 'localhost:5000/lab:1']);
+    await docker.run(['push', 'localhost:5000/lab:1']);
+    await docker.run(['rmi', IMAGE, 'localhost:5000/lab:1']);
+    const { environment } = await bench().api.createEnvironment(requestOf('env-1', { image: 'localhost:5000/lab:1' }));
+    assert.equal(environment?.status, EnvironmentStatus.ENVIRONMENT_STATUS_READY);
+    const steps = (await bench().api.events('env-1')).map(({ kind, detail }) => [kind, detail['step']].join(' ').trim());
+    for (const step of ['EnvironmentCreating', 'EnvironmentProgress pull', 'EnvironmentProgress create', 'EnvironmentProgress start', 'EnvironmentProgress run', 'EnvironmentReady']) assert.ok(steps.includes(step), `${step} is not in ${steps.join(', ')}`);
+  });
+
+  it('is undone when the registry does not have it', async () => {
+    const before = await lookAround(docker);
+    const refused = await refusalOf(bench().api.createEnvironment(requestOf('env-1', { image: 'localhost:5000/absent:1' })));
+    assert.equal(causeOf(refused), 'ENVIRONMENT_FAILED pull PULL_REFUSED true', refused.message);
+    await assertNothingLeft(bench(), docker, before);
   });
 });

@@ -4,6 +4,7 @@ import { Refused, refusedOf } from '../../cli/errors.js';
 import { CLIENT_OPTIONS } from '../../shared/grpc.js';
 import { HealthCheckRequest, HealthCheckResponse_ServingStatus, HealthService } from '../../shared/gen/grpc/health/v1/health.js';
 import * as environments from '../../shared/gen/portlease/v1/environments.js';
+import * as events from '../../shared/gen/portlease/v1/events.js';
 import * as operations from '../../shared/gen/portlease/v1/operations.js';
 import * as ports from '../../shared/gen/portlease/v1/ports.js';
 import { eventually } from './wait.js';
@@ -72,6 +73,12 @@ export class Api {
 
   rotateCredentials(environment: string, deadlineMs = 30_000): Promise<environments.RotateCredentialsResponse> {
     return this.call(ENVIRONMENTS.rotateCredentials, { environment }, deadlineMs);
+  }
+
+  /** Events of an environment of the gateway of the tests, in order. */
+  async events(environment: string, gateway = 'edge'): Promise<events.Event[]> {
+    const request = events.ListEventsRequest.fromPartial({ gateway, filter: { environment }, pageSize: 1_000 });
+    return (await this.call(events.EventServiceService.listEvents, request)).events;
   }
 
   async environment(environment: string): Promise<ports.Environment> {
