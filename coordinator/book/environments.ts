@@ -41,7 +41,7 @@ export function deleteEnvironment(state: State, { environment: name, removesVolu
   if (environment === undefined) return { kind: 'deleting', view: undefined, boundMs: undefined };
   const chosen = [...environment.mappings];
   if (workload === undefined) giveUpAll(state, chosen);
-  else if (!isEnding(workload)) giveBack(state, workload, { phase: 'deleting', removesVolumes });
+  else if (!isEnding(workload)) giveBack(state, workload, { phase: 'deleting', removesVolumes: removesVolumes || workload.record.phase === 'creating' });
   passWorkloads(state);
   const view: EnvironmentView | undefined = state.environments.has(name) ? viewOf(state, name, []) : undefined;
   return { kind: 'deleting', view, boundMs: boundOf(state, chosen) };

@@ -8,6 +8,8 @@ import { privateKey } from '../support/image.js';
 import { GATEWAY_PUBLIC } from '../support/layout.js';
 import type { LoggedProcess } from '../support/logged-process.js';
 import { Wait } from '../support/requests.js';
+import { eventually } from '../support/wait.js';
+import { ROOT } from '../support/root.js';
 import { EnvironmentStatus } from '../../shared/gen/portlease/v1/ports.js';
 import type { DeepPartial, CreateEnvironmentRequest } from '../../shared/gen/portlease/v1/environments.js';
 
@@ -114,6 +116,27 @@ describe('an environment', function () {
     });
     assert.deepEqual((RestartPolicy as { Name: string }).Name, 'unless-stopped');
     assert.equal(shown[0].Config['WorkingDir'], '/tmp');
+  });
+
+  it('that is deleted before it is ready goes wholly, and who waits for it is told', async () => {
+    const mounts = [{ source: { $case: 'volume' as const, value: 'test-made' }, path: '/made' }];
+    const making = refusalOf(create('env-1', { mounts, env: { WEB_DELAY: '600' } }));
+    await eventually('its container to run', async () => (await docker.run(['ps', '--quiet'])) !== '', { withinMs: 10_000, everyMs: 20 });
+    assert.equal((await bench().api.deleteEnvironment({ environment: 'env-1' })).environment, undefined);
+    assert.equal((await making).details.reason, 'ENVIRONMENT_UNKNOWN');
+    await assertNothingLeft(bench(), docker, before);
+  });
+
+  it('is made and deleted from the command line, which shows its progress and its credentials', async () => {
+    const portlease = (...argv: string[]) => bench().topology.run('coordinator', [process.execPath, join(ROOT, 'dist/cli/main.js'), '--server', `unix:${bench().coordinator.socket}`, ...argv], { timeoutMs: 60_000 });
+    const { stdout, stderr } = await portlease('env', 'create', 'env-1', '--host', 'host-a', '--tenant', 'acme', '--image', IMAGE, '--want', 'name=ssh,pool=ssh', '--want', 'name=web,service=web');
+    assert.match(stdout, /^status +ready$/m);
+    const [, shown] = /^ssh +SSH_PASSWORD +(\S{32})$/m.exec(stdout) ?? [];
+    assert.equal(await variableOf('env-1', 'SSH_PASSWORD'), shown);
+    assert.match(stderr, /env-1: (?:creating|create|start|run|verify)/);
+    assert.match((await portlease('list')).stdout, /^env-1 +acme +edge +host-a +2 +ready +live /m);
+    assert.equal((await portlease('env', 'delete', 'env-1')).stdout, 'env-1 is gone\n');
+    await assertNothingLeft(bench(), docker, before);
   });
 
   describe('that cannot be made is undone, and the cause told', () => {
