@@ -1,4 +1,5 @@
 /** The agent as a whole: opens what it owns in order, and closes it in reverse. */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../shared/clock.js';
 import { endpointAddress } from '../shared/grpc.js';
@@ -10,8 +11,10 @@ import { dockerClient } from './drivers/docker/client.js';
 import { HostPortsWatch, NO_HOST_PORTS } from './drivers/docker/host-ports.js';
 import { PublishedListeners } from './drivers/docker/published.js';
 import { Helper } from './drivers/holders/helper.js';
+import { dockerEngine } from './drivers/docker/engine.js';
 import { DockerWatch, type DockerView } from './drivers/docker/watch.js';
 import { readBootId } from './drivers/settings/boot.js';
+import { Environments } from './environments/environments.js';
 import { EXIT, StartRefused } from './exit.js';
 import { openForwarder } from './forwarder.js';
 import { openKernel } from './kernel.js';
@@ -53,6 +56,7 @@ export class Agent {
   readonly #loop: ReconcileLoop;
   readonly #watch: { close(): Promise<void> };
   readonly #docker: DockerWatch | undefined;
+  readonly #environments: Environments;
   readonly #addresses: readonly string[];
   readonly #hostPortsWatch: HostPortsWatch | undefined;
   /** Looks up who listens for containers on the network of the host; starts nothing before it is asked. */
@@ -89,7 +93,10 @@ export class Agent {
       },
     });
     this.#docker = config.docker.enabled && roles.includes('host') ? new DockerWatch({
-      client: dockerClient(config.docker.socket), log, after: systemTimers.after, random, onChange: () => this.#serve(),
+      client: dockerClient(config.docker.socket), log, after: systemTimers.after, random, onChange: () => {
+        this.#serve();
+        this.#environments.poke();
+      },
     }) : undefined;
     this.#hostPortsWatch = this.#docker === undefined ? undefined : new HostPortsWatch({
       find: wanted => this.#holders.find({ netDir: '/proc/self/net', addresses, wanted }), timers: systemTimers,
@@ -106,6 +113,10 @@ export class Agent {
         this.#outcome = outcome;
         this.#report();
       },
+    });
+    this.#environments = new Environments({
+      engine: dockerEngine(config.docker.socket), rules: config.environments, clock, after: systemTimers.after, random, log,
+      onReport: () => this.#report(), hasNoDocker: () => !config.docker.enabled && !existsSync(config.docker.socket),
     });
     this.#watch = parts.serving.watch({ poke: () => this.#loop.poke(), roundTookMs: () => this.#loop.lastFullRoundMs });
   }
@@ -157,6 +168,7 @@ export class Agent {
   /** Waits for what runs. Rules in the kernel stay; what this process itself forwards ends. */
   async close(): Promise<void> {
     await this.#link.close();
+    await this.#environments.close();
     await this.#docker?.close();
     await this.#hostPortsWatch?.close();
     await this.#holders.close();
@@ -179,10 +191,10 @@ export class Agent {
     this.#idle.start();
   }
 
-  /** Says what the last round came to, and which mappings are idle. */
+  /** Says what the last round came to, which mappings are idle, and how far environments are. */
   #report(): void {
     const idle = this.#idle?.idle() ?? [];
-    if (this.#outcome !== undefined) this.#link.roundOutcome({ ...this.#outcome, ...(idle.length === 0 ? {} : { idle }) });
+    if (this.#outcome !== undefined) this.#link.roundOutcome({ ...this.#outcome, ...(idle.length === 0 ? {} : { idle }), environments: this.#environments.reports() });
   }
 
   /** A container that runs lives; of an address nobody knows. */
@@ -199,7 +211,9 @@ export class Agent {
     this.#hostPortsWatch?.want(this.#placed.hostPorts);
     if (this.#placed.objects !== before || version !== this.#served) this.#loop.setDesired(version, this.#placed.objects);
     this.#served = version;
+    this.#environments.setDesired(objects);
   }
+
 }
 
 function openServing(options: AgentOptions, bootId: string): Promise<Serving> {

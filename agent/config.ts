@@ -4,6 +4,7 @@ import { usageOf, type Arguments } from '../shared/arguments.js';
 import { cidrText, ConfigError, dnsLabelText, durationMs, endpointText, filePathText, ipAddressText, loadConfig, tlsFiles } from '../shared/config.js';
 import { LOG_LEVELS } from '../shared/log.js';
 import { isLoopback, isTargetAddress } from '../shared/names.js';
+import { isDockerName } from '../shared/target.js';
 import { listenPolicy } from '../shared/tls.js';
 import { BOOT_ID_PATH } from './drivers/settings/boot.js';
 
@@ -68,6 +69,36 @@ const docker = z.strictObject({
   markBit: z.int({ error: 'is not a whole number' }).min(0, { error: 'is less than 0' }).max(31, { error: 'is more than 31' }).prefault(27),
 });
 
+const isPattern = (text: string): boolean => /^[A-Za-z0-9*][A-Za-z0-9_.:@/*-]{0,254}$/.test(text);
+const pattern = z.string().refine(isPattern, { error: 'is not a name with * for any characters: 1-255 characters of A-Z a-z 0-9 _ . : @ / - *, a letter, digit or * first' });
+
+/** "/data", or "/data:ro" for reading only. */
+const hostPath = z.string().refine(text => /^(?:\/(?!\.{1,2}(?:\/|:|$))[^/:\p{Cc}]+)+(?::ro)?$/u.test(text), { error: 'is not an absolute path without "." and "..", with :ro behind it for reading only' })
+  .transform(text => ({ path: text.replace(/:ro$/, ''), readOnly: text.endsWith(':ro') }));
+
+/** Containers that schedulers may have this agent run. Never: privileged, further capabilities, the host's network, process or IPC namespace. */
+const environments = z.strictObject({
+  enabled: z.boolean({ error: 'is not true or false' }).prefault(false),
+  /** Images that may be run. */
+  images: z.array(pattern).prefault([]),
+  /** Load an image that is not there. */
+  pull: z.boolean({ error: 'is not true or false' }).prefault(false),
+  /** What containers may see of the host's files. A tenant who may write there must not be able to put links there: Docker follows them. */
+  hostPaths: z.array(hostPath).prefault([]),
+  /** Named volumes that may be mounted. */
+  volumes: z.array(pattern).prefault([]),
+  networks: z.array(z.string().refine(isDockerName, { error: 'is not the name of a network of Docker' })).prefault(['bridge']),
+  gpus: z.boolean({ error: 'is not true or false' }).prefault(false),
+  /** Of one container; 0: no limit. */
+  maxMemoryMiB: z.int({ error: 'is not a whole number' }).min(0, { error: 'is less than 0' }).prefault(0),
+  maxCpus: z.number({ error: 'is not a number' }).min(0, { error: 'is less than 0' }).max(4_096, { error: 'is more than 4096' }).prefault(0),
+  maxProcesses: limit(4_194_304).prefault(4_096),
+  ulimits: z.array(z.enum(['core', 'memlock', 'nofile', 'nproc', 'stack'], { error: 'is not one of core, memlock, nofile, nproc, stack' })).prefault(['core', 'memlock', 'nofile', 'nproc', 'stack'])
+    .transform((names): readonly string[] => names),
+  /** Programs with the setuid bit (sudo) get no rights in containers. */
+  noNewPrivileges: z.boolean({ error: 'is not true or false' }).prefault(true),
+});
+
 const paths = z.strictObject({
   /** Left out: /var/lib/portlease; with driver: userspace portlease/HOST in XDG_STATE_HOME, else in ~/.local/state. */
   state: filePathText.optional(),
@@ -88,6 +119,7 @@ export const agentConfigSchema = z.strictObject({
   driver: z.enum(['iptables', 'userspace'], { error: 'is not a driver: iptables or userspace' }).prefault('iptables'),
   userspace: userspace.prefault({}),
   docker: docker.prefault({}),
+  environments: environments.prefault({}),
   /** Where the coordinator listens. */
   coordinator: endpointText.refine(endpoint => endpoint.kind === 'unix' || endpoint.port !== 0, { error: 'has port 0' }),
   /** Lease addresses of this machine: where the public ports arrive. */
@@ -103,7 +135,9 @@ export const agentConfigSchema = z.strictObject({
   /** Allows a connection without TLS that leaves this machine. */
   insecure: z.boolean({ error: 'is not true or false' }).prefault(false),
   log: z.strictObject({ level: z.enum(LOG_LEVELS, { error: `is not one of ${LOG_LEVELS.join(', ')}` }).prefault('info') }).prefault({}),
-}).refine(({ roles, snat }) => !snat || roles.includes('gateway'), { path: ['snat'], error: 'is for the role gateway' })
+}).refine(({ environments: { enabled }, docker: { enabled: hasDocker } }) => !enabled || hasDocker,
+  { path: ['environments', 'enabled'], error: 'needs Docker: set docker.enabled: true' })
+  .refine(({ roles, snat }) => !snat || roles.includes('gateway'), { path: ['snat'], error: 'is for the role gateway' })
   .refine(({ roles, driver }) => driver === 'iptables' || !roles.includes('gateway'),
     { path: ['driver'], error: 'has no role gateway: routes need rules in the kernel: set driver: iptables, or roles: [host]' })
   .refine(({ addresses, driver }) => driver === 'userspace' || addresses.every(isTargetAddress),

@@ -1,6 +1,7 @@
 /** The command line as a whole: its commands and the flags that all of them have. */
 import { Command } from 'commander';
 import { addAllocate } from './commands/allocate.js';
+import { addEnv } from './commands/env.js';
 import { addEnvironments } from './commands/environments.js';
 import { addEvents } from './commands/events.js';
 import { addExplain } from './commands/explain.js';
@@ -48,6 +49,7 @@ export function buildProgram(io: Io, act: Act): Command {
   addRelease(program, act);
   addMove(program, act);
   addEnvironments(program, act);
+  addEnv(program, act);
   addMappings(program, act);
   addLimit(program, act);
   addExplain(program, act);

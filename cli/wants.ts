@@ -15,18 +15,25 @@ const EXAMPLE = 'name=ssh,pool=ssh,target=10.88.1.2,internal-port=22';
 const KEYS = ['name', 'pool', 'service', 'target', 'internal-port', 'protocol', 'count', 'contiguous', 'port', 'prefer', 'client-networks', 'max-connections', 'on-conflict'] as const;
 type Key = (typeof KEYS)[number];
 
+/** Where the ports lead: what each want says, or the container that is made with them. */
+type LeadsTo = 'target' | 'container';
+
+function exampleOf(leadsTo: LeadsTo): string {
+  return leadsTo === 'target' ? EXAMPLE : 'name=ssh,pool=ssh,internal-port=22';
+}
+
 /** All `--want` flags of one command: 1 to 64, each name once, at most 1,024 ports. */
-export function parseWants(texts: readonly string[]): Want[] {
-  if (texts.length === 0) throw new UsageError('--want is missing', `Say at least once what the environment needs: --want ${EXAMPLE}`);
+export function parseWants(texts: readonly string[], leadsTo: LeadsTo = 'target'): Want[] {
+  if (texts.length === 0) throw new UsageError('--want is missing', `Say at least once what the environment needs: --want ${exampleOf(leadsTo)}`);
   if (texts.length > MAX_WANTS) throw new UsageError(`--want is given ${texts.length} times`, `At most ${MAX_WANTS} are allowed: use count=N for several ports of one kind.`);
-  const wants = texts.map(parseWant);
+  const wants = texts.map((text) => parseWant(text, leadsTo));
   assertUnique('--want', wants.map((want) => want.name));
   const total = wants.reduce((sum, want) => sum + Math.max(1, want.count), 0);
   if (total > MAX_TOTAL) throw new UsageError(`--want: ${total} ports in all`, `At most ${MAX_TOTAL} are allowed in one request.`);
   return wants;
 }
 
-function parseWant(text: string): Want {
+function parseWant(text: string, leadsTo: LeadsTo): Want {
   const parts = new Map<Key, string>();
   for (const part of text.split(',')) {
     const [key, value] = part === 'contiguous' ? (['contiguous', ''] as const) : keyAndValue('--want', part);
@@ -34,25 +41,26 @@ function parseWant(text: string): Want {
     if (parts.has(key)) throw new UsageError(`--want: ${key} is given twice`, 'Give each part once.');
     parts.set(key, value);
   }
-  return wantOf(parts);
+  return wantOf(parts, leadsTo);
 }
 
 function isKey(text: string): text is Key {
   return (KEYS as readonly string[]).includes(text);
 }
 
-function wantOf(parts: ReadonlyMap<Key, string>): Want {
+function wantOf(parts: ReadonlyMap<Key, string>, leadsTo: LeadsTo): Want {
   const read = <T>(key: Key, parse: (flag: string, text: string) => T): T | undefined => {
     const text = parts.get(key);
     return text === undefined ? undefined : parse(`--want ${key}`, text);
   };
+  if (leadsTo === 'container') refuseTarget(parts);
   const want: Want = {
     name: read('name', (flag, text) => dnsLabel(flag, text, MAX_NAME)) ?? missing('name'),
     source: sourceOf(read('pool', dnsLabel), read('service', dnsLabel)),
     protocol: read('protocol', (flag, text) => choice(flag, text, PROTOCOLS)) ?? Protocol.PROTOCOL_UNSPECIFIED,
     count: read('count', (flag, text) => wholeNumber(flag, text, { min: 1, max: MAX_COUNT })) ?? 1,
     contiguous: read('contiguous', onlyWord) ?? false,
-    target: targetToWire(read('target', target) ?? missing('target')),
+    target: leadsTo === 'container' ? undefined : targetToWire(read('target', target) ?? missing('target')),
     internalPort: read('internal-port', port) ?? 0,
     choice: choiceOf(read('port', port), read('prefer', port)),
     clientNetworks: read('client-networks', (flag, text) => clientNetworks(flag, text.split('+'))) ?? [],
@@ -64,6 +72,10 @@ function wantOf(parts: ReadonlyMap<Key, string>): Want {
     throw new UsageError('--want: on-conflict=renumber and contiguous exclude each other', 'One port of the run would get a number elsewhere: say on-conflict=block, or leave out contiguous.');
   }
   return want;
+}
+
+function refuseTarget(parts: ReadonlyMap<Key, string>): void {
+  if (parts.has('target')) throw new UsageError('--want: target= is given', 'Leave it out: the port leads to the container of the environment.');
 }
 
 function sourceOf(pool: string | undefined, service: string | undefined): Want['source'] {

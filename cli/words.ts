@@ -4,6 +4,7 @@ import { mappingStateToJSON, OnConflict, protocolToJSON, Protocol, Wait, type Ma
 import {
   gatewayScopeToJSON, GatewayScope, hostDutyToJSON, hostStateToJSON, IdleAction, leaseStateToJSON, Strategy, type HostDuty, type HostState, type LeaseState,
 } from '../shared/gen/portlease/v1/operations.js';
+import { environmentStatusToJSON, type EnvironmentStatus } from '../shared/gen/portlease/v1/ports.js';
 import type { Duration } from '../shared/gen/google/protobuf/duration.js';
 import type { Timestamp } from '../shared/gen/google/protobuf/timestamp.js';
 import { rangeText, type PortRange } from '../shared/ports.js';
@@ -35,6 +36,7 @@ export const hostStateWord = (state: HostState) => word(hostStateToJSON(state), 
 export const hostDutyWord = (duty: HostDuty) => word(hostDutyToJSON(duty), 'HOST_DUTY_');
 export const leaseStateWord = (state: LeaseState) => word(leaseStateToJSON(state), 'LEASE_STATE_');
 export const mappingStateWord = (state: MappingState) => word(mappingStateToJSON(state), 'MAPPING_STATE_');
+export const environmentStatusWord = (status: EnvironmentStatus) => word(environmentStatusToJSON(status), 'ENVIRONMENT_STATUS_');
 export const roleWord = (role: Role) => word(roleToJSON(role), 'ROLE_');
 
 function word(name: string, prefix: string): string {

@@ -2,6 +2,7 @@
  * Desired state: what the coordinator asks of an agent, and what the agent says back. Plain data; shared/wire.ts turns it into
  * messages of the contract and back. docs/architecture.md tells how the parts work together.
  */
+import type { ContainerSpec, CredentialSpec, EnvironmentReport } from './container.js';
 import type { PortRange, Protocol, Transport } from './ports.js';
 import type { Target } from './target.js';
 
@@ -61,6 +62,8 @@ export type AgentReport = {
   conflicts?: readonly Conflict[];
   /** Mappings without traffic for longer than their limit; left out: none. */
   idle?: readonly IdleMapping[];
+  /** Of the environments that it was told to run or to remove; left out: none. Credentials in it are secrets. */
+  environments?: EnvironmentReport[];
 };
 
 export const MAX_CONFLICTS = 1_024;
@@ -102,7 +105,20 @@ export type DesiredObject =
   | { kind: 'route'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;
       host: string; addresses: string[]; fence: boolean; cutMs: number }
   | { kind: 'withdrawal'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;
-      cutMs: number };
+      cutMs: number }
+  /** The container of an environment. `credentials`: all that is generated. `isReady`: it was started before; if it is gone or stopped it
+   *  is left so. `tellCredentials`: they are to be in the reports, those of this `rotation`. */
+  | { kind: 'environment'; key: string; version: number; environment: string; tenant: string; generation: number; container: ContainerSpec;
+      credentials: readonly CredentialSpec[]; labels: Readonly<Record<string, string>>; isReady: boolean; tellCredentials: boolean; rotation: number }
+  /** Containers of the environment up to this generation go; `volumes`: those made for it, too. */
+  | { kind: 'removal'; key: string; version: number; environment: string; tenant: string; generation: number; volumes: boolean };
+
+/** What is about ports: all but environments and their removal. */
+export type PortObject = Exclude<DesiredObject, { kind: 'environment' | 'removal' }>;
+
+export function isAboutPorts(object: DesiredObject): object is PortObject {
+  return object.kind !== 'environment' && object.kind !== 'removal';
+}
 
 /** Desired state for one host: a snapshot (base undefined), or a change to the state `base`. */
 export type Delta = { version: StateVersion; base: number | undefined; upserts: DesiredObject[]; removals: string[] };

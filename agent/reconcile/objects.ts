@@ -1,5 +1,5 @@
 /** Desired objects as they are planned: a mapping that leads to a container says where that is now. */
-import type { DesiredObject } from '../../shared/desired.js';
+import type { DesiredObject, PortObject } from '../../shared/desired.js';
 import type { Target } from '../../shared/target.js';
 import type { Bound } from '../drivers/bridge/guard.js';
 
@@ -16,6 +16,6 @@ export type Place =
 export type MappingObject = Omit<Extract<DesiredObject, { kind: 'mapping' }>, 'target'> & { readonly target: Target | Place };
 export type RouteObject = Extract<DesiredObject, { kind: 'route' }>;
 
-export type ReconcileObject = Exclude<DesiredObject, { kind: 'mapping' }> | MappingObject;
+export type ReconcileObject = Exclude<PortObject, { kind: 'mapping' }> | MappingObject;
 
 export type Objects = ReadonlyMap<string, ReconcileObject>;

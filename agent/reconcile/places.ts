@@ -1,6 +1,6 @@
 /** Where the containers are that mappings lead to. Pure, and incremental: what has not changed stays the same object. */
 import { isDeepStrictEqual } from 'node:util';
-import type { DesiredObject } from '../../shared/desired.js';
+import { isAboutPorts, type DesiredObject } from '../../shared/desired.js';
 import { ipFamily } from '../../shared/names.js';
 import { transportsOf } from '../../shared/ports.js';
 import { targetText, type ContainerTarget, type PublishedTarget } from '../../shared/target.js';
@@ -33,11 +33,12 @@ export type PlaceFacts = {
 
 export function nextPlaced(before: Placed | undefined, desired: ReadonlyMap<string, DesiredObject>, view: DockerView, facts: PlaceFacts): Placed {
   const old = before?.of.desired ?? new Map<string, DesiredObject>();
-  const changed = differences(old, desired);
+  const isPort = (key: string): boolean => isAboutPorts(desired.get(key) ?? old.get(key) as DesiredObject);
+  const changed = differences(old, desired).filter(isPort);
   const dependent = dependentOf(before?.dependent ?? new Set(), changed, desired);
   const isSame = before?.of.view === view && before.of.hostPorts === facts.hostPorts;
   const toPlace = isSame ? changed.filter(key => dependent.has(key)) : [...dependent];
-  const changes: Change<ReconcileObject>[] = changed.filter(key => !dependent.has(key)).map(key => [key, desired.get(key)]);
+  const changes: Change<ReconcileObject>[] = changed.filter(key => !dependent.has(key)).map(key => [key, desired.get(key) as ReconcileObject | undefined]);
   for (const key of toPlace) changes.push([key, placedMapping(desired.get(key) as DesiredMapping, before?.objects.get(key), view, facts)]);
   const objects = (before?.objects ?? PersistentMap.empty<ReconcileObject>()).with(changes);
   const hostPorts = [...dependent].flatMap(key => hostPortsOf(desired.get(key) as DesiredMapping, view));

@@ -1,7 +1,7 @@
 /** `portlease list` and `portlease show ENV`. */
 import type { Command } from 'commander';
 import {
-  GetEnvironmentResponse, ListEnvironmentsResponse, PortServiceService, type Environment,
+  EnvironmentStatus, GetEnvironmentResponse, ListEnvironmentsResponse, PortServiceService, type Environment,
 } from '../../shared/gen/portlease/v1/ports.js';
 import { MappingState } from '../../shared/gen/portlease/v1/common.js';
 import { dnsLabel, labels } from '../fields.js';
@@ -10,7 +10,7 @@ import type { Act, Flags, Job } from '../job.js';
 import { jsonOf } from '../json.js';
 import { limitOf, moreHint, readPages } from '../pages.js';
 import { properties, table, type Column } from '../table.js';
-import { mappingStateWord, timeText } from '../words.js';
+import { environmentStatusWord, mappingStateWord, timeText } from '../words.js';
 import { mappingsTable } from './mappings.js';
 
 const COLUMNS: readonly Column<Environment>[] = [
@@ -19,6 +19,7 @@ const COLUMNS: readonly Column<Environment>[] = [
   { header: 'GATEWAY', cell: (environment) => environment.gateway },
   { header: 'HOST', cell: (environment) => environment.host },
   { header: 'PORTS', align: 'right', cell: (environment) => environment.mappings.length },
+  { header: 'STATUS', cell: (environment) => environmentStatusWord(environment.status) || '-' },
   { header: 'STATES', cell: stateCounts },
   { header: 'IDLE', align: 'right', cell: ({ mappings }) => mappings.filter(({ idleSince }) => idleSince !== undefined).length },
   { header: 'CREATED', cell: (environment) => timeText(environment.createdAt) },
@@ -46,7 +47,14 @@ export function environmentText(environment: Environment): string {
     ['labels', labelText],
     ['revision', environment.revision],
     ['created', timeText(environment.createdAt)],
+    ...containerProperties(environment),
   ]) + '\n' + mappingsTable(environment.mappings);
+}
+
+/** Of one that portlease runs a container for. */
+function containerProperties({ status, statusDetail, image, containerId }: Environment): [string, string][] {
+  if (status === EnvironmentStatus.ENVIRONMENT_STATUS_UNSPECIFIED) return [];
+  return [['status', `${environmentStatusWord(status)}${statusDetail === '' ? '' : ` (${statusDetail})`}`], ['image', image], ['container', containerId.slice(0, 12)]];
 }
 
 /** What can be done about mappings that do not serve. */

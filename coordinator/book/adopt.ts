@@ -5,11 +5,13 @@
  * Who is right: where the gateway's agent knows more than the copy, its routes say which host has which ports; else the newest grant
  * does, whether the copy or a host has it. A host that knows more than the copy says what is mapped on the ports that are its own.
  */
+import { isAboutPorts, type PortObject } from '../../shared/desired.js';
+import type { ContainerSpec } from '../../shared/container.js';
 import { overlaps } from '../../shared/ports.js';
 import { isInForce } from './states.js';
 import { newHostRecord } from './host-record.js';
 import { inRanges } from './state.js';
-import { NO_LIMITS, type DesiredObject, type EnvironmentRecord, type GatewayRecord, type HelloCommand, type HostRecord, type LeaseRecord, type MappingRecord, type PoolSpec, type StoredGateway } from './types.js';
+import { NO_LIMITS, type DesiredObject, type EnvironmentRecord, type GatewayRecord, type HelloCommand, type HostRecord, type LeaseRecord, type MappingRecord, type PoolSpec, type StoredGateway, type WorkloadRecord } from './types.js';
 
 /** What one agent said; `isAhead`: it knows more than the copy. */
 export type Report = { hello: HelloCommand; objects: readonly DesiredObject[]; isAhead: boolean };
@@ -21,11 +23,12 @@ export type Copy = {
   leases: readonly LeaseRecord[];
   environments: readonly EnvironmentRecord[];
   mappings: readonly MappingRecord[];
+  workloads: readonly WorkloadRecord[];
 };
 
 export type Pools = Pick<Copy, 'pools' | 'mappings' | 'leases'>;
 
-export type Adopted = Pick<StoredGateway, 'gateway' | 'hosts' | 'leases' | 'environments' | 'mappings'>;
+export type Adopted = Pick<StoredGateway, 'gateway' | 'hosts' | 'leases' | 'environments' | 'mappings' | 'workloads'>;
 
 /** Ids are made of the sequence, sessions are counted: so far beyond what was heard of, nothing unheard of comes twice. */
 export const MARGIN = 1_000_000;
@@ -37,6 +40,7 @@ export function adopt(copy: Copy, reports: ReadonlyMap<string, Report>, nowMs: n
   const leases = leasesAfter(copy, reports, nowMs).flatMap((lease) => withoutReport(lease, copy, reports));
   const mappings = mappingsAfter(copy, reports, { leases, nowMs, sequence });
   return {
+    workloads: workloadsAfter(copy, reports),
     gateway: { ...copy.gateway, epoch, sequence, restoring: 'resting' }, leases, mappings, environments: environmentsAfter(copy, mappings, sequence),
     hosts: [...copy.hosts, ...hostsMadeSince(copy, reports)].map((host) => ({ ...hostAfter(host, reports.get(host.host)), addresses: addressesAfter(host, reports) })),
   };
@@ -55,7 +59,7 @@ function withoutReport(lease: LeaseRecord, { gateway, hosts }: Copy, reports: Re
 
 /** Ports that agents hold and no pool of the copy has, nor had when it was shrunk: the pool was created after it. */
 export function portsWithoutPool(copy: Pools, reports: ReadonlyMap<string, Report>): { host: string; first: number; last: number }[] {
-  return [...reports.values()].flatMap(({ hello, objects }) => objects.flatMap((object) => {
+  return [...reports.values()].flatMap(({ hello, objects }) => objects.filter(isAboutPorts).flatMap((object) => {
     const ports = 'ports' in object ? object.ports : { first: object.port, last: object.port };
     return poolAt(copy, ports.first) === undefined ? [{ host: hello.host, ...ports }] : [];
   }));
@@ -250,6 +254,40 @@ function environmentsAfter(copy: Copy, mappings: readonly MappingRecord[], seque
   }
   return [...found.values()];
 }
+
+/** How long a start has whose request is not known any more. */
+const START_TIMEOUT_MS = 300_000;
+
+/** A host that knows more than the copy says which containers it runs or removes; what others have is as in the copy. */
+function workloadsAfter(copy: Copy, reports: ReadonlyMap<string, Report>): WorkloadRecord[] {
+  const found = new Map(copy.workloads.filter(({ host }) => reports.get(host)?.isAhead !== true).map((record) => [record.environment, record]));
+  for (const { hello, objects, isAhead } of reports.values()) {
+    for (const object of isAhead ? objects : []) {
+      if (isAboutPorts(object) || (found.get(object.environment)?.generation ?? -1) >= object.generation) continue;
+      const before = copy.workloads.find(({ environment, generation }) => environment === object.environment && generation === object.generation);
+      found.set(object.environment, workloadOf(object, hello.host, before));
+    }
+  }
+  return [...found.values()];
+}
+
+function workloadOf(object: Exclude<DesiredObject, PortObject>, host: string, before: WorkloadRecord | undefined): WorkloadRecord {
+  const { environment, tenant, generation } = object;
+  const { bodyHash, startTimeoutMs, containerId, container } = before ?? UNKNOWN;
+  const known = { environment, tenant, generation, host, bodyHash, startTimeoutMs, containerId, failure: undefined };
+  if (object.kind === 'removal') return { ...known, container, credentials: [], phase: 'deleting', rotation: 0, credentialsReturned: true, removesVolumes: object.volumes };
+  return {
+    ...known, container: object.container, credentials: [...object.credentials], phase: object.isReady ? 'ready' : 'creating', rotation: object.rotation,
+    credentialsReturned: !object.tellCredentials, removesVolumes: false,
+  };
+}
+
+/** Of a container that is to be removed, and of which nothing more is known. */
+const NO_CONTAINER: ContainerSpec = {
+  image: '', entrypoint: [], command: [], env: {}, workingDir: '', user: '', mounts: [], gpus: { kind: 'none' }, network: '', memoryBytes: 0, cpuMillis: 0, maxProcesses: 0,
+  shmBytes: 0, ulimits: [], restart: 'never', credentials: [], rotateCommand: [],
+};
+const UNKNOWN = { bodyHash: '', startTimeoutMs: START_TIMEOUT_MS, containerId: '', container: NO_CONTAINER };
 
 function spaceOf({ gateway: { gateway, scope } }: Copy, host: string): string {
   return scope === 'shared' ? gateway : `${gateway}/${host}`;

@@ -11,6 +11,7 @@ import type { Environment, Host, Mapping, Pool, Request, State } from './state.j
 import { NO_LIMITS, type AllocateCommand, type EnvironmentView, type MappingRecord, type Refusal, type Reply, type RequestRecord, type WantSpec } from './types.js';
 import { takeUp } from './take-up.js';
 import { remember } from './tick.js';
+import { refuseUnderWay } from './under-way.js';
 import { viewOf } from './views.js';
 
 /** A mapping that the request gets: one that the environment has, or a pick. */
@@ -28,7 +29,7 @@ export function allocate(state: State, command: AllocateCommand): Reply {
   const host = readyHost(state, command.host);
   if ('kind' in host) return host;
   const environment = state.environments.get(command.environment);
-  const refusal = checkEnvironment(command, environment);
+  const refusal = checkEnvironment(state, command, environment);
   if (refusal !== undefined) return refusal;
   const asks: Ask[] = [];
   for (const [position, want] of command.wants.entries()) {
@@ -80,11 +81,14 @@ export function readyHost(state: State, name: string, field = 'host'): Host | Re
   }
 }
 
-function checkEnvironment(command: AllocateCommand, known: Environment | undefined): Refusal | undefined {
+function checkEnvironment(state: State, command: AllocateCommand, known: Environment | undefined): Refusal | undefined {
   if (known === undefined) return undefined;
+  const underWay = refuseUnderWay(state, command.environment);
+  if (underWay !== undefined) return underWay;
   const { tenant, host } = known.record;
   if (tenant !== command.tenant) return { kind: 'refused', reason: 'ENVIRONMENT_OF_OTHER_TENANT', message: `environment ${command.environment} belongs to another tenant`, field: 'environment' };
-  if (host === command.host || !known.mappings.some((mapping) => isInForce(mapping.record.state))) return undefined;
+  const hasContainer = state.workloads.has(command.environment);
+  if (host === command.host || (!hasContainer && !known.mappings.some((mapping) => isInForce(mapping.record.state)))) return undefined;
   return { kind: 'refused', reason: 'ENVIRONMENT_ELSEWHERE', message: `environment ${command.environment} is on host ${host}`, field: 'host', metadata: { host } };
 }
 

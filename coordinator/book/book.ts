@@ -5,6 +5,7 @@
 import { allocate, requested } from './allocate.js';
 import { conflictViews, type ConflictView } from './conflicts.js';
 import { holdHost, setDuty } from './duty.js';
+import { createEnvironment, deleteEnvironment, noteCredentials, rotateCredentials } from './environments.js';
 import { explainPort } from './explain.js';
 import { forgetHost } from './forget.js';
 import { createHost, heartbeat, hello, replaceHost, report } from './hosts.js';
@@ -21,17 +22,21 @@ import { MARGIN, type Adopted } from './adopt.js';
 import type { State } from './state.js';
 import { tick } from './tick.js';
 import type {
-  Changes, Command, Decision, EnvironmentView, GatewayRecord, HostView, IdleView, LeaseView, LossView, MappingRecord, PoolFigures, PoolSpec, PortExplanation, Reply,
-  RestoreView, StoredGateway,
+  Changes, Command, Decision, EnvironmentCommand, EnvironmentView, GatewayRecord, HostView, IdleView, LeaseView, LossView, MappingRecord, PoolFigures, PoolSpec, PortExplanation, Reply,
+  RestoreView, StoredGateway, WorkloadView,
 } from './types.js';
+import { passWorkloads } from './workloads.js';
 import { figuresOf, hostView, leaseView, viewOf } from './views.js';
 
 export type { ConflictView } from './conflicts.js';
 export type { BookOptions } from './restore.js';
 
+/** After these an environment that is made or deleted may go on. */
+const MOVES_WORKLOADS: ReadonlySet<Command['kind']> = new Set(['report', 'tick', 'release', 'forgetHost', 'reclaimHost']);
+
 /** Commands that leave an audit record. */
 const AUDITED = {
-  allocate: 'AllocatePorts', release: 'ReleasePorts', move: 'MoveEnvironment', updateMapping: 'UpdateMapping', createPool: 'CreatePool', updatePool: 'UpdatePool',
+  allocate: 'AllocatePorts', createEnvironment: 'CreateEnvironment', deleteEnvironment: 'DeleteEnvironment', rotateCredentials: 'RotateCredentials', release: 'ReleasePorts', move: 'MoveEnvironment', updateMapping: 'UpdateMapping', createPool: 'CreatePool', updatePool: 'UpdatePool',
   deletePool: 'DeletePool', createHost: 'CreateHost', replaceHost: 'ReplaceHost', reclaimHost: 'ReclaimHost', waiveHost: 'WaiveHost', hello: 'Session',
   cordonHost: 'CordonHost', uncordonHost: 'UncordonHost', drainHost: 'DrainHost', holdHost: 'HoldHost',
   forgetHost: 'ForgetHost', overrideMassLoss: 'OverrideMassLoss', notePurge: 'Purge',
@@ -60,6 +65,7 @@ export class Book {
     const { state } = this;
     state.begin(nowMs);
     const reply = refuseWhileRestoring(state, command) ?? dispatch(state, command);
+    if (state.underWay.size > 0 && MOVES_WORKLOADS.has(command.kind)) passWorkloads(state);
     audit(state, command, reply);
     const records = adopted(state);
     if (records !== undefined) return this.goOnWith(records, reply);
@@ -78,7 +84,7 @@ export class Book {
     state.takeOver(before, records.mappings);
     state.gateway.sequence += 1;
     this.state = state;
-    return { reply, sequence: state.gateway.sequence, pushes: [], touchedMappings: [...state.mappings.keys()], progress: true };
+    return { reply, sequence: state.gateway.sequence, pushes: [], touchedMappings: [...state.mappings.keys(), ...Array.from(state.workloads.keys(), (name) => `environment/${name}`)], progress: true };
   }
 
   /** All rows that changed since it was last called, or undefined when nothing did. */
@@ -90,7 +96,7 @@ export class Book {
       gateway: { ...state.gateway }, removedPools: dirty.removedPools, removedHosts: dirty.removedHosts, removedLeases: dirty.removedLeases,
       removedEnvironments: dirty.removedEnvironments, removedRequests: dirty.removedRequests, pools: [...dirty.pools].map((pool) => pool.spec),
       hosts: records(dirty.hosts), leases: records(dirty.leases), environments: records(dirty.environments), mappings: records(dirty.mappings),
-      requests: records(dirty.requests), removedForgotten: dirty.removedForgotten, removedOverrides: dirty.removedOverrides,
+      requests: records(dirty.requests), removedForgotten: dirty.removedForgotten, removedOverrides: dirty.removedOverrides, removedWorkloads: dirty.removedWorkloads, workloads: records(dirty.workloads),
       forgotten: [...dirty.forgotten.values()], overrides: [...dirty.overrides.values()], events: dirty.events, audits: dirty.audits,
     };
     const empty = state.gateway.sequence === this.takenSequence;
@@ -98,6 +104,12 @@ export class Book {
     return empty ? undefined : changes;
   }
   private takenSequence = -1;
+
+  /** How far its container is; undefined when portlease runs none. */
+  workload(name: string): WorkloadView | undefined {
+    const workload = this.state.workloads.get(name);
+    return workload && { ...workload.record, word: workload.word };
+  }
 
   environment(name: string): EnvironmentView | undefined {
     return this.state.environments.has(name) ? viewOf(this.state, name, []) : undefined;
@@ -239,7 +251,23 @@ function dispatch(state: State, command: Command): Reply {
       tick(state);
       return { kind: 'done' };
     default:
-      return dispatchHost(state, command);
+      return isAboutEnvironment(command) ? decideEnvironment(state, command) : dispatchHost(state, command);
+  }
+}
+
+function isAboutEnvironment(command: EnvironmentCommand | HostCommand): command is EnvironmentCommand {
+  return command.kind in ENVIRONMENT_COMMANDS;
+}
+
+const ENVIRONMENT_COMMANDS: Record<EnvironmentCommand['kind'], true> = { createEnvironment: true, deleteEnvironment: true, rotateCredentials: true, noteCredentials: true };
+
+function decideEnvironment(state: State, command: EnvironmentCommand): Reply {
+  switch (command.kind) {
+    case 'createEnvironment': return createEnvironment(state, command);
+    case 'deleteEnvironment': return deleteEnvironment(state, command);
+    case 'rotateCredentials': return rotateCredentials(state, command);
+    case 'noteCredentials': return noteCredentials(state, command);
+    default: return command satisfies never;
   }
 }
 
@@ -267,9 +295,7 @@ function audit(state: State, command: Command, reply: Reply): void {
     state.audit({ actor, action, outcome: reason, environment, requestId, detail });
     return;
   }
-  if (!(command.kind in AUDITED) || reply.kind === 'waiting') return;
-  if (command.kind === 'allocate' && (command.dryRun || (reply.kind === 'allocated' && reply.replayed))) return;
-  if (command.kind === 'createPool' && command.seed && !state.changed) return;
+  if (!(command.kind in AUDITED) || reply.kind === 'waiting' || changesNothing(state, command, reply)) return;
   const { actor } = command as { actor: string };
   const action = AUDITED[command.kind as keyof typeof AUDITED];
   const outcome = reply.kind === 'refused' ? reply.reason : 'ok';
@@ -277,8 +303,21 @@ function audit(state: State, command: Command, reply: Reply): void {
   state.audit({ actor, action, outcome, environment: environmentOf(command), requestId, detail: detailOf(command) });
 }
 
+function changesNothing(state: State, command: Command, reply: Reply): boolean {
+  if ('replayed' in reply && reply.replayed) return true;
+  if (command.kind === 'allocate') return command.dryRun;
+  return command.kind === 'createPool' && command.seed && !state.changed;
+}
+
 function environmentOf(command: Command): string {
-  if (command.kind === 'allocate' || command.kind === 'move') return command.environment;
+  switch (command.kind) {
+    case 'createEnvironment': return command.allocation.environment;
+    case 'allocate':
+    case 'move':
+    case 'deleteEnvironment':
+    case 'rotateCredentials': return command.environment;
+    default: break;
+  }
   return command.kind === 'release' && command.selector.kind === 'environment' ? command.selector.environment : '';
 }
 
@@ -293,14 +332,12 @@ function detailOf(command: Command): string {
     case 'deletePool': return `{"pool":"${command.pool}"}`;
     case 'hello': return JSON.stringify({ host: command.host, bootId: command.bootId, lastSession: command.lastSession });
     case 'notePurge': return command.detail;
-    case 'heartbeat':
-    case 'report':
-    case 'tick': return '{}';
+    case 'createEnvironment': return JSON.stringify({ host: command.allocation.host, image: command.container.image });
     default: return plain(command);
   }
 }
 
-/** All that an operator said. */
+/** All that was said. */
 function plain(command: Command): string {
-  return JSON.stringify({ ...command, kind: undefined, actor: undefined });
+  return JSON.stringify({ ...command, kind: undefined, actor: undefined, environment: undefined });
 }

@@ -1,6 +1,6 @@
 /** Which host has the gateway role: one at a time, and the next one only when the former routes nothing any more. */
 import { isSettled } from './growth.js';
-import { fenceReleasing } from './release.js';
+import { fenceReleasing } from './giving-up.js';
 import type { Host, State } from './state.js';
 import type { HostRecord, Refusal } from './types.js';
 

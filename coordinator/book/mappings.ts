@@ -157,11 +157,19 @@ function leaveEnvironment(state: State, mapping: Mapping): void {
   environment.mappings.splice(environment.mappings.indexOf(mapping), 1);
   // Another tenant may have an environment of that name already.
   if (environment.mappings.length > 0 || environment.isGone) return;
+  // Its container may be left.
+  if (state.workloads.has(environment.record.environment)) return;
+  removeEnvironment(state, environment);
+}
+
+/** Its name is free from now on. */
+export function removeEnvironment(state: State, environment: Environment): void {
   const name = environment.record.environment;
   environment.isGone = true;
   state.environments.delete(name);
   state.dirty.environments.delete(environment);
   state.dirty.removedEnvironments.push(name);
+  state.changed = true;
 }
 
 export function about(mapping: Mapping): { host: string; environment: string; mappingId: string; detail: string } {

@@ -7,7 +7,7 @@ import { grant, holderOf, transfer } from './leases.js';
 import { about, giveUp, index, setState, tellHost } from './mappings.js';
 import { isInForce } from './states.js';
 import { drop } from './outbox.js';
-import { fenceIfSilent } from './release.js';
+import { fenceIfSilent } from './giving-up.js';
 import { gatewayReady } from './shortage.js';
 import type { Holder, Host, Lease, Mapping, State } from './state.js';
 import type { Command, Refusal, Reply } from './types.js';
@@ -18,6 +18,7 @@ type MoveCommand = Extract<Command, { kind: 'move' }>;
 export function move(state: State, command: MoveCommand): Reply {
   const environment = state.environments.get(command.environment);
   if (environment === undefined) return { kind: 'refused', reason: 'ENVIRONMENT_UNKNOWN', message: `there is no environment ${command.environment}`, field: 'environment' };
+  if (state.workloads.has(command.environment)) return { kind: 'refused', reason: 'ENVIRONMENT_HAS_CONTAINER', message: `portlease runs the container of environment ${command.environment}`, field: 'environment', metadata: { host: environment.record.host } };
   const host = readyHost(state, command.host);
   if ('kind' in host) return host;
   const mappings = environment.mappings.filter((mapping) => isInForce(mapping.record.state)).sort((a, b) => a.record.port - b.record.port);

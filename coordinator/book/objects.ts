@@ -1,7 +1,7 @@
 /** How records become objects of desired state. */
 import { ipFamily } from '../../shared/names.js';
 import { hidesClients } from './hidden.js';
-import type { Lease, Mapping, State } from './state.js';
+import type { Lease, Mapping, State, Workload } from './state.js';
 import type { DesiredObject } from './types.js';
 
 const portsOf = (lease: Lease) => ({ first: lease.record.first, last: lease.record.last });
@@ -53,6 +53,19 @@ export function withdrawalObject(state: State, lease: Lease): DesiredObject {
 /** A limit of 0 is none. */
 function idleLimitMs(state: State, pool: string): number | undefined {
   return state.pools.get(pool)?.spec.idleLimitMs || undefined;
+}
+
+/** What its host is to bring about: the container, or its removal. */
+export function workloadObject(state: State, { record }: Workload): DesiredObject {
+  const { environment, tenant, generation, container, credentials, phase, credentialsReturned, rotation } = record;
+  const version = state.sequence;
+  if (phase === 'undoing' || phase === 'deleting') {
+    return { kind: 'removal', key: `removal/${environment}`, version, environment, tenant, generation, volumes: record.removesVolumes };
+  }
+  return {
+    kind: 'environment', key: `environment/${environment}`, version, environment, tenant, generation, container, credentials,
+    labels: state.environments.get(environment)?.record.labels ?? {}, isReady: phase === 'ready', tellCredentials: !credentialsReturned, rotation,
+  };
 }
 
 function cutMs(state: State, pool: string): number {

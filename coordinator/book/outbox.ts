@@ -4,7 +4,7 @@
  */
 import { Desired } from './desired.js';
 import { isInForce } from './states.js';
-import { leaseObject, mappingObject, releaseObject, routeObject, withdrawalObject } from './objects.js';
+import { leaseObject, mappingObject, releaseObject, routeObject, withdrawalObject, workloadObject } from './objects.js';
 import type { Host, State } from './state.js';
 import type { Delta, DesiredObject, Push } from './types.js';
 
@@ -47,6 +47,7 @@ export function snapshot(state: State, host: Host): Delta {
     if (mapping.record.state === 'releasing') keep(releaseObject(state, mapping));
     else if (isInForce(mapping.record.state)) keep(mappingObject(state, mapping));
   }
+  for (const workload of host.workloads) keep(workloadObject(state, workload));
   if (state.gatewayAgent === host) {
     for (const lease of state.leases.values()) {
       if (lease.record.state === 'withdrawing') keep(withdrawalObject(state, lease));

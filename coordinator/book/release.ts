@@ -3,29 +3,19 @@ import { covers } from '../../shared/ports.js';
 import { hostOf, refuseKept } from './duty.js';
 import { lossOf, refuseMassLoss } from './mass-loss.js';
 import { withdraw } from './leases.js';
+import { giveUpAll } from './giving-up.js';
 import { giveUp } from './mappings.js';
 import { isInForce } from './states.js';
-import { gatewayReady, reclaim } from './shortage.js';
-import type { Host, Mapping, State } from './state.js';
+import { gatewayReady } from './shortage.js';
+import { giveBack } from './workloads.js';
+import type { Mapping, State } from './state.js';
 import type { Command, ReleaseSelector, Reply } from './types.js';
 
 /** Absent is fine: the answer is then empty. A release that is under way is answered again. */
 export function release(state: State, selector: ReleaseSelector): Reply {
   const chosen = select(state, selector);
-  for (const mapping of chosen) if (isInForce(mapping.record.state)) giveUp(state, mapping);
-  for (const mapping of chosen) fenceIfSilent(state, mapping);
+  giveUpAll(state, chosen);
   return { kind: 'released', mappings: chosen.map((mapping) => ({ ...mapping.record })), boundMs: boundOf(state, chosen) };
-}
-
-/** On a silent host in a shared space the gateway ends a release: the port is split off and withdrawn. */
-export function fenceIfSilent(state: State, mapping: Mapping): void {
-  const host = state.hosts.get(mapping.record.host);
-  const silent = host === undefined || host.state === 'suspect' || host.state === 'lost';
-  if (silent && gatewayReady(state) && mapping.record.state === 'releasing') reclaim(state, mapping);
-}
-
-export function fenceReleasing(state: State, host: Host): void {
-  for (const mapping of [...host.mappings]) fenceIfSilent(state, mapping);
 }
 
 /** Everything that a lost host still has goes back behind the fence; its mappings are released. */
@@ -38,6 +28,7 @@ export function reclaimHost(state: State, { host: name, override }: Extract<Comm
   if (state.shared && !gatewayReady(state)) {
     return { kind: 'refused', reason: 'GATEWAY_NOT_READY', message: `the gateway agent of ${state.gateway.gateway} has not said hello`, metadata: { gateway: state.gateway.gateway }, retryAfterMs: state.timing.heartbeatMs };
   }
+  for (const workload of [...host.workloads]) giveBack(state, workload, { phase: 'deleting', removesVolumes: false });
   let mappings = 0;
   let ports = 0;
   for (const mapping of [...host.mappings]) {
@@ -69,7 +60,7 @@ function select(state: State, selector: ReleaseSelector): Mapping[] {
 }
 
 /** Within which time the releases end unless something else fails; undefined when only the host's return can end one. */
-function boundOf(state: State, mappings: readonly Mapping[]): number | undefined {
+export function boundOf(state: State, mappings: readonly Mapping[]): number | undefined {
   const { suspectMs, lostMs, heartbeatMs } = state.timing;
   let bound: number | undefined = 0;
   for (const mapping of mappings) {

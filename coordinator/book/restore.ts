@@ -8,7 +8,8 @@ import { isUsable, makePool, makePoolSpace } from './poolspace.js';
 import { State, type Environment, type Mapping } from './state.js';
 import { restMs } from './restoring.js';
 import { remember } from './tick.js';
-import type { MappingRecord, StoredGateway, Timing } from './types.js';
+import { makeWorkload } from './workloads.js';
+import type { MappingRecord, WorkloadRecord, StoredGateway, Timing } from './types.js';
 
 export type BookOptions = {
   timing: Timing;
@@ -24,8 +25,10 @@ export function restore(stored: StoredGateway, options: BookOptions): State {
   for (const record of stored.hosts) state.hosts.set(record.host, makeHost({ ...record }, nowMs));
   for (const host of state.hosts.values()) if (state.shared && host.record.roles.includes('gateway')) state.gatewayAgent = host;
   for (const record of stored.environments) state.environments.set(record.environment, { record: { ...record }, mappings: [], isGone: false });
+  for (const record of stored.workloads) restoreWorkload(state, record);
   const mappings = restoreMappings(state, stored.mappings);
   restoreLeases(state, stored);
+  askAgain(state);
   for (const record of [...stored.requests].sort((a, b) => a.atMs - b.atMs)) {
     const named = record.mappingIds.map((id) => mappings.get(id)).filter((mapping) => mapping !== undefined);
     const request = { record: { ...record }, mappings: named };
@@ -42,6 +45,22 @@ export function restore(stored: StoredGateway, options: BookOptions): State {
   state.takeDirty();
   state.changed = false;
   return state;
+}
+
+/** Its start has all of its time again. */
+function restoreWorkload(state: State, record: WorkloadRecord): void {
+  const { environment, tenant, host } = record;
+  const known = state.environments.get(environment);
+  if (known === undefined) state.environments.set(environment, { record: { environment, tenant, host, labels: {}, createdAtMs: state.nowMs, revision: 0 }, mappings: [], isGone: false });
+  makeWorkload(state, { ...record });
+}
+
+/** What is on its way waits for an answer of each service, which its host is asked for again. */
+function askAgain(state: State): void {
+  for (const { record: { phase, environment } } of state.underWay) {
+    if (phase !== 'creating') continue;
+    for (const mapping of state.environments.get(environment)?.mappings ?? []) mapping.verify = true;
+  }
 }
 
 function restoreMappings(state: State, records: readonly MappingRecord[]): Map<string, Mapping> {

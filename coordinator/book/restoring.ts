@@ -120,7 +120,7 @@ function copyOf(state: State): Copy {
   const records = <T>(items: Iterable<{ record: T }>): T[] => Array.from(items, ({ record }) => record);
   return {
     gateway: state.gateway, pools: [...state.pools.values()].map(({ spec }) => spec), hosts: records(state.hosts.values()), leases: records(state.leases.values()),
-    environments: records(state.environments.values()), mappings: [...records(state.mappings.values()), ...releasedOf(state)],
+    environments: records(state.environments.values()), workloads: records(state.workloads.values()), mappings: [...records(state.mappings.values()), ...releasedOf(state)],
   };
 }
 

@@ -9,6 +9,7 @@ import type { Blocks } from './blocks.js';
 import type { Desired } from './desired.js';
 import type { Former, Formers } from './former.js';
 import type { FreePorts } from './freeports.js';
+import type { EnvironmentWord } from '../../shared/container.js';
 import { MinHeap } from './minheap.js';
 import { PortMap } from './portmap.js';
 import { PortSet } from './portset.js';
@@ -16,7 +17,7 @@ import type { KnownLevel } from './usage.js';
 import { Queue } from './queue.js';
 import type {
   AuditRecord, Conflict, EnvironmentRecord, EpochStart, EventRecord, ForgottenRecord, GatewayRecord, HostLiveness, HostRecord, LeaseRecord, LossScope, MappingRecord,
-  OverrideRecord, PoolSpec, RequestRecord, Timing,
+  OverrideRecord, PoolSpec, RequestRecord, Timing, WorkloadRecord,
 } from './types.js';
 
 /** A lease with what is known of its route. */
@@ -55,6 +56,17 @@ export type Request = { record: RequestRecord; mappings: Mapping[] };
  *  has seen no traffic for so long; undefined: it is only reported. */
 export type Idle = IdleMapping & { readonly atMs: number; readonly isTold: boolean; release: { readonly atMs: number; readonly afterIdleMs: number } | undefined };
 
+/** The container of an environment, with what its host said of it. */
+export type Workload = {
+  record: WorkloadRecord;
+  /** creating: given up then. */
+  deadlineMs: number;
+  /** Of this generation, in this run. */
+  word: EnvironmentWord | undefined;
+  /** When its progress was last an event. */
+  toldAtMs: number;
+};
+
 export type Host = {
   record: HostRecord;
   state: HostLiveness;
@@ -85,6 +97,7 @@ export type Host = {
   conflicts: Map<string, KnownConflict>;
   /** By id of the mapping: what its last report called idle. */
   idle: Map<string, Idle>;
+  workloads: Set<Workload>;
 };
 
 /** `sinceMs`: heard of by this coordinator. `isTold`: its event is out. */
@@ -148,9 +161,9 @@ export type Deadline = { kind: 'quarantine'; mapping: Mapping } | { kind: 'idleL
 
 type Dirty = {
   pools: Set<Pool>; hosts: Set<Host>; leases: Set<Lease>; environments: Set<Environment>; mappings: Set<Pick<Mapping, 'record'>>; requests: Set<Request>;
-  forgotten: Map<string, ForgottenRecord>; overrides: Map<LossScope, OverrideRecord>;
+  forgotten: Map<string, ForgottenRecord>; overrides: Map<LossScope, OverrideRecord>; workloads: Set<Workload>;
   removedPools: string[]; removedHosts: string[]; removedLeases: string[]; removedEnvironments: string[]; removedRequests: string[];
-  removedForgotten: string[]; removedOverrides: LossScope[];
+  removedForgotten: string[]; removedOverrides: LossScope[]; removedWorkloads: string[];
   events: EventRecord[]; audits: AuditRecord[];
 };
 
@@ -167,6 +180,10 @@ export class State {
   readonly leases = new Map<string, Lease>();
   readonly environments = new Map<string, Environment>();
   readonly mappings = new Map<string, Mapping>();
+  /** By environment. */
+  readonly workloads = new Map<string, Workload>();
+  /** Those that are neither ready nor gone. */
+  readonly underWay = new Set<Workload>();
   readonly requests = new Map<string, Request>();
   readonly formers: Formers = new Map();
   readonly deadlines = new MinHeap<Deadline>();
@@ -283,6 +300,18 @@ export class State {
     this.dirty.environments.add(environment);
   }
 
+  /** `isSilent`: nothing of it that is stored has changed. */
+  dirtyWorkload(workload: Workload, isSilent = false): void {
+    const { environment } = workload.record;
+    if (!isSilent) {
+      this.changed = true;
+      this.dirty.workloads.add(workload);
+      const known = this.environments.get(environment);
+      if (known !== undefined) this.dirtyEnvironment(known);
+    }
+    this.touched.push(`environment/${environment}`);
+  }
+
   dirtyHost(host: Host): void {
     this.changed = true;
     this.dirty.hosts.add(host);
@@ -314,6 +343,7 @@ export class State {
     for (const record of records) if (before.mappings.has(record.mappingId) && !known.has(record.mappingId)) dirty.mappings.add({ record });
     for (const { spec } of old.pools) dirty.pools.add(this.pools.get(spec.pool) as Pool);
     for (const { record } of old.requests) dirty.requests.add(this.requests.get(record.requestId) as Request);
+    for (const workload of this.workloads.values()) dirty.workloads.add(workload);
     for (const record of this.forgotten.values()) dirty.forgotten.set(record.host, record);
     for (const record of old.overrides.values()) dirty.overrides.set(record.scope, record);
     dirty.removedForgotten.push(...old.removedForgotten);
@@ -323,6 +353,7 @@ export class State {
     dirty.removedRequests.push(...old.removedRequests);
     dirty.removedLeases.push(...old.removedLeases, ...[...before.leases.keys()].filter((id) => !this.leases.has(id)));
     dirty.removedEnvironments.push(...old.removedEnvironments, ...[...before.environments.keys()].filter((name) => !this.environments.has(name)));
+    dirty.removedWorkloads.push(...old.removedWorkloads, ...[...before.workloads.keys()].filter((name) => !this.workloads.has(name)));
     dirty.events.push(...old.events);
     dirty.audits.push(...old.audits);
     this.changed = true;
@@ -343,7 +374,7 @@ export function inRanges(ranges: readonly { first: number; last: number }[], por
 function newDirty(): Dirty {
   return {
     pools: new Set(), hosts: new Set(), leases: new Set(), environments: new Set(), mappings: new Set(), requests: new Set(),
-    forgotten: new Map(), overrides: new Map(), removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [],
-    removedForgotten: [], removedOverrides: [], events: [], audits: [],
+    forgotten: new Map(), overrides: new Map(), workloads: new Set(), removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [],
+    removedForgotten: [], removedOverrides: [], removedWorkloads: [], events: [], audits: [],
   };
 }

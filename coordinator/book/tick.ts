@@ -7,7 +7,7 @@ import { expireLeases, withdraw } from './leases.js';
 import { watchLosses } from './mass-loss.js';
 import { freePort, vacate } from './mappings.js';
 import { endRest } from './restoring.js';
-import { fenceReleasing } from './release.js';
+import { fenceReleasing } from './giving-up.js';
 import { watchUsage } from './usage.js';
 import { gatewayReady, isIdle, keepReserve } from './shortage.js';
 import type { Deadline, Host, Request, State } from './state.js';

@@ -3,9 +3,14 @@
  * Records are plain data, one per row of the journal; the book alone changes them.
  */
 import type { PortRange, Protocol } from '../../shared/ports.js';
+import type { EnvironmentWord } from '../../shared/container.js';
 import type { AgentHello, AgentReport, ClientLimits, Delta, Role, Target } from '../../shared/desired.js';
 import type { Reason } from '../../shared/reasons.js';
+import type { AllocateCommand } from './want-types.js';
+import type { EnvironmentCommand, WorkloadRecord, WorkloadView } from './workload-types.js';
 
+export type { AllocateCommand, Choice, WantSpec } from './want-types.js';
+export type { CreateEnvironmentCommand, EnvironmentCommand, WorkloadFailure, WorkloadPhase, WorkloadRecord, WorkloadView } from './workload-types.js';
 export type { PortRange, Protocol } from '../../shared/ports.js';
 export type { ClientLimits, Confirmation, Conflict, Delta, DesiredObject, HeldGrant, Role, StateVersion, Target } from '../../shared/desired.js';
 
@@ -174,6 +179,7 @@ export type RequestRecord = {
 
 export const EVENT_KINDS = [
   'PortAllocated', 'PortReleased', 'PortChanged', 'PortAvailable', 'PortConflict', 'PortConflictOver', 'PortRenumbered', 'PortIdle', 'PortActive',
+  'EnvironmentCreating', 'EnvironmentProgress', 'EnvironmentReady', 'EnvironmentFailed', 'EnvironmentDeleted', 'CredentialsRotated',
   'LeaseGranted', 'LeaseExpired', 'LeaseRenewed', 'LeaseReclaimed',
   'HostAlive', 'HostSuspect', 'HostLost', 'HostRefused',
   'HostCordoned', 'HostUncordoned', 'HostDraining', 'HostDrained', 'HostKept', 'HostKeptOver', 'HostForgotten',
@@ -218,6 +224,7 @@ export type Changes = {
   removedRequests: string[];
   removedForgotten: string[];
   removedOverrides: LossScope[];
+  removedWorkloads: string[];
   pools: PoolSpec[];
   hosts: HostRecord[];
   leases: LeaseRecord[];
@@ -226,6 +233,7 @@ export type Changes = {
   requests: RequestRecord[];
   forgotten: ForgottenRecord[];
   overrides: OverrideRecord[];
+  workloads: WorkloadRecord[];
   events: EventRecord[];
   audits: AuditRecord[];
 };
@@ -244,45 +252,11 @@ export type StoredGateway = {
   requests: RequestRecord[];
   forgotten: ForgottenRecord[];
   overrides: OverrideRecord[];
+  workloads: WorkloadRecord[];
 };
 
 /** Who asks: for the audit record and, later, for roles. */
 export type Actor = string;
-
-export type Choice = { kind: 'any' } | { kind: 'exact'; port: number } | { kind: 'preferred'; port: number };
-
-export type WantSpec = {
-  name: string;
-  source: { kind: 'pool'; pool: string } | { kind: 'serviceType'; serviceType: string };
-  /** undefined: what the pool serves. */
-  protocol: Protocol | undefined;
-  count: number;
-  contiguous: boolean;
-  target: Target;
-  /** 0: the pool's default. */
-  internalPort: number;
-  choice: Choice;
-  /** undefined: everybody, without limit. Left out of the hash of a body then. */
-  limits?: ClientLimits | undefined;
-  /** undefined: as the pool says. */
-  onConflict?: OnConflict | undefined;
-};
-
-export type AllocateCommand = {
-  kind: 'allocate';
-  actor: Actor;
-  requestId: string;
-  bodyHash: string;
-  tenant: string;
-  environment: string;
-  host: string;
-  wants: WantSpec[];
-  labels: Record<string, string>;
-  dryRun: boolean;
-  verify: boolean;
-  /** The caller is told the numbers only when they are live: until then one that turns out to be taken may be exchanged. */
-  tellsWhenLive?: boolean;
-};
 
 export type ReleaseSelector =
   | { kind: 'environment'; environment: string }
@@ -292,12 +266,14 @@ export type ReleaseSelector =
 /** `admit`: create the host when it is not known. */
 export type HelloCommand = Omit<AgentHello, 'gateway'> & { kind: 'hello'; actor: Actor; admit: boolean };
 
-export type ReportCommand = AgentReport & { kind: 'report'; host: string };
+/** Without the credentials: they are kept out of the book. */
+export type ReportCommand = Omit<AgentReport, 'environments'> & { kind: 'report'; host: string; environments?: EnvironmentWord[] };
 
 export type HeartbeatCommand = { kind: 'heartbeat'; host: string; session: number; acceptedRevision: number; digest: string };
 
 export type Command =
   | AllocateCommand
+  | EnvironmentCommand
   | { kind: 'release'; actor: Actor; selector: ReleaseSelector }
   | { kind: 'move'; actor: Actor; environment: string; host: string; targets: { name: string; target: Target | undefined; internalPort: number }[]; verify: boolean }
   /** undefined: as it is. */
@@ -340,7 +316,8 @@ export type Refusal = {
   retryAfterMs?: number;
 };
 
-export type EnvironmentView = { environment: EnvironmentRecord; mappings: MappingRecord[] };
+/** `workload`: undefined when portlease runs no container for it. */
+export type EnvironmentView = { environment: EnvironmentRecord; mappings: MappingRecord[]; workload?: WorkloadView | undefined };
 
 export type Reply =
   | Refusal
@@ -349,6 +326,10 @@ export type Reply =
   | { kind: 'allocated'; view: EnvironmentView; mappings: MappingRecord[]; made: string[]; replayed: boolean }
   /** The ports exist and are being fenced: decide the same command again when the book says `progress`. */
   | { kind: 'waiting' }
+  /** createEnvironment, rotateCredentials. */
+  | { kind: 'environment'; view: EnvironmentView; replayed: boolean }
+  /** deleteEnvironment: undefined when there is nothing left of it. */
+  | { kind: 'deleting'; view: EnvironmentView | undefined; boundMs: number | undefined }
   | { kind: 'released'; mappings: MappingRecord[]; boundMs: number | undefined }
   | { kind: 'moved'; view: EnvironmentView }
   | { kind: 'updated'; mapping: MappingRecord }
@@ -370,7 +351,7 @@ export type Decision = {
   reply: Reply;
   sequence: number;
   pushes: Push[];
-  /** Ids of mappings whose state changed: waiters look again. */
+  /** Ids of mappings whose state changed, and keys of environments ("environment/NAME"): waiters look again. */
   touchedMappings: string[];
   /** Ports or hosts became usable: commands that were told 'waiting' are decided again. */
   progress: boolean;

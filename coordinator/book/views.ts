@@ -7,7 +7,11 @@ import type { EnvironmentView, HostView, LeaseView, MappingRecord, PoolFigures }
 export function viewOf(state: State, name: string, mappings: readonly Mapping[]): EnvironmentView {
   const environment = environmentOf(state, name, mappings[0]);
   if (environment === undefined) throw new Error(`environment ${name} is not in the book`);
-  return { environment: { ...environment.record }, mappings: environment.mappings.map((mapping): MappingRecord => ({ ...mapping.record })) };
+  const workload = environment.isGone ? undefined : state.workloads.get(name);
+  return {
+    environment: { ...environment.record }, mappings: environment.mappings.map((mapping): MappingRecord => ({ ...mapping.record })),
+    ...(workload === undefined ? {} : { workload: { ...workload.record, word: workload.word } }),
+  };
 }
 
 function environmentOf(state: State, name: string, last: Mapping | undefined): Environment | undefined {

@@ -21,6 +21,7 @@ import { Parked } from './parked.js';
 import { loadStored, recover } from './recovery.js';
 import { journalUnavailable, notMade, Refused, STOPPING } from './refused.js';
 import { Sessions, staleSession } from './sessions.js';
+import { CredentialVault } from './vault.js';
 import { MappingWatchers, see, type Watch } from './watchers.js';
 
 export type KeeperOptions = {
@@ -48,6 +49,8 @@ export class Keeper {
   readonly gateway: string;
   readonly sessions = new Sessions();
   readonly meter = new PoolMeter();
+  /** Past the book: never stored. */
+  readonly vault = new CredentialVault();
   /** What was committed, for those who follow it. */
   readonly events: EventFeed;
   readonly #options: KeeperOptions;

@@ -116,7 +116,7 @@ export function notReached(outcome: Exclude<Outcome, { kind: 'reached' | 'blocke
   }
 }
 
-function elsewhere(environment: string, { gateway }: Keeper): Refused {
+export function elsewhere(environment: string, { gateway }: Keeper): Refused {
   return new Refused({
     kind: 'refused', reason: 'ENVIRONMENT_ELSEWHERE', message: `environment ${environment} is on a host of gateway ${gateway}`,
     field: 'environment', metadata: { environment, gateway },

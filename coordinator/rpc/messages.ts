@@ -3,12 +3,12 @@ import { accessOf, type AccessPool } from '../../shared/access.js';
 import { HostDuty as WireHostDuty, HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type Latency, type Lease, type MassLoss, type Pool, type PortConflict, type PoolRates as WireRates, type Restore } from '../../shared/gen/portlease/v1/operations.js';
 import { MappingState as WireState, OnConflict } from '../../shared/gen/portlease/v1/common.js';
 import { Role as WireRole } from '../../shared/gen/portlease/v1/agents.js';
-import type { Environment, Mapping } from '../../shared/gen/portlease/v1/ports.js';
+import { EnvironmentStatus, type Environment, type Mapping } from '../../shared/gen/portlease/v1/ports.js';
 import { conflictToWire, limitsToWire, msToDuration, msToTimestamp, protocolToWire, rangeToWire, targetToWire } from '../../shared/wire.js';
 import type { Histogram } from '../../shared/histogram.js';
 import type { Book, ConflictView } from '../book/book.js';
 import type {
-  EnvironmentView, GatewayRecord, HostDuty, HostLiveness, HostRecord, HostView, IdleView, LeaseState, LeaseView, LossView, MappingRecord, MappingState, PoolFigures, PoolSpec, RestoreView,
+  EnvironmentView, GatewayRecord, HostDuty, HostLiveness, HostRecord, HostView, IdleView, LeaseState, LeaseView, LossView, MappingRecord, MappingState, PoolFigures, PoolSpec, RestoreView, WorkloadPhase, WorkloadView,
 } from '../book/types.js';
 import type { PoolRates, Rates } from '../keeper/meter.js';
 
@@ -72,7 +72,7 @@ export function mappingToWire(mapping: MappingRecord, { gateway, publicHostOf: n
   };
 }
 
-export function environmentToWire({ environment, mappings }: EnvironmentView, naming: Naming): Environment {
+export function environmentToWire({ environment, mappings, workload }: EnvironmentView, naming: Naming): Environment {
   const present = mappings.filter(({ state }) => state !== 'quarantined' && state !== 'released');
   return {
     environment: environment.environment,
@@ -83,7 +83,27 @@ export function environmentToWire({ environment, mappings }: EnvironmentView, na
     revision: environment.revision,
     mappings: present.map((mapping) => mappingToWire(mapping, naming)),
     createdAt: msToTimestamp(environment.createdAtMs),
+    status: workload === undefined ? EnvironmentStatus.ENVIRONMENT_STATUS_UNSPECIFIED : PHASES[workload.phase],
+    statusDetail: workload === undefined ? '' : statusDetail(workload),
+    image: workload?.container.image ?? '',
+    containerId: workload?.containerId ?? '',
   };
+}
+
+const PHASES: Record<WorkloadPhase, EnvironmentStatus> = {
+  creating: EnvironmentStatus.ENVIRONMENT_STATUS_CREATING,
+  ready: EnvironmentStatus.ENVIRONMENT_STATUS_READY,
+  undoing: EnvironmentStatus.ENVIRONMENT_STATUS_UNDOING,
+  deleting: EnvironmentStatus.ENVIRONMENT_STATUS_DELETING,
+};
+
+function statusDetail({ phase, failure, word, host }: WorkloadView): string {
+  if (failure !== undefined) return `${failure.step}: ${failure.reason}: ${failure.message}`;
+  if (phase === 'ready') return '';
+  if (word === undefined) return `waits for host ${host}`;
+  if (phase === 'creating' && word.state === 'started') return 'verify: waits until every service answers';
+  const percent = word.percent > 0 ? ` ${word.percent} %` : '';
+  return `${word.step}${percent}${word.message === '' ? '' : `: ${word.message}`}`;
 }
 
 export const HOST_STATES: Record<HostLiveness, WireHostState> = {

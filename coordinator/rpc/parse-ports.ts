@@ -47,7 +47,7 @@ export function parseAllocate(request: AllocatePortsRequest, actor: string): { c
   };
 }
 
-function parseWait(wait: WireWait, checks: Checks): Wait {
+export function parseWait(wait: WireWait, checks: Checks): Wait {
   switch (wait) {
     case WireWait.WAIT_UNSPECIFIED: return 'live';
     case WireWait.WAIT_RECORDED: return 'recorded';
@@ -59,13 +59,14 @@ function parseWait(wait: WireWait, checks: Checks): Wait {
   }
 }
 
-function parseWants(wants: readonly Want[], checks: Checks): WantSpec[] {
+/** `target`: of all of them, whatever they say. */
+export function parseWants(wants: readonly Want[], checks: Checks, target?: Target): WantSpec[] {
   if (wants.length === 0) checks.add('wants', 'is empty: name at least one port');
   if (wants.length > MAX_WANTS) {
     checks.add('wants', `has ${wants.length} elements; at most ${MAX_WANTS} are allowed`);
     return [];
   }
-  const specs = wants.map((want, i) => parseWant(want, i, checks));
+  const specs = wants.map((want, i) => parseWant(want, { i, target }, checks));
   if (specs.length > 1) checkTogether(specs, checks);
   return specs;
 }
@@ -80,7 +81,7 @@ function checkTogether(specs: readonly WantSpec[], checks: Checks): void {
   }
 }
 
-function parseWant(want: Want, i: number, checks: Checks): WantSpec {
+function parseWant(want: Want, { i, target }: { i: number; target: Target | undefined }, checks: Checks): WantSpec {
   const count = want.count === 0 ? 1 : want.count;
   if (count > MAX_COUNT) checks.add(`wants[${i}].count`, `${count} is more than ${MAX_COUNT}`);
   checks.label(want.name, `wants[${i}].name`, MAX_PORT_NAME);
@@ -92,7 +93,7 @@ function parseWant(want: Want, i: number, checks: Checks): WantSpec {
     protocol: want.protocol === WireProtocol.PROTOCOL_UNSPECIFIED ? undefined : checks.take<Protocol | undefined>(() => optionalProtocolFromWire(want.protocol, `wants[${i}].protocol`), undefined),
     count,
     contiguous: want.contiguous,
-    target: parseTarget(want.target, () => `wants[${i}].target`, checks),
+    target: target ?? parseTarget(want.target, () => `wants[${i}].target`, checks),
     internalPort: want.internalPort,
     choice: parseChoice(want, { i, count }, checks),
     limits: want.clientNetworks.length === 0 && want.maxConnections === 0 ? undefined : checks.take(() => limitsFromWire(want, `wants[${i}].`), undefined),
@@ -156,7 +157,7 @@ export function onConflictFromWire(value: WireOnConflict, field: string, checks:
   }
 }
 
-function parseLabels(labels: Readonly<Record<string, string>>, checks: Checks): Record<string, string> {
+export function parseLabels(labels: Readonly<Record<string, string>>, checks: Checks): Record<string, string> {
   const keys = Object.keys(labels);
   if (keys.length === 0) return {};
   if (keys.length > MAX_LABELS) {

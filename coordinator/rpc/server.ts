@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { HealthImplementation, type ServingStatus } from 'grpc-health-check';
 import { AgentServiceService } from '../../shared/gen/portlease/v1/agents.js';
+import { EnvironmentServiceService } from '../../shared/gen/portlease/v1/environments.js';
 import { OperationsServiceService } from '../../shared/gen/portlease/v1/operations.js';
 import { PortServiceService } from '../../shared/gen/portlease/v1/ports.js';
 import { endpointAddress, SERVER_OPTIONS, unixAddress, type Endpoint } from '../../shared/grpc.js';
@@ -10,6 +11,7 @@ import { systemTimers } from '../../shared/timers.js';
 import { serverCredentials, type TlsMaterial } from '../../shared/tls.js';
 import { agentService, type AgentsOptions } from './agents.js';
 import { checked } from './definitions.js';
+import { environmentService } from './environments.js';
 import { EVENT_SERVICE, eventService, type EventsOptions } from './events.js';
 import { identifyBy, type Transport } from './identity.js';
 import { operationsService, type OperationsOptions } from './operations.js';
@@ -33,7 +35,7 @@ export type RunningServer = {
   close: (graceMs: number) => Promise<void>;
 };
 
-const SERVICES = ['', 'portlease.v1.PortService', 'portlease.v1.AgentService', 'portlease.v1.OperationsService', 'portlease.v1.EventService'];
+const SERVICES = ['', 'portlease.v1.PortService', 'portlease.v1.EnvironmentService', 'portlease.v1.AgentService', 'portlease.v1.OperationsService', 'portlease.v1.EventService'];
 /** A hello of a gateway names every route that it holds. */
 const MAX_AGENT_BYTES = 16 * 1024 * 1024;
 const MAX_CALLER_BYTES = 4 * 1024 * 1024;
@@ -81,6 +83,7 @@ function buildServer(options: ServerOptions & Pick<OperationsOptions, 'ownPorts'
   const server = new Server({ ...SERVER_OPTIONS, 'grpc.max_receive_message_length': MAX_AGENT_BYTES });
   const services = { ...options, identify: identifyBy(transport) };
   server.addService(checked(PortServiceService, MAX_CALLER_BYTES), portService(services));
+  server.addService(checked(EnvironmentServiceService, MAX_CALLER_BYTES), environmentService(services));
   server.addService(checked(OperationsServiceService, MAX_CALLER_BYTES), operationsService(services));
   server.addService(checked(EVENT_SERVICE, MAX_CALLER_BYTES), eventService(services));
   server.addService(checked(AgentServiceService, MAX_AGENT_BYTES), agentService(services));

@@ -119,13 +119,15 @@ class SessionStream {
   }
 
   #report(wire: Parameters<typeof reportFromWire>[0]): void {
-    const report = reportFromWire(wire);
+    const { environments = [], ...report } = reportFromWire(wire);
     const session = this.#sink?.session;
     if (report.session !== session) throw new Refused(staleSession(`the report is of session ${report.session}, the stream of session ${session ?? 0}`));
     this.#reports += 1;
     if (this.#reports >= MAX_REPORTS_IN_FLIGHT) this.#stream.pause();
+    this.#keeper?.vault.hear(this.#host, environments);
+    const words = environments.map(({ credentials: _, ...word }) => word);
     this.#keeper?.ask({
-      command: { kind: 'report', host: this.#host, ...report },
+      command: { kind: 'report', host: this.#host, ...report, environments: words },
       done: (reply) => {
         this.#reports -= 1;
         this.#stream.resume();

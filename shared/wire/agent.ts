@@ -1,11 +1,13 @@
 /** What an agent says: hello, report and heartbeat, to and from messages of the contract. */
-import { Driver as WireDriver, Role as WireRole, type Confirmation as WireConfirmation, type HeartbeatRequest, type HeldGrant as WireGrant, type Hello, type IdleMapping as WireIdle, type ObjectProblem as WireProblem, type Report } from '../gen/portlease/v1/agents.js';
+import { Driver as WireDriver, EnvironmentState as WireEnvironmentState, Role as WireRole, type Confirmation as WireConfirmation, type EnvironmentReport as WireEnvironment, type HeartbeatRequest, type HeldGrant as WireGrant, type Hello, type IdleMapping as WireIdle, type ObjectProblem as WireProblem, type Report } from '../gen/portlease/v1/agents.js';
 import type { AgentHello, AgentReport, Confirmation, Driver, HeldGrant, IdleMapping, ObjectProblem, Role } from '../desired.js';
 import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required } from '../fields.js';
 import { InvalidField } from '../invalid.js';
+import type { EnvironmentReport, EnvironmentState } from '../container.js';
 import type { Transport } from '../ports.js';
 import { conflictsFromWire, conflictToWire } from './conflict.js';
 import { durationToMs, msToDuration, protocolFromWire, protocolToWire, rangeFromWire, rangeToWire } from './basics.js';
+import { credentialsFromWire, credentialsToWire } from './container.js';
 import { grantFromWire, grantToWire, objectFromWire, objectKey, objectToWire, versionFromWire } from './state.js';
 
 export type { AgentHello } from '../desired.js';
@@ -108,6 +110,7 @@ export function reportToWire(report: AgentReport): Report {
     occupied: report.occupied.map(({ transport, port: number }) => `${transport}/${number}`),
     conflicts: (report.conflicts ?? []).map(conflictToWire),
     idle: (report.idle ?? []).map(({ mappingId, generation, idleMs, lives }) => ({ mappingId, generation, idle: msToDuration(idleMs), environmentLives: lives })),
+    environments: (report.environments ?? []).map(environmentToWire),
   };
 }
 
@@ -123,6 +126,7 @@ export function reportFromWire(value: Report, field = 'report'): AgentReport {
     occupied: value.occupied.map((text, i) => occupiedFromWire(text, `${field}.occupied[${i}]`)),
     conflicts: conflictsFromWire(value.conflicts, `${field}.conflicts`),
     ...(idle.length === 0 ? {} : { idle }),
+    ...(value.environments.length === 0 ? {} : { environments: value.environments.map((one, i) => environmentFromWire(one, `${field}.environments[${i}]`)) }),
   };
 }
 
@@ -132,6 +136,36 @@ function idleFromWire(value: WireIdle, field: string): IdleMapping {
     generation: count(value.generation, `${field}.generation`),
     idleMs: durationToMs(required(value.idle, `${field}.idle`), `${field}.idle`),
     lives: value.environmentLives,
+  };
+}
+
+const WIRE_STATES: Record<EnvironmentState, WireEnvironmentState> = {
+  working: WireEnvironmentState.ENVIRONMENT_STATE_WORKING, started: WireEnvironmentState.ENVIRONMENT_STATE_STARTED,
+  failed: WireEnvironmentState.ENVIRONMENT_STATE_FAILED, removed: WireEnvironmentState.ENVIRONMENT_STATE_REMOVED,
+};
+const STATES = new Map(Object.entries(WIRE_STATES).map(([state, value]) => [value, state as EnvironmentState]));
+const STEP = /^[a-z]{1,32}$/;
+const CONTAINER_ID = /^[0-9a-f]{0,64}$/;
+
+function environmentToWire({ credentials, state, message, ...same }: EnvironmentReport): WireEnvironment {
+  return { ...same, state: WIRE_STATES[state], message: oneLine(message), credentials: credentialsToWire(credentials) };
+}
+
+function environmentFromWire(value: WireEnvironment, field: string): EnvironmentReport {
+  const state = STATES.get(value.state);
+  if (state === undefined) throw new InvalidField(`${field}.state`, `${String(value.state)} is not a value of EnvironmentState`);
+  if (value.percent > 100) throw new InvalidField(`${field}.percent`, `${value.percent} is more than 100`);
+  return {
+    environment: dnsLabel(value.environment, `${field}.environment`),
+    generation: count(value.generation, `${field}.generation`),
+    state,
+    step: matching(value.step, STEP, { field: `${field}.step`, wanted: 'the name of a step: 1-32 characters of a-z' }),
+    reason: value.reason === '' ? '' : matching(value.reason, REASON, { field: `${field}.reason`, wanted: 'a reason: 1-64 characters of A-Z 0-9 _' }),
+    message: oneLine(value.message),
+    percent: value.percent,
+    containerId: matching(value.containerId, CONTAINER_ID, { field: `${field}.container_id`, wanted: 'the id of a container: at most 64 hexadecimal digits' }),
+    credentials: credentialsFromWire(value.credentials, `${field}.credentials`),
+    rotation: count(value.rotation, `${field}.rotation`),
   };
 }
 

@@ -1,17 +1,19 @@
 /** Desired state, to and from messages of the contract. */
 import type * as wire from '../gen/portlease/v1/agents.js';
 import type { ClientLimits, Delta, DesiredObject, StateVersion } from '../desired.js';
-import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required } from '../fields.js';
+import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required, shown } from '../fields.js';
 import { InvalidField } from '../invalid.js';
+import { isLabelKey, isLabelValue } from '../names.js';
 import { limitsFromWire } from '../networks.js';
 import { durationToMs, msToDuration, protocolFromWire, protocolToWire, rangeFromWire, rangeToWire, targetFromWire, targetToWire } from './basics.js';
+import { containerFromWire, containerToWire, credentialSpecsFromWire, credentialSpecsToWire } from './container.js';
 
-const KEY = /^(?:lease|mapping|release|route|withdrawal)\/[A-Za-z0-9][A-Za-z0-9._-]{0,17}$/;
+const KEY = /^(?:(?:lease|mapping|release|route|withdrawal)\/[A-Za-z0-9][A-Za-z0-9._-]{0,17}|(?:environment|removal)\/[a-z0-9][a-z0-9-]{0,62})$/;
 const MAX_ROUTE_ADDRESSES = 2;
 
-/** Key of a desired object: its kind and the id of its lease or mapping. */
+/** Key of a desired object: its kind and the id of its lease or mapping, or the name of its environment. */
 export function objectKey(value: string, field: string): string {
-  return matching(value, KEY, { field, wanted: 'the key of a desired object: "lease/ID", "mapping/ID", "release/ID", "route/ID" or "withdrawal/ID"' });
+  return matching(value, KEY, { field, wanted: 'the key of a desired object: "lease/ID", "mapping/ID", "release/ID", "route/ID", "withdrawal/ID", "environment/NAME" or "removal/NAME"' });
 }
 
 export function versionFromWire(value: wire.StateVersion, field: string): StateVersion {
@@ -63,6 +65,12 @@ function bodyToWire(object: DesiredObject): wire.DesiredObject['object'] {
       return { $case: 'route', value: { ...grantToWire(object), host: object.host, addresses: [...object.addresses], fence: object.fence, cut: msToDuration(object.cutMs) } };
     case 'withdrawal':
       return { $case: 'withdrawal', value: { ...grantToWire(object), cut: msToDuration(object.cutMs) } };
+    case 'environment':
+      return { $case: 'environment', value: environmentToWire(object) };
+    case 'removal': {
+      const { environment, tenant, generation, volumes } = object;
+      return { $case: 'removal', value: { environment, tenant, generation, volumes } };
+    }
     default:
       return object satisfies never;
   }
@@ -103,6 +111,12 @@ function bodyFromWire(body: Body, { version, field }: { version: number; field: 
       const grant = grantFromWire(body.value, field);
       return { kind: 'withdrawal', key: `withdrawal/${grant.leaseId}`, version, ...grant, cutMs: cutFromWire(body.value, field) };
     }
+    case 'environment':
+      return environmentFromWire(body.value, { version, field });
+    case 'removal': {
+      const whose = whoseFromWire(body.value, field);
+      return { kind: 'removal', key: `removal/${whose.environment}`, version, ...whose, volumes: body.value.volumes };
+    }
     default:
       return body satisfies never;
   }
@@ -118,6 +132,42 @@ function routeFromWire(value: wire.RouteObject, { version, field }: { version: n
     fence: value.fence,
     cutMs: cutFromWire(value, field),
   };
+}
+
+type EnvironmentObject = Extract<DesiredObject, { kind: 'environment' }>;
+type Whose = Pick<EnvironmentObject, 'environment' | 'tenant' | 'generation'>;
+
+function environmentToWire(object: EnvironmentObject): wire.EnvironmentObject {
+  const { environment, tenant, generation, container, credentials, labels, isReady, tellCredentials, rotation } = object;
+  return {
+    environment, tenant, generation, container: containerToWire(container), credentials: credentialSpecsToWire(credentials), labels: { ...labels },
+    ready: isReady, tellCredentials, rotation,
+  };
+}
+
+function environmentFromWire(value: wire.EnvironmentObject, { version, field }: { version: number; field: string }): EnvironmentObject {
+  const whose = whoseFromWire(value, field);
+  return {
+    kind: 'environment', key: `environment/${whose.environment}`, version, ...whose,
+    container: containerFromWire(value.container, `${field}.container`),
+    credentials: credentialSpecsFromWire(value.credentials, `${field}.credentials`),
+    labels: labelsFromWire(value.labels, `${field}.labels`), isReady: value.ready, tellCredentials: value.tellCredentials, rotation: count(value.rotation, `${field}.rotation`),
+  };
+}
+
+function whoseFromWire(value: wire.RemovalObject | wire.EnvironmentObject, field: string): Whose {
+  return {
+    environment: dnsLabel(value.environment, `${field}.environment`),
+    tenant: dnsLabel(value.tenant, `${field}.tenant`),
+    generation: count(value.generation, `${field}.generation`),
+  };
+}
+
+function labelsFromWire(labels: Readonly<Record<string, string>>, field: string): Record<string, string> {
+  for (const [key, value] of Object.entries(labels)) {
+    if (!isLabelKey(key) || !isLabelValue(value)) throw new InvalidField(field, `${shown(`${key}=${value}`)} is not a label`);
+  }
+  return { ...labels };
 }
 
 type Grant = Pick<Extract<DesiredObject, { kind: 'lease' }>, 'leaseId' | 'ports' | 'protocol' | 'generation'>;

@@ -3,7 +3,8 @@ import { ReconcileLoop, type RoundOutcome } from '../../agent/reconcile/loop.js'
 import { SessionLink } from '../../agent/session/link.js';
 import { applyDelta, applyWelcome, NO_STATE, type AcceptedState } from '../../agent/state/accepted.js';
 import type { AcceptResult, StateStore } from '../../agent/state/store.js';
-import type { Delta, Role } from '../../shared/desired.js';
+import type { PersistentMap } from '../../agent/persistent/map.js';
+import type { Delta, PortObject, Role } from '../../shared/desired.js';
 import type { Log } from '../../shared/log.js';
 import { parseCidr } from '../../shared/names.js';
 import type { Timers } from '../../shared/timers.js';
@@ -108,7 +109,7 @@ export class Machine {
     };
     const serve = (): void => {
       const { version, objects } = store.current();
-      if (version !== undefined) loop.setDesired(version, objects);
+      if (version !== undefined) loop.setDesired(version, objects as PersistentMap<PortObject>);
     };
     const link: SessionLink = new SessionLink({
       identity: { host, gateway, bootId: this.#bootId, agentVersion: '1', roles, addresses: [this.address] },

@@ -1,5 +1,6 @@
 /** The state of a run for people: what the database, the disks and the kernels have. */
 import { rangeText } from '../../shared/ports.js';
+import { isAboutPorts } from '../../shared/desired.js';
 import { targetText } from '../../shared/target.js';
 import type { Changes } from '../../coordinator/book/types.js';
 import type { Stage } from './actions.js';
@@ -19,7 +20,7 @@ export function describe({ coordinator, machines, world, time }: Stage): string[
       const flags = [isRunning ? 'runs' : 'down', isPaused ? 'paused' : '', diskIsFull ? 'disk full' : '', path.up ? '' : 'up cut', path.down ? '' : 'down cut', kernel.isBare ? 'bare' : '', kernel.children > 0 ? `${kernel.children} children` : ''];
       return [
         `machine ${host} ${address}: ${flags.filter((flag) => flag !== '').join(', ')}; session ${disk.session}, accepted ${JSON.stringify(disk.version)}`,
-        `  accepted: ${[...disk.objects.values()].map((object) => `${object.key}${'ports' in object ? ` ${rangeText(object.ports)}` : ` ${object.port}`} g${object.generation}${object.kind === 'route' ? ` to ${object.host}${object.fence ? ' fence' : ''}` : ''}`).join('; ')}`,
+        `  accepted: ${[...disk.objects.values()].filter(isAboutPorts).map((object) => `${object.key}${'ports' in object ? ` ${rangeText(object.ports)}` : ` ${object.port}`} g${object.generation}${object.kind === 'route' ? ` to ${object.host}${object.fence ? ' fence' : ''}` : ''}`).join('; ')}`,
         `  kernel: guards ${kernel.rules.leased.map(({ ports }) => rangeText(ports)).join(' ')}; ${[...kernel.rules.forwards].filter(({ transport }) => transport === 'tcp').map(({ id, ports, to }) => `${rangeText(ports)} -> ${to} (${id})`).join('; ')}`,
       ];
     }),

@@ -3,6 +3,8 @@ import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
 import { Refused, refusedOf } from '../../cli/errors.js';
 import { CLIENT_OPTIONS } from '../../shared/grpc.js';
 import { HealthCheckRequest, HealthCheckResponse_ServingStatus, HealthService } from '../../shared/gen/grpc/health/v1/health.js';
+import * as environments from '../../shared/gen/portlease/v1/environments.js';
+import * as events from '../../shared/gen/portlease/v1/events.js';
 import * as operations from '../../shared/gen/portlease/v1/operations.js';
 import * as ports from '../../shared/gen/portlease/v1/ports.js';
 import { eventually } from './wait.js';
@@ -20,6 +22,7 @@ const OPTIONS = { ...CLIENT_OPTIONS, 'grpc.initial_reconnect_backoff_ms': 50, 'g
 
 const OPERATIONS = operations.OperationsServiceService;
 const PORTS = ports.PortServiceService;
+const ENVIRONMENTS = environments.EnvironmentServiceService;
 
 export class Api {
   readonly #client: Client;
@@ -62,6 +65,24 @@ export class Api {
 
   updateMapping(request: ports.DeepPartial<ports.UpdateMappingRequest>, deadlineMs?: number): Promise<ports.UpdateMappingResponse> {
     return this.call(PORTS.updateMapping, ports.UpdateMappingRequest.fromPartial(request), deadlineMs);
+  }
+
+  createEnvironment(request: environments.DeepPartial<environments.CreateEnvironmentRequest>, deadlineMs = 30_000): Promise<environments.CreateEnvironmentResponse> {
+    return this.call(ENVIRONMENTS.createEnvironment, environments.CreateEnvironmentRequest.fromPartial(request), deadlineMs);
+  }
+
+  deleteEnvironment(request: environments.DeepPartial<environments.DeleteEnvironmentRequest>, deadlineMs = 30_000): Promise<environments.DeleteEnvironmentResponse> {
+    return this.call(ENVIRONMENTS.deleteEnvironment, environments.DeleteEnvironmentRequest.fromPartial(request), deadlineMs);
+  }
+
+  rotateCredentials(environment: string, deadlineMs = 30_000): Promise<environments.RotateCredentialsResponse> {
+    return this.call(ENVIRONMENTS.rotateCredentials, { environment }, deadlineMs);
+  }
+
+  /** Events of an environment of the gateway of the tests, in order. */
+  async events(environment: string, gateway = 'edge'): Promise<events.Event[]> {
+    const request = events.ListEventsRequest.fromPartial({ gateway, filter: { environment }, pageSize: 1_000 });
+    return (await this.call(events.EventServiceService.listEvents, request)).events;
   }
 
   async environment(environment: string): Promise<ports.Environment> {

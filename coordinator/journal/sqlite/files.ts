@@ -31,6 +31,7 @@ CREATE TEMP TRIGGER remove_gateway INSTEAD OF INSERT ON gateway_removal BEGIN
   DELETE FROM event WHERE gateway = NEW.gateway;
   DELETE FROM forgotten_host WHERE gateway = NEW.gateway;
   DELETE FROM mass_loss_override WHERE gateway = NEW.gateway;
+  DELETE FROM workload WHERE gateway = NEW.gateway;
   DELETE FROM gateway WHERE gateway = NEW.gateway;
 END;`;
 

@@ -1,6 +1,6 @@
 /** How records become rows, as arrays of values in the order of `columns`, and back. */
 import { NO_LIMITS, type AuditRecord, type ClientLimits, type EnvironmentRecord, type EventRecord, type ForgottenRecord, type GatewayRecord, type HostRecord,
-  type LeaseRecord, type MappingRecord, type OverrideRecord, type PoolSpec, type PortRange, type RequestRecord, type Role } from '../../book/types.js';
+  type LeaseRecord, type MappingRecord, type OverrideRecord, type PoolSpec, type PortRange, type RequestRecord, type Role, type WorkloadRecord } from '../../book/types.js';
 import { storedTarget, targetDetail } from '../../../shared/target.js';
 
 /** A row as JSON carries it. Booleans are 0 and 1, lists and maps are JSON text. */
@@ -131,6 +131,22 @@ export const OVERRIDE: LoadedTable<OverrideRecord> = {
   decode: (row) => {
     const [, scope, untilMs] = row as [string, string, number];
     return { scope, untilMs };
+  },
+};
+
+export const WORKLOAD: LoadedTable<WorkloadRecord> = {
+  name: 'workload',
+  key: 'environment',
+  columns: ['environment', 'gateway', 'tenant', 'host', 'container', 'credentials', 'body_hash', 'phase', 'generation', 'rotation', 'credentials_returned',
+    'start_timeout_ms', 'removes_volumes', 'failure', 'container_id'],
+  encode: (gateway, r) => [r.environment, gateway, r.tenant, r.host, json(r.container), json(r.credentials), r.bodyHash, r.phase, r.generation, r.rotation,
+    r.credentialsReturned ? 1 : 0, r.startTimeoutMs, r.removesVolumes ? 1 : 0, r.failure === undefined ? '' : json(r.failure), r.containerId],
+  decode: (row) => {
+    const [environment, , tenant, host, container, credentials, bodyHash, phase, generation, rotation, credentialsReturned, startTimeoutMs, removesVolumes, failure, containerId] =
+      row as [string, string, string, string, string, string, string, WorkloadRecord['phase'], number, number, number, number, number, string, string];
+    return { environment, tenant, host, container: JSON.parse(container) as WorkloadRecord['container'], credentials: JSON.parse(credentials) as WorkloadRecord['credentials'], bodyHash, phase, generation, rotation,
+      credentialsReturned: credentialsReturned === 1, startTimeoutMs, removesVolumes: removesVolumes === 1,
+      failure: failure === '' ? undefined : JSON.parse(failure) as WorkloadRecord['failure'], containerId };
   },
 };
 

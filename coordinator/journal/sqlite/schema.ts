@@ -298,6 +298,27 @@ const IDLE_WARNING = `
 ALTER TABLE pool ADD COLUMN idle_warning_ms INTEGER NOT NULL DEFAULT 3600000; -- before an idle port is released
 `;
 
+const WORKLOADS = `
+-- Containers that portlease runs for environments. Generated credentials are in no table.
+CREATE TABLE workload (
+  environment          TEXT PRIMARY KEY,
+  gateway              TEXT NOT NULL REFERENCES gateway,
+  tenant               TEXT NOT NULL,
+  host                 TEXT NOT NULL,
+  container            TEXT NOT NULL,                        -- JSON: its spec
+  credentials          TEXT NOT NULL,                        -- JSON: names and variables of what is generated, no values
+  body_hash            TEXT NOT NULL,                        -- of the request; '' not known
+  phase                TEXT NOT NULL CHECK (phase IN ('creating','ready','undoing','deleting')),
+  generation           INTEGER NOT NULL,
+  rotation             INTEGER NOT NULL,
+  credentials_returned INTEGER NOT NULL CHECK (credentials_returned IN (0, 1)),
+  start_timeout_ms     INTEGER NOT NULL,
+  removes_volumes      INTEGER NOT NULL CHECK (removes_volumes IN (0, 1)),
+  failure              TEXT NOT NULL,                        -- JSON: step, reason, message; '' none
+  container_id         TEXT NOT NULL                         -- '' until its host has told
+) STRICT, WITHOUT ROWID;
+`;
+
 export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 1, description: 'first tables', sql: FIRST },
   { version: 2, description: 'hosts that are cordoned, drained or kept', sql: DUTY },
@@ -308,4 +329,5 @@ export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 7, description: 'mappings that are limited to clients and connections', sql: LIMITS },
   { version: 8, description: 'what follows when a foreign process has a port', sql: CONFLICTS },
   { version: 9, description: 'how long before its release an idle port is warned of', sql: IDLE_WARNING },
+  { version: 10, description: 'containers of environments', sql: WORKLOADS },
 ];

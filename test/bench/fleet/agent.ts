@@ -45,6 +45,8 @@ function confirmationOf(object: DesiredObject): Confirmation | undefined {
     case 'withdrawal': return { key, generation: object.generation, ports: object.ports, protocol: object.protocol };
     case 'route': return object.fence ? { key, generation: object.generation, ports: object.ports, protocol: object.protocol } : undefined;
     case 'lease':
+    case 'environment':
+    case 'removal':
     case 'mapping': return undefined;
     default: return object satisfies never;
   }

@@ -14,6 +14,7 @@ const good = () => ({ host: 'host-a', gateway: 'gw', coordinator: '127.0.0.1:741
 const NO_TEXT = [null, [], {}, true, 5, 1.5, ['a', 'b']];
 const NO_LIST = [null, {}, true, 5, '', 'host', [null], [[]], [{}], [5], [true]];
 const NO_NUMBER = [null, [], {}, true, '', '5', 1.5, 0, -1];
+const NO_COUNT = [null, [], {}, true, '', '5', -1];
 const NO_FLAG = [null, [], {}, 5, 0, 1, 'yes', 'true', ''];
 
 /** By key: values of the wrong kind, as a file may have them. */
@@ -21,6 +22,9 @@ const WRONG: Record<string, readonly unknown[]> = {
   host: NO_TEXT, gateway: NO_TEXT, coordinator: NO_TEXT,
   driver: NO_TEXT,
   'docker.enabled': NO_FLAG, 'docker.socket': NO_TEXT, 'docker.markBit': NO_NUMBER.filter((value) => value !== 0),
+  'environments.enabled': NO_FLAG, 'environments.pull': NO_FLAG, 'environments.gpus': NO_FLAG, 'environments.noNewPrivileges': NO_FLAG,
+  'environments.images': [...NO_LIST, ['-x']], 'environments.volumes': [...NO_LIST, ['/x']], 'environments.networks': [...NO_LIST, ['a/b']], 'environments.hostPaths': [...NO_LIST, ['x'], ['/']],
+  'environments.ulimits': [...NO_LIST, ['rtprio']], 'environments.maxProcesses': NO_NUMBER, 'environments.maxMemoryMiB': NO_COUNT, 'environments.maxCpus': NO_COUNT,
   'userspace.maxConnections': NO_NUMBER, 'userspace.maxConnectionsPerMapping': NO_NUMBER, 'userspace.connectTimeout': NO_TEXT,
   roles: [...NO_LIST, [], ['host', 'host'], ['operator'], ['HOST'], ['host', 'gateway', 'host']],
   addresses: [...NO_LIST, [], ['10.0.0.1', '10.0.0.1'], ['10.0.0.1/24'], Array.from({ length: 17 }, (_, i) => `10.0.0.${i + 1}`)],

@@ -5,7 +5,7 @@ import type {
   Gateway, GetStatusResponse} from '../../../shared/gen/portlease/v1/operations.js';
 import { GatewayScope, Host, HostState, IdleAction, Lease, LeaseState, Pool, PortConflict, Strategy
 } from '../../../shared/gen/portlease/v1/operations.js';
-import type { Environment, Mapping } from '../../../shared/gen/portlease/v1/ports.js';
+import { EnvironmentStatus, type Environment, type Mapping } from '../../../shared/gen/portlease/v1/ports.js';
 
 export const GATEWAY: Gateway = {
   gateway: 'gw-1', scope: GatewayScope.GATEWAY_SCOPE_SHARED, publicHost: '203.0.113.1', revision: 1_234, agentHost: 'gw-host', agentState: HostState.HOST_STATE_ALIVE, restore: undefined,
@@ -48,7 +48,7 @@ export function mapping(part: Partial<Mapping> = {}): Mapping {
 export function environment(part: Partial<Environment> = {}): Environment {
   return {
     environment: 'env-1', tenant: 'acme', gateway: 'gw-1', host: 'host-a', labels: { team: 'ml' }, revision: 1_230,
-    mappings: [mapping()], createdAt: { seconds: 1_700_000_000, nanos: 0 }, ...part,
+    mappings: [mapping()], createdAt: { seconds: 1_700_000_000, nanos: 0 }, status: EnvironmentStatus.ENVIRONMENT_STATUS_UNSPECIFIED, statusDetail: '', image: '', containerId: '', ...part,
   };
 }
 

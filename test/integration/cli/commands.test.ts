@@ -5,11 +5,13 @@ import { join } from 'node:path';
 import { Role } from '../../../shared/gen/portlease/v1/agents.js';
 import { MappingState, OnConflict, Protocol, Wait } from '../../../shared/gen/portlease/v1/common.js';
 import { GatewayScope, IdleAction, Strategy } from '../../../shared/gen/portlease/v1/operations.js';
-import { ExplainPortResponse, PortCondition } from '../../../shared/gen/portlease/v1/ports.js';
+import { EnvironmentStatus, ExplainPortResponse, PortCondition } from '../../../shared/gen/portlease/v1/ports.js';
 import { portlease } from '../../unit/cli/world.js';
 import { CONFLICT, environment, GATEWAY, HOST, LEASE, mapping, POOL, statusAnswer } from './answers.js';
 import { startCoordinator, type Answers, type FakeCoordinator } from './coordinator.js';
 
+const MADE = environment({ status: EnvironmentStatus.ENVIRONMENT_STATUS_READY, image: 'lab/jupyter:4', containerId: 'f'.repeat(64) });
+const CREDENTIAL = { name: 'ssh', variables: ['SSH_PASSWORD'], value: 'x'.repeat(32) };
 const page = { nextPageToken: '', revisions: { 'gw-1': 1_234 } };
 const ANSWERS: Answers = {
   getStatus: () => statusAnswer(),
@@ -27,6 +29,9 @@ const ANSWERS: Answers = {
   getEnvironment: () => ({ environment: environment() }),
   listEnvironments: () => ({ environments: [environment()], ...page }),
   listMappings: () => ({ mappings: [mapping()], ...page }),
+  createEnvironment: () => ({ environment: MADE, credentials: [CREDENTIAL], credentialsReturned: false, replayed: false }),
+  deleteEnvironment: () => ({ environment: undefined, bound: undefined }),
+  rotateCredentials: () => ({ environment: MADE, credentials: [CREDENTIAL] }),
 };
 
 describe('the command line, asking a coordinator', () => {
@@ -65,6 +70,29 @@ describe('the command line, asking a coordinator', () => {
     const { out, request } = await ok('allocate', 'env-1', '--host=host-a', '--tenant=acme', '--want=name=a,pool=p,target=10.0.0.1', '--request-id=retry:1', '--dry-run');
     assert.deepEqual([request['requestId'], request['dryRun']], ['retry:1', true]);
     assert.match(out, /dry run: nothing was changed/);
+  });
+
+  it('creates an environment from flags and a file, shows it with its credentials, deletes it and rotates', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'portlease-env-'));
+    try {
+      const file = join(folder, 'container.yaml');
+      writeFileSync(file, 'command: [run, it]\nenv: {A: file, B: file}\nrotateCommand: [rotate]\nmounts: [{volume: v, path: /v}]\n');
+      const { out, err } = await ok('env', 'create', 'env-1', '--host=host-a', '--tenant=acme', '--image=lab/jupyter:4', '--want=name=ssh,pool=ssh', '--env=A=flag', '--gpus=2', `--file=${file}`, '--start-timeout=2m');
+      const request = coordinator.requests.map(({ request: one }) => one as Record<string, unknown>).find((one) => 'container' in one) as { container: Record<string, unknown>; wants: { target: unknown }[]; startTimeout: unknown };
+      const { image, command, env, gpus, rotateCommand, mounts } = request.container;
+      assert.deepEqual({ image, command, env, gpus, rotateCommand, mounts }, {
+        image: 'lab/jupyter:4', command: ['run', 'it'], env: { A: 'flag', B: 'file' }, gpus: { which: { $case: 'count', value: 2 } }, rotateCommand: ['rotate'],
+        mounts: [{ source: { $case: 'volume', value: 'v' }, path: '/v', readOnly: false }],
+      });
+      assert.deepEqual([request.wants[0]?.target, request.startTimeout], [undefined, { seconds: 120, nanos: 0 }]);
+      assert.match(out, /^status +ready$/m);
+      assert.match(out, /^ssh +SSH_PASSWORD +x{32}$/m);
+      assert.match(err, /shown once/);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+    assert.equal((await ok('env', 'delete', 'env-1', '--volumes')).out, 'env-1 is gone\n');
+    assert.match((await ok('env', 'rotate', 'env-1')).out, /^ssh +SSH_PASSWORD +x{32}$/m);
   });
 
   it('releases an environment, a mapping or a port', async () => {
@@ -200,6 +228,7 @@ describe('the command line, asking a coordinator', () => {
   it('prints JSON for every command', async () => {
     assert.deepEqual((await json('show', 'env-1') as { environment: object }).environment, {
       environment: 'env-1', tenant: 'acme', gateway: 'gw-1', host: 'host-a', labels: { team: 'ml' }, revision: 1_230, createdAt: '2023-11-14T22:13:20.000Z',
+      statusDetail: '', image: '', containerId: '',
       mappings: [{
         access: { hostName: 'env-1.ssh.example.com', url: '', command: 'ssh -p 30007 env-1.ssh.example.com' },
         mappingId: 'm-1', environment: 'env-1', tenant: 'acme', name: 'ssh', index: 0, gateway: 'gw-1', space: 'gw-1', pool: 'ssh', protocol: 'PROTOCOL_TCP',
@@ -212,6 +241,7 @@ describe('the command line, asking a coordinator', () => {
       ['allocate', 'env-1', '--host=h', '--tenant=t', '--want=name=a,pool=p,target=10.0.0.1'], ['hosts', 'reclaim', 'host-a', '--reason=off'],
       ['hosts', 'cordon', 'host-a'], ['hosts', 'uncordon', 'host-a'], ['hosts', 'drain', 'host-a'], ['hosts', 'hold', 'host-a', '--for=2h'],
       ['hosts', 'forget', 'host-a', '--reason=sold'], ['gateways', 'override-mass-loss', 'gw-1', '--for=1h', '--reason=gone'],
+      ['env', 'create', 'env-1', '--host=h', '--tenant=t', '--image=i', '--want=name=a,pool=p'], ['env', 'delete', 'env-1'], ['env', 'rotate', 'env-1'],
     ];
     for (const line of lines) assert.equal(typeof await json(...line), 'object', line.join(' '));
   });
@@ -227,7 +257,7 @@ describe('the command line, asking a coordinator', () => {
     assert.match((await ok('leases')).out, /^gw-1 +30000-30015 +tcp +ssh +host-a +active +yes +1\/16 +2\.77 +2023-11-14 22:13:20Z +l-1$/m);
     assert.match((await ok('conflicts')).out, /^host-a +30007 +tcp +0\.0\.0\.0:30007 +nginx +812 +www-data +4f4f4f4f4f4f +nginx: \(\+2 arguments\) +ssh +env-1 +blocked +2023-11-14 22:13:20Z$/m);
     assert.match((await ok('pools')).out, /^ssh +gw-1 +ssh,shell +tcp +30000-30099,40000 +101 +20 +5 +0 +1 +75 +24\.8% +- +-$/m);
-    assert.match((await ok('list')).out, /^env-1 +acme +gw-1 +host-a +1 +live +0 +2023-11-14 22:13:20Z$/m);
+    assert.match((await ok('list')).out, /^env-1 +acme +gw-1 +host-a +1 +- +live +0 +2023-11-14 22:13:20Z$/m);
     assert.match((await ok('mappings')).out, /^env-1 +ssh +203\.0\.113\.1:30007 +tcp +live /m);
     assert.match((await ok('status')).out, /^coordinator +0\.1\.0, up 2h 5m$/m);
   });

@@ -6,6 +6,7 @@ import { Metadata, Server, ServerCredentials, status, type ServiceError, type Un
 import type { Any } from '../../../shared/gen/google/protobuf/any.js';
 import { BadRequest, ErrorInfo, RetryInfo } from '../../../shared/gen/google/rpc/error_details.js';
 import { Status } from '../../../shared/gen/google/rpc/status.js';
+import { EnvironmentServiceService } from '../../../shared/gen/portlease/v1/environments.js';
 import { OperationsServiceService } from '../../../shared/gen/portlease/v1/operations.js';
 import { PortServiceService } from '../../../shared/gen/portlease/v1/ports.js';
 
@@ -30,7 +31,7 @@ export async function startCoordinator(answers: Answers, options: { bind?: strin
     answers,
     close: () => { server.forceShutdown(); rmSync(directory, { recursive: true, force: true }); },
   };
-  for (const service of [OperationsServiceService, PortServiceService]) {
+  for (const service of [OperationsServiceService, PortServiceService, EnvironmentServiceService]) {
     server.addService(service, Object.fromEntries(Object.keys(service).map((method) => [method, handler(fake, method)])));
   }
   const port = await new Promise<number>((resolve, reject) => {

@@ -1,5 +1,5 @@
 /** Records for tests of the journal, each whole and plausible; a test names only what it is about. */
-import type { Changes, EnvironmentRecord, ForgottenRecord, GatewayRecord, HostRecord, LeaseRecord, MappingRecord, OverrideRecord, PoolSpec, RequestRecord,
+import type { Changes, EnvironmentRecord, ForgottenRecord, GatewayRecord, HostRecord, LeaseRecord, MappingRecord, OverrideRecord, PoolSpec, RequestRecord, WorkloadRecord,
 } from '../../../coordinator/book/types.js';
 
 export const AT_MS = 1_790_000_000_000;
@@ -11,7 +11,7 @@ export function gatewayRecord(of: Partial<GatewayRecord> = {}): GatewayRecord {
 /** Changes that bring `gateway` to `sequence`. */
 export function changes(sequence: number, of: Partial<Changes> = {}, gateway = gatewayRecord()): Changes {
   return { gateway: { ...gateway, sequence }, removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [],
-    removedRequests: [], removedForgotten: [], removedOverrides: [], forgotten: [], overrides: [], pools: [], hosts: [], leases: [], environments: [], mappings: [], requests: [], events: [], audits: [], ...of };
+    removedRequests: [], removedForgotten: [], removedOverrides: [], removedWorkloads: [], forgotten: [], workloads: [], overrides: [], pools: [], hosts: [], leases: [], environments: [], mappings: [], requests: [], events: [], audits: [], ...of };
 }
 
 export function mapping(of: Partial<MappingRecord> = {}): MappingRecord {
@@ -50,6 +50,18 @@ export function forgotten(of: Partial<ForgottenRecord> = {}): ForgottenRecord {
 
 export function override(of: Partial<OverrideRecord> = {}): OverrideRecord {
   return { scope: 'domain/rack-1', untilMs: AT_MS, ...of };
+}
+
+export function workload(of: Partial<WorkloadRecord> = {}): WorkloadRecord {
+  return {
+    environment: 'env-1', tenant: 'acme', host: 'host-a', credentials: [{ name: 'ssh', variables: ['SSH_PASSWORD'] }], bodyHash: '5d41402abc4b2a76', phase: 'undoing', generation: 7,
+    rotation: 2, credentialsReturned: true, startTimeoutMs: 300_000, removesVolumes: true, failure: { step: 'pull', reason: 'PULL_REFUSED', message: "it's \"x\"" }, containerId: 'abc',
+    container: {
+      image: 'lab/jupyter:4', entrypoint: ['/init'], command: ['a b', "it's"], env: { A: 'ü\n"' }, workingDir: '/w', user: '1:1', gpus: { kind: 'ids', ids: ['0'] }, network: 'net1',
+      mounts: [{ source: { kind: 'host', name: '/data' }, path: '/d', readOnly: true }], memoryBytes: 1, cpuMillis: 2, maxProcesses: 3, shmBytes: 4,
+      ulimits: [{ name: 'nofile', soft: 1, hard: -1 }], restart: 'never', credentials: [], rotateCommand: ['rotate'],
+    }, ...of,
+  };
 }
 
 /** What an allocation of one port writes: the n-th one of `gateway`. */

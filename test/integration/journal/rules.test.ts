@@ -132,7 +132,7 @@ describe('the rules of the database', () => {
     await journal.deleteGateway('gw');
     await journal.deleteGateway('gw');
     assert.deepEqual(await journal.gateways(), []);
-    for (const table of ['mapping', 'environment', 'request', 'event', 'forgotten_host', 'mass_loss_override']) assert.equal(await place.count(table), 0, table);
+    for (const table of ['mapping', 'environment', 'request', 'event', 'forgotten_host', 'mass_loss_override', 'workload']) assert.equal(await place.count(table), 0, table);
     assert.equal(await place.count('audit'), 1);
     await journal.createGateway(gatewayRecord());
     await journal.append('gw', 0, allocation(1));

@@ -10,7 +10,7 @@ import { RulesDriver } from '../../../agent/drivers/rules/driver.js';
 import { ReservedPorts } from '../../../agent/drivers/settings/reserved.js';
 import { ReconcileLoop, type RoundOutcome } from '../../../agent/reconcile/loop.js';
 import { systemClock } from '../../../shared/clock.js';
-import type { DesiredObject, Role, StateVersion } from '../../../shared/desired.js';
+import type { PortObject, Role, StateVersion } from '../../../shared/desired.js';
 import { createLogger } from '../../../shared/log.js';
 import { parseCidr, type Cidr } from '../../../shared/names.js';
 import { eventually } from '../../support/wait.js';
@@ -23,7 +23,7 @@ const LOCAL = [ADDRESS.host.v4, ADDRESS.host.v6, ADDRESS.bridge.v4, ADDRESS.brid
 export class Machine {
   readonly outcomes: { atMs: number; outcome: RoundOutcome }[] = [];
   readonly #talkers = new Map<Place, Talker>();
-  #objects = new Map<string, DesiredObject>();
+  #objects = new Map<string, PortObject>();
   #revision = 0;
   #loop: ReconcileLoop | undefined;
   #foreign: ForeignListeners | undefined;
@@ -87,14 +87,14 @@ export class Machine {
   }
 
   /** Asks for these objects and waits until the rules stand. */
-  async want(...objects: DesiredObject[]): Promise<RoundOutcome> {
+  async want(...objects: PortObject[]): Promise<RoundOutcome> {
     this.accept(...objects);
     this.#loop?.setDesired(this.#version(), this.#objects);
     return this.outcome('the rules stand', ({ applied }) => applied.revision === this.#revision);
   }
 
   /** What the loop is told when it starts. */
-  accept(...objects: DesiredObject[]): void {
+  accept(...objects: PortObject[]): void {
     this.#objects = new Map(objects.map(object => [object.key, object]));
     this.#revision++;
   }
@@ -105,7 +105,7 @@ export class Machine {
   }
 
   /** What the loop was told. */
-  get objects(): ReadonlyMap<string, DesiredObject> {
+  get objects(): ReadonlyMap<string, PortObject> {
     return this.#objects;
   }
 

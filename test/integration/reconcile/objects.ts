@@ -1,8 +1,8 @@
 /** Desired objects for tests, short to write. */
-import type { DesiredObject } from '../../../shared/desired.js';
+import type { PortObject } from '../../../shared/desired.js';
 import type { PortRange, Protocol } from '../../../shared/ports.js';
 
-type Of<K extends DesiredObject['kind']> = Extract<DesiredObject, { kind: K }>;
+type Of<K extends PortObject['kind']> = Extract<PortObject, { kind: K }>;
 
 export function lease(ports: PortRange, protocol: Protocol = 'tcp+udp', generation = 1): Of<'lease'> {
   const leaseId = `l${ports.first}`;

@@ -74,6 +74,33 @@ const served = (at: string): Record<string, Row | typeof FREE> => ({
 });
 const cut = (at: string): Row => ({ field: `${at}.cut`, bad: [undefined, ...DURATIONS] });
 
+/** NUL is in no word that a program can be given; what else is in one is its own business. */
+const WORDS = [['a\0b'], ['x'.repeat(8_193)], Array.from({ length: 257 }, () => 'x')];
+const FOLDERS = ['relative', '/a/../b', '/..', '/a/./b', '/a\nb', 'x\0', '//', `/${'x'.repeat(1_025)}`];
+const container = (at: string): Record<string, Row | typeof FREE> => ({
+  image: { field: `${at}.image`, bad: ['', '-j', 'UPPER', 'a b', '$(id)', '../x', 'a:b:c/d', 'a@sha256:12', 'a\nb', 'x'.repeat(256)] },
+  entrypoint: { field: `${at}.entrypoint`, bad: WORDS }, command: { field: `${at}.command`, bad: WORDS }, rotate_command: { field: `${at}.rotate_command`, bad: WORDS },
+  env: { field: `${at}.env`, bad: [{ '1A': 'x' }, { 'A-B': 'x' }, { '': 'x' }, { A: 'a\0b' }, { A: 'x'.repeat(8_193) }, Object.fromEntries(Array.from({ length: 257 }, (_, i) => [`V${i}`, '']))] },
+  working_dir: { field: `${at}.working_dir`, bad: FOLDERS },
+  user: { field: `${at}.user`, bad: ['-j', 'a b', 'a:b:c', '$(id)', '../x', 'a\nb', 'x'.repeat(33)] },
+  'mounts.volume': { field: `${at}.mounts[0].volume`, bad: ['', ...DOCKER_NAMES] },
+  'mounts.host_path': { field: `${at}.mounts[0].host_path`, bad: ['', '/', ...FOLDERS] },
+  'mounts.path': { field: `${at}.mounts[0].path`, bad: ['', '/', ...FOLDERS] },
+  'mounts.read_only': FREE,
+  'gpus.count': { field: `${at}.gpus.count`, bad: [0, 65, 4_294_967_295] }, 'gpus.all': { field: `${at}.gpus.all`, bad: [false] },
+  'gpus.ids.ids': { field: `${at}.gpus.ids`, bad: [[], ['0', '0'], ['-1'], ['x'], ['GPU-$(id)'], Array.from({ length: 65 }, (_, i) => `${i}`)] },
+  network: { field: `${at}.network`, bad: DOCKER_NAMES },
+  memory_bytes: number(), shm_bytes: number(), cpu_millis: FREE, max_processes: FREE,
+  'ulimits.name': { field: `${at}.ulimits[0].name`, bad: ['', 'NOFILE', 'files', '$(id)', '__proto__'] },
+  'ulimits.soft': { field: `${at}.ulimits[0].soft`, bad: [-2, 3] }, 'ulimits.hard': { field: `${at}.ulimits[0]`, bad: [-2, 0] },
+  restart: { field: `${at}.restart`, bad: UNKNOWN_ENUM },
+  ...prefixed('credentials', credentialSpec(`${at}.credentials[0]`)),
+});
+const credentialSpec = (at: string): Record<string, Row> => ({
+  name: { field: `${at}.name`, bad: ['', ...NAMES, 'a'.repeat(33)] },
+  variables: { field: at.slice(0, -3), bad: [[''], ['1A'], ['A B'], ['A\0'], ['A', 'A'], Array.from({ length: 9 }, (_, i) => `A${i}`)] },
+});
+
 /** What an agent says that it accepted. */
 const acceptedObjects: Record<string, Row | typeof FREE> = {
   key: { field: 'hello.state.objects[0].key', bad: ['', 'x/y', 'lease/', 'lease/l2', 'mapping/l1'] },
@@ -87,7 +114,16 @@ const acceptedObjects: Record<string, Row | typeof FREE> = {
     addresses: { field: 'hello.state.objects[3].route.addresses', bad: [['x'], ['10.0.0.256'], ['10.0.0.1', 'fd00::1', '10.0.0.2']] },
   }),
   ...prefixed('withdrawal', { ...grant('hello.state.objects[4].withdrawal'), cut: cut('hello.state.objects[4].withdrawal') }),
+  ...prefixed('environment', {
+    ...whose('hello.state.objects[5].environment'), ready: FREE, tell_credentials: FREE, rotation: number(), ...prefixed('container', container('hello.state.objects[5].environment.container')),
+    ...prefixed('credentials', credentialSpec('hello.state.objects[5].environment.credentials[0]')), labels: { field: 'hello.state.objects[5].environment.labels', bad: [{ '-k': 'v' }, { k: 'a b' }] },
+  }),
+  ...prefixed('removal', { ...whose('hello.state.objects[6].removal'), volumes: FREE }),
 };
+
+function whose(at: string): Record<string, Row> {
+  return { environment: name(`${at}.environment`), tenant: name(`${at}.tenant`), generation: number() };
+}
 
 const eventFilter: Record<string, Row> = {
   'filter.kinds': { field: 'filter.kinds', bad: [[''], ['portAllocated'], ['PortAllocated', '$(id)'], ['toString'], Array.from({ length: 65 }, () => 'HostLost')] },
@@ -157,6 +193,14 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
   ...under('PortService/ExplainPort', {
     space: { field: 'space', bad: ['', ...NAMES, 'gw/', 'gw/h/x', '/h', 'gw/h1', 'edge'] }, port: { field: 'port', bad: [0, ...PORTS] }, tenant: filter('tenant'), ...page,
   }),
+  ...under('EnvironmentService/CreateEnvironment', {
+    ...Object.fromEntries(Object.entries(allocation).filter(([field]) => field.startsWith('wants.') && !field.startsWith('wants.target')).map(([field, row]) => [field, row])),
+    ...Object.fromEntries(['address', 'container.container', 'container.network', 'container.family', 'published.container'].map((field) => [`wants.target.${field}`, { field: 'wants[0].target', bad: field.endsWith('family') ? [1] : ['10.0.0.1'] }])),
+    environment: name('environment'), tenant: name('tenant'), host: name('host'), labels, wait, ...prefixed('container', container('container')),
+    start_timeout: { field: 'start_timeout', bad: [...DURATIONS, { seconds: 0, nanos: 999_000_000 }, { seconds: 7_201, nanos: 0 }] },
+  }),
+  ...under('EnvironmentService/DeleteEnvironment', { environment: name('environment'), remove_volumes: FREE, wait }),
+  ...under('EnvironmentService/RotateCredentials', { environment: name('environment') }),
   ...under('OperationsService/CreateGateway', {
     'gateway.gateway': name('gateway.gateway'),
     'gateway.scope': { field: 'gateway.scope', bad: [0, ...UNKNOWN_ENUM] },
@@ -216,6 +260,16 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     'report.confirmations.key': { field: 'report.confirmations[0].key', bad: ['', 'x/y', 'release/', 'release/a b'] },
     ...Object.fromEntries(Object.entries(grant('report.confirmations[0]')).filter(([key]) => key !== 'lease_id').map(([key, row]) => [`report.confirmations.${key}`, row])),
     'report.verified': { field: 'report.verified', bad: [[''], ['../x'], ['x'.repeat(19)]] },
+    'report.environments.environment': name('report.environments[0].environment'),
+    'report.environments.generation': number(), 'report.environments.rotation': number(),
+    'report.environments.state': { field: 'report.environments[0].state', bad: [0, ...UNKNOWN_ENUM] },
+    'report.environments.step': { field: 'report.environments[0].step', bad: ['', 'UPPER', 'a b', 'x'.repeat(33)] },
+    'report.environments.reason': { field: 'report.environments[0].reason', bad: ['lower', 'A B', 'A'.repeat(65)] },
+    'report.environments.message': FREE,
+    'report.environments.percent': { field: 'report.environments[0].percent', bad: [101, 4_294_967_295] },
+    'report.environments.container_id': { field: 'report.environments[0].container_id', bad: ['xyz', '-1', '../x', 'a'.repeat(65)] },
+    ...prefixed('report.environments.credentials', credentialSpec('report.environments[0].credentials[0]')),
+    'report.environments.credentials.value': { field: 'report.environments[0].credentials[0].value', bad: ['', 'short', 'a b'.repeat(10), 'x'.repeat(129), 'ä'.repeat(32)] },
     'report.drift_repairs': number(),
     'report.idle.mapping_id': { field: 'report.idle[0].mapping_id', bad: ['', '../x', 'x'.repeat(19)] },
     'report.idle.generation': number(), 'report.idle.environment_lives': FREE,

@@ -165,6 +165,8 @@ function confirmationOf(object: DesiredObject): Confirmation[] {
     case 'withdrawal': return [{ key, generation: object.generation, ports: object.ports, protocol: object.protocol }];
     case 'route': return object.fence ? [{ key, generation: object.generation, ports: object.ports, protocol: object.protocol }] : [];
     case 'lease':
+    case 'environment':
+    case 'removal':
     case 'mapping': return [];
     default: return object satisfies never;
   }

@@ -1,6 +1,7 @@
 /** Good requests of every method, and a way to spoil one field of them. */
 import assert from 'node:assert/strict';
 import * as agents from '../../../shared/gen/portlease/v1/agents.js';
+import * as environments from '../../../shared/gen/portlease/v1/environments.js';
 import * as events from '../../../shared/gen/portlease/v1/events.js';
 import * as operations from '../../../shared/gen/portlease/v1/operations.js';
 import * as ports from '../../../shared/gen/portlease/v1/ports.js';
@@ -8,7 +9,7 @@ import * as ports from '../../../shared/gen/portlease/v1/ports.js';
 export type Method = { path: string; requestStream: boolean; responseStream: boolean; requestSerialize: (value: never) => Buffer; responseDeserialize: (bytes: Buffer) => unknown };
 type Tree = Record<string, unknown>;
 
-const METHODS = Object.values({ ...ports.PortServiceService, ...operations.OperationsServiceService, ...agents.AgentServiceService, ...events.EventServiceService }) as unknown as Method[];
+const METHODS = Object.values({ ...ports.PortServiceService, ...operations.OperationsServiceService, ...agents.AgentServiceService, ...events.EventServiceService, ...environments.EnvironmentServiceService }) as unknown as Method[];
 export const methodOf = (name: string): Method => {
   const method = METHODS.find(({ path }) => path === `/portlease.v1.${name}`);
   assert.ok(method !== undefined, name);
@@ -29,6 +30,17 @@ const objects = [
   { key: 'route/l1', object: { $case: 'route' as const, value: { ...grant, addresses: ['10.9.0.1'], cut } } },
   { key: 'withdrawal/l1', object: { $case: 'withdrawal' as const, value: { ...grant, cut } } },
 ];
+const credentials = [{ name: 'a', variables: ['A_PASSWORD'] }];
+const container = {
+  image: 'lab/jupyter:4', mounts: [{ source: { $case: 'volume' as const, value: 'v' }, path: '/v' }], gpus: { which: { $case: 'ids' as const, value: { ids: ['0'] } } },
+  ulimits: [{ name: 'nofile', soft: 1, hard: 2 }], credentials,
+};
+const whose = { environment: 'e', tenant: 't', generation: 1 };
+const environmentObjects = [
+  { key: 'environment/e', object: { $case: 'environment' as const, value: { ...whose, container, credentials } } },
+  { key: 'removal/e', object: { $case: 'removal' as const, value: whose } },
+];
+const said = [{ environment: 'e', generation: 1, state: 1, step: 'run', credentials: [{ name: 'a', variables: ['A_PASSWORD'], value: 'x'.repeat(32) }] }];
 const pool = { pool: 'web', gateway: 'gw', ranges: [{ ...range }], reserved: [{ ...range }], protocol: 1, aliases: [] };
 const host = { host: 'new', gateway: 'gw', roles: [1] };
 
@@ -43,6 +55,9 @@ export const GOOD: Record<string, () => object> = {
   'PortService/ListEnvironments': () => ports.ListEnvironmentsRequest.fromPartial({}),
   'PortService/ListMappings': () => ports.ListMappingsRequest.fromPartial({}),
   'PortService/ExplainPort': () => ports.ExplainPortRequest.fromPartial({ space: 'gw', port: 30_000 }),
+  'EnvironmentService/CreateEnvironment': () => environments.CreateEnvironmentRequest.fromPartial({ tenant: 't', environment: 'e', host: 'h1', wants: [{ name: 'a', source: { $case: 'pool', value: 'ssh' } }], container }),
+  'EnvironmentService/DeleteEnvironment': () => environments.DeleteEnvironmentRequest.fromPartial({ environment: 'absent' }),
+  'EnvironmentService/RotateCredentials': () => ({ environment: 'absent' }),
   'OperationsService/CreateGateway': () => operations.CreateGatewayRequest.fromPartial({ gateway: { gateway: 'new', scope: 1, publicHost: 'x.example.com' } }),
   'OperationsService/DeleteGateway': () => ({ gateway: 'absent' }),
   'OperationsService/CreatePool': () => operations.CreatePoolRequest.fromPartial({ pool }),
@@ -66,8 +81,8 @@ export const GOOD: Record<string, () => object> = {
   'EventService/WatchEvents': () => events.WatchEventsRequest.fromPartial({ gateway: 'gw', afterRevision: 1, filter: {} }),
   'EventService/ListEvents': () => events.ListEventsRequest.fromPartial({ gateway: 'gw', filter: {} }),
   'AgentService/Heartbeat': () => ({ host: 'absent', session: 1, sequence: 1, acceptedRevision: 0, digest: '0'.repeat(16) }),
-  'AgentService/Session hello': () => agents.SessionRequest.fromPartial({ message: { $case: 'hello', value: { host: 'h1', gateway: 'gw', bootId: 'b', version: '1', roles: [1], addresses: ['10.9.0.1'], accepted: { epoch: 1 }, leases: [grant], routes: [grant], state: { objects } } } }),
-  'AgentService/Session report': () => agents.SessionRequest.fromPartial({ message: { $case: 'report', value: { session: 1, applied: { epoch: 1 }, problems: [{ key: 'mapping/m1', reason: 'X' }], idle: [{ mappingId: 'm1', generation: 1, idle: { seconds: 1, nanos: 0 } }], confirmations: [{ key: 'release/m1', generation: 1, ports: { first: 30_000, last: 30_001 }, protocol: 1 }], conflicts: [{ protocol: 1, port: 30_000, address: '10.9.0.1', holder: { pid: 1 } }] } } }),
+  'AgentService/Session hello': () => agents.SessionRequest.fromPartial({ message: { $case: 'hello', value: { host: 'h1', gateway: 'gw', bootId: 'b', version: '1', roles: [1], addresses: ['10.9.0.1'], accepted: { epoch: 1 }, leases: [grant], routes: [grant], state: { objects: [...objects, ...environmentObjects] } } } }),
+  'AgentService/Session report': () => agents.SessionRequest.fromPartial({ message: { $case: 'report', value: { session: 1, applied: { epoch: 1 }, problems: [{ key: 'mapping/m1', reason: 'X' }], confirmations: [{ key: 'release/m1', generation: 1, ports: { first: 30_000, last: 30_001 }, protocol: 1 }], idle: [{ mappingId: 'm1', generation: 1, idle: { seconds: 1, nanos: 0 } }], conflicts: [{ protocol: 1, port: 30_000, address: '10.9.0.1', holder: { pid: 1 } }], environments: said } } }),
 };
 
 const UPDATED = {
@@ -76,8 +91,14 @@ const UPDATED = {
 };
 
 const ONEOF_OF: Record<string, string> = {
-  pool: 'source', serviceType: 'source', exactPort: 'choice', preferredPort: 'choice', address: 'kind', container: 'kind', published: 'kind', environment: 'selector', mappingId: 'selector',
-  port: 'selector', hello: 'message', report: 'message', lease: 'object', mapping: 'object', release: 'object', route: 'object', withdrawal: 'object',
+  pool: 'source', serviceType: 'source', exactPort: 'choice', preferredPort: 'choice', address: 'kind', environment: 'selector', mappingId: 'selector',
+  port: 'selector', hello: 'message', report: 'message', lease: 'object', mapping: 'object', release: 'object', route: 'object', withdrawal: 'object', removal: 'object',
+  container: 'kind', published: 'kind', volume: 'source', hostPath: 'source', count: 'which', all: 'which', ids: 'which',
+};
+
+/** Messages in a oneof, as they are put where another one was. */
+const NESTED: Record<string, () => Tree> = {
+  container: () => ({ container: 'web', network: '', family: 0 }), published: () => ({ container: 'web' }), ids: () => ({ ids: [] }),
 };
 
 /** Sets a field by its path; of a repeated field the first element, or the first of that kind. */
@@ -87,26 +108,26 @@ export function put(message: object, path: string, value: unknown): void {
   for (const [i, step] of steps.entries()) {
     const isLast = i === steps.length - 1;
     if (!(step in at)) {
-      const oneof = ONEOF_OF[step] ?? '';
+      const oneof = oneofOf(step, at);
       assert.ok(oneof in at, `${path}: there is no ${step}`);
-      if ((at[oneof] as Tree | undefined)?.['$case'] !== step) at[oneof] = { $case: step, value: emptyMessage(step) };
+      if ((at[oneof] as Tree | undefined)?.['$case'] !== step) at[oneof] = { $case: step, value: NESTED[step]?.() };
       at = at[oneof] as Tree;
       if (isLast) at['value'] = value;
       else at = at['value'] as Tree;
     } else if (isLast) at[step] = value;
     else {
+      if (step === 'target') at[step] ??= { kind: undefined };
       const next = at[step];
       at = (Array.isArray(next) ? elementOf(next as Tree[], steps[i + 1] ?? '') : next) as Tree;
     }
   }
 }
 
-/** Of the kinds of a target that are messages. */
-function emptyMessage(step: string): Tree | undefined {
-  if (step === 'container') return { container: '', network: '', family: 0 };
-  return step === 'published' ? { container: '' } : undefined;
+/** An environment is what is selected in requests, and an object of desired state. */
+function oneofOf(step: string, at: Tree): string {
+  return step === 'environment' && 'object' in at ? 'object' : ONEOF_OF[step] ?? '';
 }
 
 function elementOf(elements: readonly Tree[], step: string): Tree | undefined {
-  return elements.find((element) => (element[ONEOF_OF[step] ?? ''] as Tree | undefined)?.['$case'] === step) ?? elements[0];
+  return elements.find((element) => (element[oneofOf(step, element)] as Tree | undefined)?.['$case'] === step) ?? elements[0];
 }

@@ -7,7 +7,7 @@ import { MONITOR_COMMAND } from '../../../agent/drivers/watch/monitor.js';
 import { noting, RulesWatch } from '../../../agent/drivers/watch/watch.js';
 import { ReconcileLoop, type RoundOutcome } from '../../../agent/reconcile/loop.js';
 import { systemClock } from '../../../shared/clock.js';
-import type { DesiredObject } from '../../../shared/desired.js';
+import type { PortObject } from '../../../shared/desired.js';
 import { createLogger } from '../../../shared/log.js';
 import { parseCidr, type Cidr } from '../../../shared/names.js';
 import { inNamespace, processesIn } from '../../support/netns.js';
@@ -71,7 +71,7 @@ describe('changes of netfilter tables that somebody else makes', function () {
     await bench.close();
   });
 
-  async function want(...objects: DesiredObject[]): Promise<void> {
+  async function want(...objects: PortObject[]): Promise<void> {
     revision++;
     loop.setDesired({ epoch: 1, session: 1, revision }, new Map([RANGE, ...objects].map(object => [object.key, object])));
     await eventually('the rules stand', () => outcome?.applied.revision === revision, { ...WITHIN, hint: () => JSON.stringify(outcome) });

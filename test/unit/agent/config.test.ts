@@ -32,6 +32,18 @@ const BAD: Record<string, string[]> = {
   'docker.enabled': [...NASTY, 'yes', '1'],
   'docker.socket': [...NASTY, 'run/docker.sock', '/run/../docker.sock', 'unix:/run/docker.sock'],
   'docker.markBit': [...NASTY, '-1', '32', '1.5', '0x8'],
+  'environments.enabled': [...NASTY, 'yes', '1'],
+  'environments.images': NASTY.slice(1).concat('lab/$x', '/lab', 'a'.repeat(256)),
+  'environments.pull': [...NASTY, 'yes'],
+  'environments.hostPaths': NASTY.slice(1).concat('data', '/data/..', '/data/../etc', '/./data', '/data:rw', '/', '/data/'),
+  'environments.volumes': NASTY.slice(1).concat('/data', 'a'.repeat(256)),
+  'environments.networks': NASTY.slice(1).concat('container:web', 'a/b'),
+  'environments.gpus': [...NASTY, 'all', '1'],
+  'environments.maxMemoryMiB': [...NASTY, '-1', '1.5', '1GiB', 'Infinity'],
+  'environments.maxCpus': [...NASTY, '-1', '4097', 'two', 'Infinity'],
+  'environments.maxProcesses': [...NASTY, '0', '-1', '1.5', '4194305'],
+  'environments.ulimits': NASTY.slice(1).concat('rtprio', 'NOFILE'),
+  'environments.noNewPrivileges': [...NASTY, 'yes'],
   'userspace.maxConnections': [...NASTY, '0', '-1', '1.5', '100001', 'Infinity'],
   'userspace.maxConnectionsPerMapping': [...NASTY, '0', '-1', '1.5', '100001'],
   'userspace.connectTimeout': [...NASTY, '0s', '99ms', '121s', '5'],
@@ -94,6 +106,16 @@ describe("the agent's config", () => {
     assert.equal(load({ ...userspace, 'paths.state': '/there' }).paths.state, '/there');
     assert.match(problemsOf(() => load(userspace)).join(), /^paths.state .*XDG_STATE_HOME/);
     assert.match(problemsOf(() => load({ ...userspace, roles: 'host,gateway' }, { HOME: '/h' })).join(), /^driver .*set driver: iptables/);
+  });
+
+  it('lets no scheduler run anything unless it says so, and environments only with Docker', () => {
+    const { environments } = load({});
+    assert.deepEqual(environments, {
+      enabled: false, images: [], pull: false, hostPaths: [], volumes: [], networks: ['bridge'], gpus: false, maxMemoryMiB: 0, maxCpus: 0, maxProcesses: 4_096,
+      ulimits: ['core', 'memlock', 'nofile', 'nproc', 'stack'], noNewPrivileges: true,
+    });
+    assert.deepEqual(load({ 'environments.hostPaths': '/data,/models:ro' }).environments.hostPaths, [{ path: '/data', readOnly: false }, { path: '/models', readOnly: true }]);
+    assert.match(problemsOf(() => load({ 'environments.enabled': 'true', 'docker.enabled': 'false' })).join(), /^environments.enabled .*docker.enabled: true/);
   });
 
   it('takes IPv6 addresses in their one text form', () => {

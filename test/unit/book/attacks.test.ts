@@ -1,5 +1,6 @@
 /** Ways to make two tenants meet on one port, or to lose what was answered, that were found by looking for them. */
 import assert from 'node:assert/strict';
+import { isAboutPorts } from '../../../shared/desired.js';
 import { agentOf, backUp, checkWorldsAfterEach, comeBack, lose, release, shared } from './checked.js';
 import { FakeAgent, portsOf, reasonOf, want, type World } from './world.js';
 
@@ -192,7 +193,7 @@ describe('a report about what another host has', () => {
     release(world, 'e-1');
     const others = [...agentOf(world, 'a').objects.values(), ...agentOf(world, 'gw-1').objects.values()];
     const confirmations = others.flatMap((object) => {
-      if (object.kind === 'mapping') return [];
+      if (object.kind === 'mapping' || !isAboutPorts(object)) return [];
       const ports = object.kind === 'release' ? { first: object.port, last: object.port } : object.ports;
       return [{ key: object.key, generation: object.generation, ports, protocol: object.protocol }];
     });

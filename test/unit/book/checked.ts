@@ -64,10 +64,10 @@ export function backUp(world: World, { without }: { without?: string } = {}): ()
   return () => {
     const { tables } = world;
     tables.gateway = copy.gateway;
-    for (const table of ['pools', 'hosts', 'leases', 'environments', 'mappings', 'requests', 'forgotten', 'overrides'] as const) tables[table].clear();
+    for (const table of ['pools', 'hosts', 'leases', 'environments', 'mappings', 'requests', 'forgotten', 'overrides', 'workloads'] as const) tables[table].clear();
     const { epochs, ...rows } = copy;
     tables.epochs.splice(0, Infinity, ...epochs);
-    const nothing = { removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], removedForgotten: [], removedOverrides: [], events: [], audits: [] };
+    const nothing = { removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], removedForgotten: [], removedOverrides: [], removedWorkloads: [], events: [], audits: [] };
     tables.apply({ ...rows, ...nothing });
     world.restart();
   };

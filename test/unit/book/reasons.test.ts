@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { agentOf, checkWorldsAfterEach, hostScope, lose, release, shared, suspect } from './checked.js';
 import { REASONS, type Reason } from '../../../shared/reasons.js';
 import type { Command, Reply, WantSpec } from '../../../coordinator/book/types.js';
-import { FakeAgent, poolSpec, want, type World } from './world.js';
+import { containerSpec, FakeAgent, poolSpec, want, type World } from './world.js';
 
 const FIRST = 30_000;
 const ask = (world: World, over: Partial<WantSpec> = {}, host = 'a'): Reply => world.allocate('e', host, [want(over)]);
@@ -18,16 +18,39 @@ const pool = (name: string, first: number): Command => ({ kind: 'createPool', ac
 /** What the services say by themselves, or the keeper: no row here. */
 const NOT_BY_THE_BOOK: readonly Reason[] = [
   'DATABASE_IS_OLDER', 'GATEWAY_UNKNOWN', 'GATEWAY_EXISTS', 'GATEWAY_IN_USE', 'OTHER_GATEWAY', 'PORT_BLOCKED', 'NOT_LIVE_IN_TIME', 'NOT_VERIFIED_IN_TIME',
-  'JOURNAL_UNAVAILABLE', 'STOPPING', 'NOT_MADE', 'IDENTITY_MISMATCH', 'RATE_LIMITED', 'PAGE_TOKEN_INVALID', 'REVISION_TOO_OLD', 'REVISION_AHEAD', 'TOO_MANY_WATCHERS',
+  'JOURNAL_UNAVAILABLE', 'STOPPING', 'NOT_MADE', 'IDENTITY_MISMATCH', 'RATE_LIMITED', 'PAGE_TOKEN_INVALID', 'ENVIRONMENT_FAILED', 'ENVIRONMENT_NOT_READY_IN_TIME', 'ROTATION_FAILED', 'REVISION_TOO_OLD', 'REVISION_AHEAD', 'TOO_MANY_WATCHERS',
 ];
 
 /** How to be refused for each of the other reasons, with the field that is at fault. */
+const make = (world: World, bodyHash = 'h'): Reply => {
+  const allocation = world.allocateCommand('e', 'a', [want()], { bodyHash, verify: true });
+  const command: Command = { kind: 'createEnvironment', actor: 'o', allocation, container: containerSpec(), startTimeoutMs: 60_000 };
+  if (decide(world, command).kind === 'waiting') world.settle();
+  return decide(world, command);
+};
+
 const ROWS: Partial<Record<Reason, [field: string | undefined, provoke: (world: World) => Reply]>> = {
   INVALID_FIELD: ['wants[0].internal_port', (world) => ask(world, { internalPort: 65_535, count: 2 })],
   REQUEST_ID_REUSED: ['request_id', (world) => {
     const command = world.allocateCommand('e', 'a', [want()]);
     decide(world, command);
     return decide(world, { ...command, bodyHash: 'other' });
+  }],
+  ENVIRONMENT_EXISTS: ['environment', (world) => {
+    make(world);
+    return make(world, 'other');
+  }],
+  ENVIRONMENT_NOT_READY: ['environment', (world) => {
+    make(world);
+    return decide(world, { kind: 'rotateCredentials', actor: 'o', environment: 'e' });
+  }],
+  ENVIRONMENT_HAS_CONTAINER: ['environment', (world) => {
+    make(world);
+    return decide(world, { kind: 'move', actor: 'o', environment: 'e', host: 'b', targets: [], verify: false });
+  }],
+  NOT_ROTATABLE: ['environment', (world) => {
+    ask(world);
+    return decide(world, { kind: 'rotateCredentials', actor: 'o', environment: 'e' });
   }],
   POOL_UNKNOWN: ['wants[0].pool', (world) => ask(world, { source: { kind: 'pool', pool: 'none' } })],
   SERVICE_TYPE_UNKNOWN: ['wants[0].service_type', (world) => ask(world, { source: { kind: 'serviceType', serviceType: 'none' } })],

@@ -3,6 +3,7 @@
  * is reached through each port. Everything is driven by one seeded source of chance, so that a failure can be replayed.
  */
 import assert from 'node:assert/strict';
+import type { ContainerSpec } from '../../../shared/container.js';
 import { Book } from '../../../coordinator/book/book.js';
 import type { IdleMapping } from '../../../shared/desired.js';
 import { StateDigest } from '../../../shared/digest.js';
@@ -18,6 +19,13 @@ export function poolSpec(over: Partial<PoolSpec> = {}): PoolSpec {
     pool: 'ssh', description: '', serviceType: 'ssh', aliases: [], ranges: [{ first: 30_000, last: 30_031 }], protocol: 'tcp', defaultInternalPort: 22,
     strategy: 'leastRecentlyUsed', reserved: [], quarantineMs: 1_000, holdMs: 5_000, idleLimitMs: 86_400_000, idleAction: 'report', idleWarningMs: 3_600_000,
     connectionTimeoutMs: 0, domainTemplate: '', onConflict: 'block', ...over,
+  };
+}
+
+export function containerSpec(over: Partial<ContainerSpec> = {}): ContainerSpec {
+  return {
+    image: 'lab/jupyter:4', entrypoint: [], command: [], env: {}, workingDir: '', user: '', mounts: [], gpus: { kind: 'none' }, network: '', memoryBytes: 0, cpuMillis: 0,
+    maxProcesses: 0, shmBytes: 0, ulimits: [], restart: 'unlessStopped', credentials: [], rotateCommand: ['rotate'], ...over,
   };
 }
 
@@ -52,6 +60,7 @@ export class Tables {
   readonly requests: StoredRows['requests'] = new Map();
   readonly forgotten: StoredRows['forgotten'] = new Map();
   readonly overrides: StoredRows['overrides'] = new Map();
+  readonly workloads: StoredRows['workloads'] = new Map();
   readonly audits: Changes['audits'] = [];
   readonly events: Changes['events'] = [];
 
@@ -90,7 +99,7 @@ export class Tables {
     return {
       gateway: { ...this.gateway }, epochs: [...this.epochs], pools: rows(this.pools), hosts: rows(this.hosts), leases: rows(this.leases),
       environments: rows(this.environments), mappings: rows(this.mappings), requests: rows(this.requests),
-      forgotten: rows(this.forgotten), overrides: rows(this.overrides),
+      forgotten: rows(this.forgotten), overrides: rows(this.overrides), workloads: rows(this.workloads),
     };
   }
 }

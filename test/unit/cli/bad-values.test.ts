@@ -107,6 +107,17 @@ const COMMANDS: Record<string, Row> = {
   'portlease dns check': {
     base: ['dns', 'check'], flags: { '--gateway': NAMES, '--resolver': ['', 'ns.example.com', '203.0.113.53:0', '203.0.113.53:65536', '203.0.113.53:', '1.2.3', '[::1', '::1:53x', ...HOSTILE] },
   },
+  'portlease env create': {
+    base: ['env', 'create', '--host=host-a', '--tenant=acme', '--image=lab/jupyter:4', '--want=name=ssh,pool=ssh', 'env-1'], args: NAMES,
+    flags: {
+      '--host': NAMES, '--tenant': NAMES, '--label': LABELS, '--wait': ['live', ...WORDS], '--start-timeout': TIMES, '--gpus': ['65', 'ALL', ...COUNTS],
+      '--image': ['', '-j', '../x', 'a b', 'a'.repeat(256), ...HOSTILE], '--env': ['', 'A', '=b', '1A=b', 'A-B=c', 'A=\0', `A=${HUGE}`, ...HOSTILE.map((text) => `${text}=b`)],
+      '--want': ['', 'ssh', 'name=ssh', 'name=ssh,pool=ssh,target=10.88.1.2', 'name=ssh,pool=ssh,port=0', ...NAMES.map((name) => `name=${name},pool=ssh`)],
+      '--file': ['', '/nonexistent/container.yaml', '/', 'a\0b', '/dev/null', HUGE],
+    },
+  },
+  'portlease env delete': { base: ['env', 'delete', 'env-1'], flags: { '--wait': ['live', ...WORDS] }, args: NAMES },
+  'portlease env rotate': { base: ['env', 'rotate', 'env-1'], flags: {}, args: NAMES },
   'portlease purge': { base: ['purge', '--dry-run'], flags: {} },
   'portlease completion': { base: ['completion', 'bash'], flags: {}, args: ['', 'sh', 'constructor', ...HOSTILE] },
 };

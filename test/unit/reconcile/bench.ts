@@ -7,7 +7,7 @@ import { emptyFamily } from '../../../agent/drivers/rules/parse.js';
 import type { RulesSpec } from '../../../agent/drivers/rules/spec.js';
 import { ReconcileLoop, type RoundOutcome } from '../../../agent/reconcile/loop.js';
 import type { After } from '../../../shared/timers.js';
-import type { DesiredObject, Role } from '../../../shared/desired.js';
+import type { PortObject, Role } from '../../../shared/desired.js';
 import { createLogger } from '../../../shared/log.js';
 import { parseCidr, type Cidr } from '../../../shared/names.js';
 import type { PortRange } from '../../../shared/ports.js';
@@ -75,7 +75,7 @@ export class LoopBench {
     });
   }
 
-  want(...objects: DesiredObject[]): void {
+  want(...objects: PortObject[]): void {
     this.loop.setDesired({ epoch: 1, session: 1, revision: ++this.#revision }, new Map(objects.map(object => [object.key, object])));
   }
 

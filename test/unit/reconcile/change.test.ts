@@ -4,7 +4,7 @@ import type { Listener } from '../../../agent/drivers/connections/listeners.js';
 import { PersistentMap } from '../../../agent/persistent/map.js';
 import { forwardMaker } from '../../../agent/reconcile/forwards.js';
 import { nextPlan, type HostFacts, type Planned } from '../../../agent/reconcile/plan.js';
-import type { DesiredObject, Role } from '../../../shared/desired.js';
+import type { PortObject, Role } from '../../../shared/desired.js';
 import { parseCidr, type Cidr } from '../../../shared/names.js';
 import type { Protocol } from '../../../shared/ports.js';
 import { lease, mapping, release, route, withdrawal } from '../../integration/reconcile/objects.js';
@@ -19,7 +19,7 @@ const anyRange = fc.record({ first: anyPort, size: fc.constantFrom(1, 2, 16, 20)
 const generation = fc.integer({ min: 1, max: 5 });
 
 /** Few keys and few ports: objects get in each other's way. */
-const anyObject: fc.Arbitrary<DesiredObject> = fc.oneof(
+const anyObject: fc.Arbitrary<PortObject> = fc.oneof(
   fc.record({ ports: anyRange, protocol: anyProtocol, generation, guardOccupied: fc.boolean(), id: fc.nat(2) })
     .map(({ ports, protocol, generation: number, guardOccupied, id }) => ({ ...lease(ports, protocol, number), key: `lease/l${id}`, guardOccupied })),
   fc.record({ port: anyPort, protocol: anyProtocol, generation, to: anyTarget, id: fc.nat(9), verify: fc.boolean(), internalPort: fc.option(fc.constant(22), { nil: undefined }) })
@@ -39,7 +39,7 @@ describe('the plan of a change', () => {
     fc.assert(fc.property(anyRoles, fc.array(anyStep, { minLength: 1, maxLength: 12 }), (roles, steps) => {
       const facts: HostFacts = { addresses: ['10.0.0.1', 'fd00::1'], roles, snat: false, targetNetworks: ['10.2.0.0/16', '10.0.0.0/16', 'fd02::/16'].map(each => parseCidr(each) as Cidr) };
       const make = forwardMaker(facts);
-      let objects = PersistentMap.empty<DesiredObject>();
+      let objects = PersistentMap.empty<PortObject>();
       let listeners: Listener[] = [];
       let planned: Planned | undefined;
       for (const { come, gone, listeners: heard } of steps) {
@@ -62,7 +62,7 @@ describe('the plan of a change', () => {
     const facts: HostFacts = { addresses: ['10.0.0.1'], roles: ['host'], snat: false, targetNetworks: [parseCidr('10.2.0.0/16') as Cidr] };
     const input = { facts, make: forwardMaker(facts), listeners: [], guarded: [] };
     const one = mapping(30_001, '10.2.0.5', { verify: true });
-    const objects = PersistentMap.of<DesiredObject>([lease({ first: 30_000, last: 30_009 }), one].map(object => [object.key, object]));
+    const objects = PersistentMap.of<PortObject>([lease({ first: 30_000, last: 30_009 }), one].map(object => [object.key, object]));
     const before = nextPlan(undefined, { ...input, objects });
     const after = nextPlan(before, { ...input, objects: objects.with([['release/m30009', release(mapping(30_009, '10.2.0.5'))]]) });
     const parts = ({ plan: { rules, reserved, serving, problems, occupied, conflicts, verify } }: Planned): unknown[] => [rules, reserved, serving, problems, occupied, conflicts, verify];

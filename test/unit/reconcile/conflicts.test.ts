@@ -4,7 +4,7 @@ import { forwardMaker } from '../../../agent/reconcile/forwards.js';
 import { conflictsOf } from '../../../agent/reconcile/conflicts.js';
 import { nextPlan, type Plan } from '../../../agent/reconcile/plan.js';
 import { conflictSentence } from '../../../shared/conflict-text.js';
-import { MAX_CONFLICTS, type DesiredObject, type PortHolder } from '../../../shared/desired.js';
+import { MAX_CONFLICTS, type PortHolder, type PortObject } from '../../../shared/desired.js';
 import type { Listener } from '../../../agent/drivers/connections/listeners.js';
 import type { HostFacts } from '../../../agent/reconcile/plan.js';
 import { parseCidr, type Cidr } from '../../../shared/names.js';
@@ -14,7 +14,7 @@ const FACTS: HostFacts = { addresses: ['10.0.0.1'], roles: ['host'], snat: false
 const HOLDER: PortHolder = { pid: 812, program: 'nginx', command: '/usr/sbin/nginx (+2 arguments)', containerId: '', startedAtMs: 0, proxyFor: '', environment: '' };
 const AT: Listener = { transport: 'tcp', address: '0.0.0.0', port: 30_004, uid: 33, user: 'www-data', inode: 7, holder: HOLDER };
 
-function planOf(objects: DesiredObject[], listeners: Listener[], facts = FACTS): Plan {
+function planOf(objects: PortObject[], listeners: Listener[], facts = FACTS): Plan {
   return nextPlan(undefined, { objects: new Map(objects.map((object) => [object.key, object])), facts, make: forwardMaker(facts), listeners, guarded: [] }).plan;
 }
 

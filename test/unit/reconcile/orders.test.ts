@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { RulesDriver } from '../../../agent/drivers/rules/driver.js';
 import { ReconcileLoop, type RoundOutcome } from '../../../agent/reconcile/loop.js';
-import type { DesiredObject } from '../../../shared/desired.js';
+import type { PortObject } from '../../../shared/desired.js';
 import { createLogger } from '../../../shared/log.js';
 import { parseCidr, type Cidr } from '../../../shared/names.js';
 import { lease, mapping } from '../../integration/reconcile/objects.js';
@@ -40,7 +40,7 @@ class Orders {
   }
 
   want(ports: readonly number[]): void {
-    const objects: DesiredObject[] = [RANGE, ...ports.map(port => mapping(port, '10.2.0.5', { protocol: 'tcp', generation: this.#revision + 2, key: `mapping/${port}` }))];
+    const objects: PortObject[] = [RANGE, ...ports.map(port => mapping(port, '10.2.0.5', { protocol: 'tcp', generation: this.#revision + 2, key: `mapping/${port}` }))];
     this.loop.setDesired({ epoch: 1, session: 1, revision: ++this.#revision }, new Map(objects.map(object => [object.key, object])));
   }
 

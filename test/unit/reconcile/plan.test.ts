@@ -3,7 +3,7 @@ import { nextPlan, type HostFacts, type Plan } from '../../../agent/reconcile/pl
 import { PersistentMap } from '../../../agent/persistent/map.js';
 import { forwardMaker } from '../../../agent/reconcile/forwards.js';
 import type { Forward } from '../../../agent/drivers/rules/spec.js';
-import type { DesiredObject } from '../../../shared/desired.js';
+import type { PortObject } from '../../../shared/desired.js';
 import { parseCidr, type Cidr } from '../../../shared/names.js';
 import type { PortRange } from '../../../shared/ports.js';
 import type { Listener } from '../../../agent/drivers/connections/listeners.js';
@@ -17,7 +17,7 @@ const RANGE = lease({ first: 30_000, last: 30_009 });
 
 type Given = { facts?: Partial<HostFacts>; listeners?: Listener[]; guarded?: PortRange[] };
 
-function planOf(objects: DesiredObject[], { facts = {}, listeners = [], guarded = [] }: Given = {}): Plan {
+function planOf(objects: PortObject[], { facts = {}, listeners = [], guarded = [] }: Given = {}): Plan {
   const host = { ...FACTS, ...facts };
   return nextPlan(undefined, { objects: new Map(objects.map(object => [object.key, object])), facts: host, make: forwardMaker(host), listeners, guarded }).plan;
 }
@@ -193,7 +193,7 @@ describe('the guard', () => {
 });
 
 it('makes the forwards of 10,000 mappings, and after a change of one of them only its own', () => {
-  const objects = new Map<string, DesiredObject>([['lease/l', lease({ first: 20_000, last: 40_000 })]]);
+  const objects = new Map<string, PortObject>([['lease/l', lease({ first: 20_000, last: 40_000 })]]);
   for (let index = 0; index < 10_000; index++) objects.set(`mapping/m${index}`, mapping(20_000 + index, `10.2.${index >> 8}.${index & 255}`, { generation: index }));
   const counted = { made: 0 };
   const makeOne = forwardMaker(FACTS);

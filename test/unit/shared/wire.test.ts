@@ -16,6 +16,17 @@ const OBJECTS: DesiredObject[] = [
   { kind: 'release', key: 'release/m1', version: 3, ...mapped, cutMs: 60_000 },
   { kind: 'route', key: 'route/l1', version: 4, ...grant, host: 'host-a', addresses: ['10.1.0.1', 'fd00::1'], fence: true, cutMs: 1500 },
   { kind: 'withdrawal', key: 'withdrawal/l1', version: 5, ...grant, protocol: 'udp', cutMs: 0 },
+  {
+    kind: 'environment', key: 'environment/env-1', version: 6, environment: 'env-1', tenant: 'tenant-1', generation: 5, credentials: [{ name: 'ssh', variables: ['SSH_PASSWORD'] }], labels: { team: 'ml' },
+    isReady: true, tellCredentials: true, rotation: 2,
+    container: {
+      image: 'registry.example.com:5000/lab/jupyter:4', entrypoint: ['/init'], command: ['a b', '$(id)'], env: { A: 'b=c\n' }, workingDir: '/w', user: 'me:1000', network: 'net1',
+      mounts: [{ source: { kind: 'volume', name: 'v' }, path: '/v', readOnly: true }, { source: { kind: 'host', name: '/data' }, path: '/d', readOnly: false }],
+      gpus: { kind: 'ids', ids: ['0', 'GPU-3a23c669-1f69-c64e-cf85-44e9b07e7a2a'] }, memoryBytes: 1, cpuMillis: 2, maxProcesses: 3, shmBytes: 4,
+      ulimits: [{ name: 'memlock', soft: -1, hard: -1 }], restart: 'never', credentials: [{ name: 'web', variables: [] }], rotateCommand: ['rotate'],
+    },
+  },
+  { kind: 'removal', key: 'removal/env-1', version: 7, environment: 'env-1', tenant: 'tenant-1', generation: 5, volumes: true },
 ];
 
 const HELLO: wire.AgentHello = {
@@ -31,6 +42,10 @@ const REPORT = {
     { transport: 'udp' as const, port: 30001, address: '::', uid: 33, user: 'www-data', holder: { pid: 812, program: 'dnsmasq', command: '/usr/sbin/dnsmasq (+2 arguments)', containerId: 'f'.repeat(64), startedAtMs: 1_700_000_000_250, proxyFor: '', environment: '' } },
     { transport: 'tcp' as const, port: 30002, address: '10.0.0.1', uid: 0, user: '', holder: undefined },
   ],
+  environments: [{
+    environment: 'env-1', generation: 5, state: 'working' as const, step: 'pull', reason: '', message: 'loads', percent: 40, containerId: 'abc', rotation: 1,
+    credentials: [{ name: 'ssh', variables: ['SSH_PASSWORD'], value: 'x'.repeat(32) }],
+  }],
 };
 
 function fieldOf(call: () => unknown): string {
