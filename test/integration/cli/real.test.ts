@@ -40,7 +40,7 @@ describe('the command line and a real coordinator, over its unix socket', () => 
     assert.equal(first?.state, 'MAPPING_STATE_LIVE');
     const moved = await json<{ environment: { host: string; mappings: { publicPort: number }[] } }>('move', 'env-1', '--to=h2', '--target=ssh=10.1.0.2');
     assert.deepEqual([moved.environment.host, moved.environment.mappings[0]?.publicPort], ['h2', first.publicPort]);
-    assert.match((await run('list', '--label=team=ml')).out, /^env-1 +acme +gw +h2 +1 +live /m);
+    assert.match((await run('list', '--label=team=ml')).out, /^env-1 +acme +gw +h2 +1 +- +live /m);
     assert.match((await run('mappings', '--env=env-1')).out, new RegExp(`^env-1 +ssh +203\\.0\\.113\\.1:${first.publicPort} +tcp +live +h2 +10\\.1\\.0\\.2:22 `, 'm'));
     const released = await json<{ mappings: { state: string }[] }>('release', '--port', `gw/tcp/${first.publicPort}`);
     assert.deepEqual(released.mappings.map(({ state }) => state), ['MAPPING_STATE_RELEASED']);
