@@ -42,7 +42,7 @@ const AUDITED = {
   forgetHost: 'ForgetHost', overrideMassLoss: 'OverrideMassLoss', notePurge: 'Purge',
 } as const;
 
-type HostCommand = Extract<Command, { kind: 'createHost' | 'replaceHost' | 'reclaimHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost' | 'forgetHost' | 'overrideMassLoss' }>;
+type HostCommand = Extract<Command, { kind: 'createHost' | 'replaceHost' | 'reclaimHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost' | 'forgetHost' | 'overrideMassLoss' | 'waiveHost' }>;
 
 export class Book {
   private constructor(private state: State, private readonly options: Pick<BookOptions, 'timing' | 'random'>) {}
@@ -244,7 +244,6 @@ function dispatch(state: State, command: Command): Reply {
     case 'createPool': return createPool(state, command.pool, command.seed);
     case 'updatePool': return updatePool(state, command);
     case 'deletePool': return deletePool(state, command.pool);
-    case 'waiveHost': return waiveHost(state, command.host);
     case 'noteRefusal':
     case 'notePurge': return { kind: 'done' };
     case 'tick':
@@ -276,6 +275,7 @@ function dispatchHost(state: State, command: HostCommand): Reply {
   switch (command.kind) {
     case 'createHost': return createHost(state, command);
     case 'replaceHost': return replaceHost(state, command.host);
+    case 'waiveHost': return waiveHost(state, command.host);
     case 'reclaimHost': return reclaimHost(state, command);
     case 'forgetHost': return forgetHost(state, command);
     case 'overrideMassLoss': return overrideMassLoss(state, command);
