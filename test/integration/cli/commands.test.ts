@@ -272,7 +272,7 @@ describe('the command line, asking a coordinator', () => {
     assert.match(lines[1] ?? '', /m-1 .* - +-$/);
     assert.match(lines[2] ?? '', /m-2 .* since 2023-11-14 22:13:20Z +-$/);
     assert.match(lines[3] ?? '', /m-3 .* since 2023-11-14 22:13:20Z, release 2023-11-16 02:00:00Z +-$/);
-    assert.match((await ok('list')).out, /^env-1 +acme +gw-1 +host-a +3 +live +2 /m);
+    assert.match((await ok('list')).out, /^env-1 +acme +gw-1 +host-a +3 +- +live +2 /m);
     const [, , last] = (await json('mappings') as { mappings: { idleSince?: string; idleReleaseAt?: string }[] }).mappings;
     assert.deepEqual([last?.idleSince, last?.idleReleaseAt], ['2023-11-14T22:13:20.000Z', '2023-11-16T02:00:00.000Z']);
   });

@@ -32,7 +32,7 @@ describe('what buf curl can do through reflection', () => {
 
   it('lists every service', async () => {
     const services = (await curl('--list-services', url())).trim().split('\n').sort();
-    assert.deepEqual(services, ['grpc.health.v1.Health', 'portlease.v1.AgentService', 'portlease.v1.EventService', 'portlease.v1.OperationsService', 'portlease.v1.PortService']);
+    assert.deepEqual(services, ['grpc.health.v1.Health', 'portlease.v1.AgentService', 'portlease.v1.EnvironmentService', 'portlease.v1.EventService', 'portlease.v1.OperationsService', 'portlease.v1.PortService']);
   });
 
   it('lists every method, with the types that it takes', async () => {
