@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseTargetText } from '../../shared/target.js';
 import { targetToWire } from '../../shared/wire.js';
-import { Dockerd } from '../support/docker.js';
+import { Dockerd, IMAGE } from '../support/docker.js';
 import { GATEWAY_PUBLIC, type HostName } from '../support/layout.js';
 import { Wait } from '../support/requests.js';
 import { medianOf, quantile, type Row, type Size } from './rows.js';
@@ -72,7 +72,44 @@ export function benchDockerRun({ runs, samples }: Size): Promise<Row[]> {
   });
 }
 
-function withDocker<T>(work: (world: World, docker: Dockerd) => Promise<T>): Promise<T> {
+/** What CreateEnvironment takes until it is ready, beyond `docker run` of the same container until it accepts a connection. */
+export function benchCreate({ runs, samples }: Size): Promise<Row[]> {
+  return withDocker(async (world, docker) => {
+    const { machine } = world.bench.agent(HOST);
+    const container = { image: IMAGE, command: SERVICE };
+    const create = async (environment: string): Promise<number> => {
+      const { wants: [want] = [] } = world.allocation(HOST);
+      const startMs = performance.now();
+      await world.bench.api.createEnvironment({ environment, tenant: 'bench', host: HOST, container, wants: [{ ...want, target: undefined }] });
+      const tookMs = performance.now() - startMs;
+      await world.bench.api.deleteEnvironment({ environment });
+      return tookMs;
+    };
+    const run = async (): Promise<number> => {
+      const startMs = performance.now();
+      await docker.container(NAME, [], SERVICE);
+      const address = await docker.addressOf(NAME);
+      await machine.run(['bash', '-c', 'until (exec 3<>/dev/tcp/$0/$1) 2>/dev/null; do sleep 0.005; done', address, String(SERVICE_PORT)]);
+      const tookMs = performance.now() - startMs;
+      await docker.run(['rm', '--force', NAME]);
+      return tookMs;
+    };
+    await create('warm-up');
+    let made = 0;
+    return medianOf(await several(runs, async () => {
+      const created: number[] = [];
+      const plain: number[] = [];
+      await several(samples, async () => {
+        created.push(await create(`made-${++made}`));
+        plain.push(await run());
+      });
+      const [all, docked] = [quantile(created, 0.5), quantile(plain, 0.5)];
+      return [{ name: 'environment.create.overhead', value: all - docked, unit: 'ms' }, { name: 'environment.create.p50', value: all, unit: 'ms' }];
+    }));
+  }, { environments: { enabled: true, images: ['*'], networks: ['bridge'] } });
+}
+
+function withDocker<T>(work: (world: World, docker: Dockerd) => Promise<T>, agent: Record<string, unknown> = {}): Promise<T> {
   return World.with(async (world) => {
     const docker = await Dockerd.up(world.bench.agent(HOST).machine);
     try {
@@ -80,7 +117,7 @@ function withDocker<T>(work: (world: World, docker: Dockerd) => Promise<T>): Pro
     } finally {
       await docker.close();
     }
-  });
+  }, { agent });
 }
 
 function allocation(world: World) {

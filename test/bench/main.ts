@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { ROOT } from '../support/daemons.js';
 import { benchConnect } from './connect.js';
-import { benchDockerFirstByte, benchDockerRun, benchRemap } from './docker.js';
+import { benchCreate, benchDockerFirstByte, benchDockerRun, benchRemap } from './docker.js';
 import { benchFirstByte } from './firstbyte.js';
 import { benchForward } from './forward.js';
 import { benchHeal } from './heal.js';
@@ -28,6 +28,7 @@ const PARTS: readonly Part[] = [
   ...[10, 1_000, 10_000].map((mappings) => ({ prefix: `firstbyte.m${mappings}.`, samples: 100, take: (size: Size) => benchFirstByte(mappings, size) })),
   { prefix: 'firstbyte.docker.', samples: 100, take: benchDockerFirstByte },
   { prefix: 'docker.remap', samples: 20, take: benchRemap },
+  { prefix: 'environment.create', samples: 10, take: benchCreate },
   { prefix: 'dockerrun', samples: 10, take: benchDockerRun },
   { prefix: 'connect', samples: 0, take: benchConnect },
   { prefix: 'forward', samples: 0, take: benchForward },

@@ -24,6 +24,9 @@ const UNUSED_PORT = 20_000;
 const SHIPPED = { timing: { heartbeat: '5s', deadline: '3s', suspect: '15s', lost: '120s' }, log: { level: 'warn' } };
 const AGENT = { log: { level: 'warn' }, timing: { reconcileInterval: '2s', reconnectMin: '100ms', reconnectMax: '1s', connect: '2s' } };
 
+/** Added to the configs. */
+export type WorldOptions = { coordinator?: Record<string, unknown>; agent?: Record<string, unknown> };
+
 export class World {
   readonly bench: Bench;
   readonly #children: LineProcess[] = [];
@@ -35,8 +38,8 @@ export class World {
     this.#client = this.start('client', [process.execPath, join(ROOT, 'dist/test/bench/client.js'), `${COORDINATOR[4]}:${GRPC_PORT}`]);
   }
 
-  static async up(options: { coordinator?: Record<string, unknown> } = {}): Promise<World> {
-    const bench = await Bench.up({ pools: [{ pool: POOL, ranges: RANGES, protocol: 'tcp' }], coordinator: { ...SHIPPED, ...options.coordinator }, agent: AGENT });
+  static async up(options: WorldOptions = {}): Promise<World> {
+    const bench = await Bench.up({ pools: [{ pool: POOL, ranges: RANGES, protocol: 'tcp' }], coordinator: { ...SHIPPED, ...options.coordinator }, agent: { ...AGENT, ...options.agent } });
     process.once('exit', () => { rmSync(bench.directory, { recursive: true, force: true }); });
     const world = new World(bench);
     await world.#client.next();
@@ -44,7 +47,7 @@ export class World {
   }
 
   /** Runs `work` in a world that is removed afterwards. */
-  static async with<T>(work: (world: World) => Promise<T>, options: { coordinator?: Record<string, unknown> } = {}): Promise<T> {
+  static async with<T>(work: (world: World) => Promise<T>, options: WorldOptions = {}): Promise<T> {
     const world = await World.up(options);
     let failed = true;
     try {
