@@ -16,6 +16,7 @@ import { openKernel } from './kernel.js';
 import { nextPlaced, type Placed } from './reconcile/places.js';
 import type { Listener, Wanted } from './drivers/connections/listeners.js';
 import { IdleWatch } from './idle/watch.js';
+import { LeakWatch } from './leaks/watch.js';
 import { ReconcileLoop, type RoundOutcome } from './reconcile/loop.js';
 import type { Serving } from './serving.js';
 import { SessionLink } from './session/link.js';
@@ -37,6 +38,8 @@ export type AgentOptions = {
 
 /** What a start waits for Docker at most: without its word a mapping to a container leads nowhere. */
 const DOCKER_READY_MS = 5_000;
+/** This agent opens none yet. */
+const NO_TUNNELS: ReadonlySet<string> = new Set();
 const NO_DOCKER: DockerView = { kind: 'unknown', problem: 'docker.enabled is false in the config of this agent' };
 
 /** An unchanged report is sent again after this. */
@@ -51,6 +54,7 @@ export class Agent {
   readonly #loop: ReconcileLoop;
   readonly #watch: { close(): Promise<void> };
   readonly #docker: DockerWatch | undefined;
+  readonly #leaks: LeakWatch;
   readonly #addresses: readonly string[];
   #placed: Placed | undefined;
   #served: StateVersion | undefined;
@@ -85,6 +89,9 @@ export class Agent {
     this.#docker = config.docker.enabled && roles.includes('host') ? new DockerWatch({
       client: dockerClient(config.docker.socket), log, after: systemTimers.after, random, onChange: () => this.#serve(),
     }) : undefined;
+    this.#leaks = new LeakWatch({
+      policy: config.leaks, intervalMs: timing.leakInterval, log, placed: () => this.#placed, docker: () => this.#dockerView, tunnels: () => NO_TUNNELS,
+    });
     const published = new PublishedListeners();
     const listeners = async (wanted: Wanted): Promise<Listener[]> => published.among(await parts.serving.drivers.listeners(wanted), this.#dockerView);
     this.#loop = new ReconcileLoop({
@@ -124,6 +131,7 @@ export class Agent {
       await agent.#watchTraffic(options, { serving, store, bootId });
       agent.#serve();
       agent.#link.start();
+      agent.#leaks.start();
       return agent;
     } catch (error) {
       await store.close();
@@ -143,6 +151,7 @@ export class Agent {
 
   /** Waits for what runs. Rules in the kernel stay; what this process itself forwards ends. */
   async close(): Promise<void> {
+    await this.#leaks.close();
     await this.#link.close();
     await this.#docker?.close();
     await this.#idle?.close();

@@ -39,6 +39,8 @@ const timing = z.strictObject({
   reconcileInterval: between(100, 60_000).prefault('2s'),
   /** Between two looks at the traffic of mappings. Idle limits that are shorter than this are as good as it. */
   idleInterval: between(100, 3_600_000).prefault('1m'),
+  /** Between two looks for leaks. */
+  leakInterval: between(100, 3_600_000).prefault('30s'),
   /** Delay before the session is opened again: doubled from min to max. */
   reconnectMin: between(10, 60_000).prefault('1s'),
   reconnectMax: between(10, 600_000).prefault('30s'),
@@ -68,6 +70,14 @@ const docker = z.strictObject({
   markBit: z.int({ error: 'is not a whole number' }).min(0, { error: 'is less than 0' }).max(31, { error: 'is more than 31' }).prefault(27),
 });
 
+/** Things that are there without what they are for. */
+const leaks = z.strictObject({
+  /** So many looks in a row must see a leak before it is told of or repaired. */
+  sightings: limit(1_000).prefault(3),
+  /** repair: processes with the mark of a tunnel that there is not are ended. */
+  tunnelProcesses: z.enum(['report', 'repair'], { error: 'is not a policy: report or repair' }).prefault('report'),
+});
+
 const paths = z.strictObject({
   /** Left out: /var/lib/portlease; with driver: userspace portlease/HOST in XDG_STATE_HOME, else in ~/.local/state. */
   state: filePathText.optional(),
@@ -88,6 +98,7 @@ export const agentConfigSchema = z.strictObject({
   driver: z.enum(['iptables', 'userspace'], { error: 'is not a driver: iptables or userspace' }).prefault('iptables'),
   userspace: userspace.prefault({}),
   docker: docker.prefault({}),
+  leaks: leaks.prefault({}),
   /** Where the coordinator listens. */
   coordinator: endpointText.refine(endpoint => endpoint.kind === 'unix' || endpoint.port !== 0, { error: 'has port 0' }),
   /** Lease addresses of this machine: where the public ports arrive. */
