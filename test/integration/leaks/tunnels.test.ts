@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TunnelProcess } from '../../../agent/leaks/findings.js';
@@ -65,6 +65,18 @@ describe('processes of tunnels', () => {
     const [ours, unmarked, other] = [await run('ssh', MARK), await run('autossh', {}), await run('sshd-like', MARK)];
     const pids = new Set((await tunnelProcesses()).map(({ pid }) => pid));
     assert.deepEqual([ours, unmarked, other].map(pid => pids.has(pid)), [true, false, false]);
+  });
+
+  it('are none in another pid namespace, such as of a container', async () => {
+    const file = path.join(folder, 'ssh');
+    copyFileSync('/bin/bash', file);
+    const child = spawn('unshare', ['--pid', '--fork', '--kill-child', file, '-c', 'echo ready; read line'], { env: { ...process.env, ...MARK }, stdio: ['pipe', 'pipe', 'ignore'] });
+    children.push(child);
+    await new Promise(resolve => { child.stdout.once('data', resolve); });
+    const inside = Number(readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8'));
+    assert.equal(readFileSync(`/proc/${inside}/comm`, 'utf8'), 'ssh\n');
+    assert.match(readFileSync(`/proc/${inside}/environ`, 'utf8'), /PORTLEASE_TUNNEL=leak-test/);
+    assert.equal(tunnelProcess(inside), undefined);
   });
 
   it('are ended after enough sightings where the policy is repair, and neighbours stay', async () => {
