@@ -21,6 +21,7 @@ import { openKernel } from './kernel.js';
 import { nextPlaced, type Placed } from './reconcile/places.js';
 import type { Listener, Wanted } from './drivers/connections/listeners.js';
 import { IdleWatch } from './idle/watch.js';
+import { LeakWatch } from './leaks/watch.js';
 import { ReconcileLoop, type RoundOutcome } from './reconcile/loop.js';
 import type { Serving } from './serving.js';
 import { SessionLink } from './session/link.js';
@@ -42,6 +43,8 @@ export type AgentOptions = {
 
 /** What a start waits for Docker at most: without its word a mapping to a container leads nowhere. */
 const DOCKER_READY_MS = 5_000;
+/** This agent opens none yet. */
+const NO_TUNNELS: ReadonlySet<string> = new Set();
 const NO_DOCKER: DockerView = { kind: 'unknown', problem: 'docker.enabled is false in the config of this agent' };
 
 /** An unchanged report is sent again after this. */
@@ -57,6 +60,7 @@ export class Agent {
   readonly #watch: { close(): Promise<void> };
   readonly #docker: DockerWatch | undefined;
   readonly #environments: Environments;
+  readonly #leaks: LeakWatch;
   readonly #addresses: readonly string[];
   readonly #hostPortsWatch: HostPortsWatch | undefined;
   /** Looks up who listens for containers on the network of the host; starts nothing before it is asked. */
@@ -105,8 +109,10 @@ export class Agent {
         this.#serve();
       },
     });
-    const published = new PublishedListeners();
-    const listeners = async (wanted: Wanted): Promise<Listener[]> => published.among(await parts.serving.drivers.listeners(wanted), this.#dockerView);
+    this.#leaks = new LeakWatch({
+      policy: config.leaks, intervalMs: timing.leakInterval, log, placed: () => this.#placed, docker: () => this.#dockerView, tunnels: () => NO_TUNNELS,
+    });
+    const listeners = withPublished(wanted => parts.serving.drivers.listeners(wanted), () => this.#dockerView);
     this.#loop = new ReconcileLoop({
       drivers: { ...parts.serving.drivers, listeners }, facts: { addresses, roles, targetNetworks, snat, markBit: config.docker.markBit }, intervalMs: timing.reconcileInterval, clock, random, log,
       onOutcome: outcome => {
@@ -148,6 +154,7 @@ export class Agent {
       await agent.#watchTraffic(options, { serving, store, bootId });
       agent.#serve();
       agent.#link.start();
+      agent.#leaks.start();
       return agent;
     } catch (error) {
       await store.close();
@@ -167,6 +174,7 @@ export class Agent {
 
   /** Waits for what runs. Rules in the kernel stay; what this process itself forwards ends. */
   async close(): Promise<void> {
+    await this.#leaks.close();
     await this.#link.close();
     await this.#environments.close();
     await this.#docker?.close();
@@ -214,6 +222,12 @@ export class Agent {
     this.#environments.setDesired(objects);
   }
 
+}
+
+/** What Docker publishes counts as listened on. */
+function withPublished(find: (wanted: Wanted) => Promise<Listener[]>, view: () => DockerView): (wanted: Wanted) => Promise<Listener[]> {
+  const published = new PublishedListeners();
+  return async wanted => published.among(await find(wanted), view());
 }
 
 function openServing(options: AgentOptions, bootId: string): Promise<Serving> {

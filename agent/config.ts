@@ -40,6 +40,8 @@ const timing = z.strictObject({
   reconcileInterval: between(100, 60_000).prefault('2s'),
   /** Between two looks at the traffic of mappings. Idle limits that are shorter than this are as good as it. */
   idleInterval: between(100, 3_600_000).prefault('1m'),
+  /** Between two looks for leaks. */
+  leakInterval: between(100, 3_600_000).prefault('30s'),
   /** Delay before the session is opened again: doubled from min to max. */
   reconnectMin: between(10, 60_000).prefault('1s'),
   reconnectMax: between(10, 600_000).prefault('30s'),
@@ -99,6 +101,14 @@ const environments = z.strictObject({
   noNewPrivileges: z.boolean({ error: 'is not true or false' }).prefault(true),
 });
 
+/** Things that are there without what they are for. */
+const leaks = z.strictObject({
+  /** So many looks in a row must see a leak before it is told of or repaired. */
+  sightings: limit(1_000).prefault(3),
+  /** repair: processes with the mark of a tunnel that there is not are ended. */
+  tunnelProcesses: z.enum(['report', 'repair'], { error: 'is not a policy: report or repair' }).prefault('report'),
+});
+
 const paths = z.strictObject({
   /** Left out: /var/lib/portlease; with driver: userspace portlease/HOST in XDG_STATE_HOME, else in ~/.local/state. */
   state: filePathText.optional(),
@@ -120,6 +130,7 @@ export const agentConfigSchema = z.strictObject({
   userspace: userspace.prefault({}),
   docker: docker.prefault({}),
   environments: environments.prefault({}),
+  leaks: leaks.prefault({}),
   /** Where the coordinator listens. */
   coordinator: endpointText.refine(endpoint => endpoint.kind === 'unix' || endpoint.port !== 0, { error: 'has port 0' }),
   /** Lease addresses of this machine: where the public ports arrive. */

@@ -54,6 +54,9 @@ const BAD: Record<string, string[]> = {
   targetNetworks: NASTY.slice(1).concat('10.0.0.1', '127.0.0.0/8', '169.254.0.0/16', '0.0.0.0/8', '::1/128', 'fe80::/10', '10.0.0.0/33'),
   'timing.reconcileInterval': [...NASTY, '2', '0s', '99ms', '61s', '-1s', '1e3s', 'Infinity'],
   'timing.idleInterval': [...NASTY, '2', '0s', '99ms', '61m', '-1s', 'Infinity'],
+  'timing.leakInterval': [...NASTY, '30', '0s', '99ms', '61m', '-1s', 'Infinity'],
+  'leaks.sightings': [...NASTY, '0', '-1', '1.5', '1001', 'Infinity'],
+  'leaks.tunnelProcesses': [...NASTY, 'kill', 'REPAIR', 'report,repair'],
   'timing.reconnectMin': [...NASTY, '0ms', '9ms', '61s', '31s'],
   'timing.reconnectMax': [...NASTY, '9ms', '601s', '500ms'],
   'timing.connect': [...NASTY, '99ms', '121s'],
@@ -73,7 +76,7 @@ describe("the agent's config", () => {
     const config = load({});
     assert.deepEqual([config.driver, config.roles, config.snat, config.insecure, config.tls], ['iptables', ['host'], false, false, undefined]);
     assert.deepEqual(config.paths, { state: '/var/lib/portlease', lock: '/run/portlease/agent.lock', bootId: '/proc/sys/kernel/random/boot_id' });
-    assert.deepEqual(config.timing, { reconcileInterval: 2_000, idleInterval: 60_000, reconnectMin: 1_000, reconnectMax: 30_000, connect: 10_000 });
+    assert.deepEqual(config.timing, { reconcileInterval: 2_000, idleInterval: 60_000, leakInterval: 30_000, reconnectMin: 1_000, reconnectMax: 30_000, connect: 10_000 });
     const problems = problemsOf(() => loadAgentConfig({ configPath: '/dev/null', set: {} }, {}));
     assert.deepEqual(problems.map(problem => problem.split(':')[0]), ['host', 'gateway', 'coordinator', 'addresses']);
   });
