@@ -23,7 +23,7 @@ export const CONTAINER_STEP: Step = {
 
   async run({ world }, proven) {
     const { api } = world.bench;
-    const docker = world.docker = await Dockerd.up(world.bench.agent('host-b').machine);
+    const docker = world.docker = await Dockerd.upFor(world.bench.agent('host-b'));
     await docker.container('web');
     const { mappings: [mapping] } = await api.allocate({
       tenant: 'demo', environment: ENVIRONMENT, host: 'host-b', wait: Wait.WAIT_VERIFIED,

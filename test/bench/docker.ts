@@ -111,13 +111,13 @@ export function benchCreate({ runs, samples }: Size): Promise<Row[]> {
 
 function withDocker<T>(work: (world: World, docker: Dockerd) => Promise<T>, agent: Record<string, unknown> = {}): Promise<T> {
   return World.with(async (world) => {
-    const docker = await Dockerd.up(world.bench.agent(HOST).machine);
+    const docker = await Dockerd.upFor(world.bench.agent(HOST));
     try {
       return await work(world, docker);
     } finally {
       await docker.close();
     }
-  }, { agent });
+  }, { agent: { log: { level: 'info' }, ...agent } });
 }
 
 function allocation(world: World) {

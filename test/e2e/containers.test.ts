@@ -45,7 +45,7 @@ describe('a container that a mapping leads to', function () {
   this.timeout(60_000);
   const bench = benchOfEachTest();
   let docker: Dockerd;
-  beforeEach(async () => { docker = await Dockerd.up(bench().agent('host-a').machine); });
+  beforeEach(async () => { docker = await Dockerd.upFor(bench().agent('host-a')); });
   afterEach(async () => { await docker.close(); });
 
   it('is reached by ssh and HTTP, by its name, its id and its label', async () => {
@@ -209,7 +209,7 @@ describe('a container that publishes its ports itself', function () {
   this.timeout(60_000);
   const bench = benchOfEachTest();
   let docker: Dockerd;
-  beforeEach(async () => { docker = await Dockerd.up(bench().agent('host-a').machine); });
+  beforeEach(async () => { docker = await Dockerd.upFor(bench().agent('host-a')); });
   afterEach(async () => { await docker.close(); });
 
   const published = (name: string, container: string): DeepPartial<Want> => ({ name, source: { $case: 'pool', value: 'ssh' }, internalPort: WEB_PORT, target: { kind: { $case: 'published', value: { container } } } });

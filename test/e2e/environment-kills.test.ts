@@ -31,6 +31,7 @@ describe('an environment, when something is killed', function () {
     const { machine } = bench().agent('host-a');
     docker = await Dockerd.up(machine);
     gate = await DockerGate.open(machine);
+    await bench().agent('host-a').process.line(/"msg":"Docker answers again"/);
     before = await lookAround(docker);
   });
   afterEach(async () => {

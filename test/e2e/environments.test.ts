@@ -26,7 +26,7 @@ describe('an environment', function () {
   let docker: Dockerd;
   let before: Before;
   beforeEach(async () => {
-    docker = await Dockerd.up(bench().agent('host-a').machine);
+    docker = await Dockerd.upFor(bench().agent('host-a'));
     before = await lookAround(docker);
   });
   afterEach(async () => { await docker.close(); });
@@ -188,7 +188,7 @@ describe('an environment whose image has to be loaded', function () {
   let registry: LoggedProcess;
   beforeEach(async () => {
     const { machine } = bench().agent('host-a');
-    docker = await Dockerd.up(machine);
+    docker = await Dockerd.upFor(bench().agent('host-a'));
     registry = machine.start('registry', [process.execPath, join(import.meta.dirname, '../support/guests/registry.mjs'), '5000']);
     await registry.line(/listening/);
   });

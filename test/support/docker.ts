@@ -44,6 +44,18 @@ export class Dockerd {
     return engine;
   }
 
+  /** The same on the machine of an agent that runs already, and knows of it when this resolves. */
+  static async upFor(agent: { machine: Machine; process: LoggedProcess }, flags: readonly string[] = []): Promise<Dockerd> {
+    const engine = await Dockerd.up(agent.machine, flags);
+    try {
+      await agent.process.line(/"msg":"Docker answers again"/);
+    } catch (error) {
+      await engine.close();
+      throw error;
+    }
+    return engine;
+  }
+
   get process(): LoggedProcess {
     if (this.#process === undefined) throw new Error('dockerd was not started');
     return this.#process;

@@ -27,7 +27,8 @@ export type DockerWatchOptions = {
 /** Containers that are asked for together. */
 const AT_ONCE = 32;
 const RETRY_BASE_MS = 100;
-const RETRY_MAX_MS = 5_000;
+/** A socket that is not there is soon found missing. */
+const RETRY_MAX_MS = 1_000;
 
 export class DockerWatch {
   private current: DockerView = { kind: 'unknown', problem: 'Docker was not asked yet' };
