@@ -76,6 +76,8 @@ export class DockerGate {
         answer.writeHead(response.statusCode ?? 500, response.headers);
         answer.flushHeaders();
         response.pipe(answer);
+        // An answer that breaks off breaks off for the agent, too.
+        response.on('close', () => { if (!response.complete) answer.destroy(); });
       });
     });
     engine.on('error', () => { answer.destroy(); });
