@@ -6,7 +6,7 @@ import { endpointAddress } from '../shared/grpc.js';
 import type { Log } from '../shared/log.js';
 import type { StateVersion } from '../shared/desired.js';
 import { clientCredentials, loadTls } from '../shared/tls.js';
-import type { AgentConfig } from './config.js';
+import { followsDocker, type AgentConfig } from './config.js';
 import { dockerClient } from './drivers/docker/client.js';
 import { HostPortsWatch, NO_HOST_PORTS } from './drivers/docker/host-ports.js';
 import { PublishedListeners } from './drivers/docker/published.js';
@@ -96,7 +96,7 @@ export class Agent {
         if (reason === 'DRIVER_NOT_ADMITTED') this.#refuse(driverNotAdmitted(gateway));
       },
     });
-    this.#docker = config.docker.enabled && roles.includes('host') ? new DockerWatch({
+    this.#docker = followsDocker(config) ? new DockerWatch({
       client: dockerClient(config.docker.socket), log, after: systemTimers.after, random, onChange: () => {
         this.#serve();
         this.#environments.poke();
@@ -221,7 +221,6 @@ export class Agent {
     this.#served = version;
     this.#environments.setDesired(objects);
   }
-
 }
 
 /** What Docker publishes counts as listened on. */

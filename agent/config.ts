@@ -160,6 +160,11 @@ type Read = z.output<typeof agentConfigSchema>;
 
 export type AgentConfig = Omit<Read, 'paths'> & { paths: Omit<Read['paths'], 'state'> & { state: string } };
 
+/** Mappings lead to containers on hosts only. */
+export function followsDocker({ docker: { enabled }, roles }: Pick<AgentConfig, 'docker' | 'roles'>): boolean {
+  return enabled && roles.includes('host');
+}
+
 type Env = Readonly<Record<string, string | undefined>>;
 
 /** Throws ConfigError, which names the key of each problem. */

@@ -3,6 +3,7 @@ import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { canonicalAddress } from '../shared/names.js';
 import type { AgentOptions } from './agent.js';
+import { followsDocker } from './config.js';
 import type { ChildRunner } from './drivers/child.js';
 import { BridgeGuard } from './drivers/bridge/guard.js';
 import { ConnectionsDriver } from './drivers/connections/connections.js';
@@ -38,7 +39,7 @@ export async function openKernel(options: AgentOptions, bootId: string): Promise
 async function servingWith({ config, clock, random, log }: AgentOptions, { run, bootId }: { run: ChildRunner; bootId: string }): Promise<Serving> {
   const own = new OwnWrites();
   const writing = noting(run, { own, clock });
-  const docker = config.docker.enabled && config.roles.includes('host') ? dockerClient(config.docker.socket) : undefined;
+  const docker = followsDocker(config) ? dockerClient(config.docker.socket) : undefined;
   const foreign = new ForeignListeners({ addresses: config.addresses, log });
   const drivers = {
     rules: new RulesDriver({ run: writing, count: forwards => countConnections(run, config.addresses, forwards) }),

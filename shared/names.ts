@@ -43,8 +43,12 @@ export function isIpAddress(value: string): boolean {
 
 export function ipFamily(value: string): 4 | 6 | undefined {
   const canonical = canonicalAddress(value);
-  if (canonical === undefined) return undefined;
-  return canonical.includes(':') ? 6 : 4;
+  return canonical === undefined ? undefined : familyOf(canonical);
+}
+
+/** Of an address that was checked before. */
+export function familyOf(address: string): 4 | 6 {
+  return address.includes(':') ? 6 : 4;
 }
 
 /** The one text form of an address (IPv6: compressed, lower case), or undefined when it is none. */

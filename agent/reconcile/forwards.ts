@@ -1,5 +1,5 @@
 /** Mappings and routes as the kernel gets them, each checked by itself: one that cannot be served harms no other. Pure. */
-import { canonicalAddress, cidrContains, ipFamily, isTargetAddress, type Cidr } from '../../shared/names.js';
+import { canonicalAddress, cidrContains, familyOf, ipFamily, isTargetAddress, type Cidr } from '../../shared/names.js';
 import { networksOf } from '../../shared/networks.js';
 import { transportsOf, type Transport } from '../../shared/ports.js';
 import type { ObjectProblem, Role } from '../../shared/desired.js';
@@ -105,10 +105,6 @@ function limitsFor({ limits, clientsHidden }: MappingObject, to: string): Limits
   const networks = networksOf(limits.networks, familyOf(to));
   if (networks?.length === 0) refuse('NO_CLIENT_OF_FAMILY', `no network of client_networks is of the family of ${to}, by which clients come: add one`);
   return networks === undefined && limits.maxConnections === 0 ? undefined : { networks, maxConnections: limits.maxConnections, uncounted: 0 };
-}
-
-function familyOf(address: string): 4 | 6 {
-  return address.includes(':') ? 6 : 4;
 }
 
 type Refuse = (reason: string, message: string) => never;

@@ -41,7 +41,8 @@ export function nextPlaced(before: Placed | undefined, desired: ReadonlyMap<stri
   const changes: Change<ReconcileObject>[] = changed.filter(key => !dependent.has(key)).map(key => [key, desired.get(key) as ReconcileObject | undefined]);
   for (const key of toPlace) changes.push([key, placedMapping(desired.get(key) as DesiredMapping, before?.objects.get(key), view, facts)]);
   const objects = (before?.objects ?? PersistentMap.empty<ReconcileObject>()).with(changes);
-  const hostPorts = [...dependent].flatMap(key => hostPortsOf(desired.get(key) as DesiredMapping, view));
+  const isStill = isSame && dependent === before.dependent && toPlace.length === 0;
+  const hostPorts = isStill ? before.hostPorts : [...dependent].flatMap(key => hostPortsOf(desired.get(key) as DesiredMapping, view));
   return { objects, of: { desired, view, hostPorts: facts.hostPorts }, dependent, hostPorts };
 }
 

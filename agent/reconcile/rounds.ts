@@ -51,7 +51,6 @@ export class Rounds {
   private plannedFor: { listeners: readonly Listener[]; guarded: readonly PortRange[] } | undefined;
   private wanted: { of: Ports<true> | undefined; ranges: Wanted } = { of: undefined, ranges: { tcp: [], udp: [] } };
   private settingsProblem: string | undefined;
-  private held: Plan['containers'] | undefined;
   private readonly make: MakeForwards;
 
   constructor(private readonly options: RoundsOptions) {
@@ -98,7 +97,7 @@ export class Rounds {
     await this.reserve(plan, seen !== undefined);
     const before = this.mayStand;
     const isFirst = this.mustSweep;
-    const guardRepairs = await this.hold(plan, { isQuiet: isQuiet && !isFirst, mustLook: seen !== undefined });
+    const guardRepairs = await drivers.bridges?.hold(plan.containers, { isQuiet: isQuiet && !isFirst, mustLook: seen !== undefined }) ?? 0;
     this.mustSweep = true;
     if (before !== plan.serving) this.mayStand = merge(before, plan.serving);
     const { repaired, unserved = [] } = await drivers.rules.apply(plan.rules, { observe: seen?.sighting ?? false });
@@ -111,12 +110,6 @@ export class Rounds {
   /** Nothing that led elsewhere is connected any more. */
   async admit({ containers }: Plan): Promise<void> {
     await this.options.drivers.bridges?.admit(containers);
-  }
-
-  private async hold({ containers }: Plan, how: { isQuiet: boolean; mustLook: boolean }): Promise<number> {
-    if (containers === this.held && !how.mustLook) return 0;
-    this.held = containers;
-    return await this.options.drivers.bridges?.hold(containers, how) ?? 0;
   }
 
   /** Mappings to containers whose bridge port is not known. */

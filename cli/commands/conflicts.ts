@@ -1,13 +1,11 @@
 /** `portlease conflicts`: foreign processes on leased ports. */
 import type { Command } from 'commander';
 import { ListConflictsResponse, OperationsServiceService, type PortConflict } from '../../shared/gen/portlease/v1/operations.js';
-import { dnsLabel } from '../fields.js';
-import { optional } from '../flags.js';
-import type { Act, Flags, Job } from '../job.js';
+import type { Act } from '../job.js';
 import { jsonOf } from '../json.js';
-import { limitOf, moreHint, readPages } from '../pages.js';
-import { table, type Column } from '../table.js';
+import type { Column } from '../table.js';
 import { endpoint, mappingStateWord, protocolWord, timeText } from '../words.js';
+import { addPlaceList } from './place-list.js';
 
 const CONTAINER_ID_SHOWN = 12;
 
@@ -28,31 +26,14 @@ const COLUMNS: readonly Column<PortConflict>[] = [
 ];
 
 export function addConflicts(program: Command, act: Act): void {
-  program.command('conflicts')
-    .description('list leased ports that foreign processes of their hosts listen on')
-    .option('--gateway <name>', 'only of this gateway')
-    .option('--host <name>', 'only of this host')
-    .option('--pool <name>', 'only of this pool')
-    .option('--limit <count>', 'at most so many')
-    .action(act(prepareConflicts));
-}
-
-function prepareConflicts(_args: readonly string[], flags: Flags): Job {
-  const limit = limitOf(flags);
-  const filter = {
-    gateway: optional(flags, 'gateway', dnsLabel) ?? '',
-    host: optional(flags, 'host', dnsLabel) ?? '',
-    pool: optional(flags, 'pool', dnsLabel) ?? '',
-  };
-  return {
-    what: 'list conflicts',
-    run: async (coordinator) => {
-      const listed = await readPages(limit, async (pageSize, pageToken) => {
-        const response = await coordinator.call(OperationsServiceService.listConflicts, { ...filter, pageSize, pageToken });
-        return { items: response.conflicts, nextPageToken: response.nextPageToken };
-      });
-      const { items: conflicts, nextPageToken } = listed;
-      return { json: jsonOf(ListConflictsResponse, { conflicts, nextPageToken }), text: table(COLUMNS, conflicts), next: moreHint(listed) };
+  addPlaceList(program, act, {
+    name: 'conflicts',
+    description: 'list leased ports that foreign processes of their hosts listen on',
+    columns: COLUMNS,
+    read: async (coordinator, request) => {
+      const { conflicts: items, nextPageToken } = await coordinator.call(OperationsServiceService.listConflicts, request);
+      return { items, nextPageToken };
     },
-  };
+    json: ({ items: conflicts, nextPageToken }) => jsonOf(ListConflictsResponse, { conflicts, nextPageToken }),
+  });
 }

@@ -2,13 +2,11 @@
 import type { Command } from 'commander';
 import { ListLeasesResponse, OperationsServiceService, type Lease } from '../../shared/gen/portlease/v1/operations.js';
 import { rangeSize, rangeText } from '../../shared/ports.js';
-import { dnsLabel } from '../fields.js';
-import { optional } from '../flags.js';
-import type { Act, Flags, Job } from '../job.js';
+import type { Act } from '../job.js';
 import { jsonOf } from '../json.js';
-import { limitOf, moreHint, readPages } from '../pages.js';
-import { table, type Column } from '../table.js';
+import type { Column } from '../table.js';
 import { leaseStateWord, protocolWord, timeText } from '../words.js';
+import { addPlaceList } from './place-list.js';
 
 const COLUMNS: readonly Column<Lease>[] = [
   { header: 'SPACE', cell: (lease) => lease.space },
@@ -25,31 +23,14 @@ const COLUMNS: readonly Column<Lease>[] = [
 ];
 
 export function addLeases(program: Command, act: Act): void {
-  program.command('leases')
-    .description('list leases: which host may serve which ports')
-    .option('--gateway <name>', 'only of this gateway')
-    .option('--host <name>', 'only of this host')
-    .option('--pool <name>', 'only of this pool')
-    .option('--limit <count>', 'at most so many')
-    .action(act(prepareLeases));
-}
-
-function prepareLeases(_args: readonly string[], flags: Flags): Job {
-  const limit = limitOf(flags);
-  const filter = {
-    gateway: optional(flags, 'gateway', dnsLabel) ?? '',
-    host: optional(flags, 'host', dnsLabel) ?? '',
-    pool: optional(flags, 'pool', dnsLabel) ?? '',
-  };
-  return {
-    what: 'list leases',
-    run: async (coordinator) => {
-      const listed = await readPages(limit, async (pageSize, pageToken) => {
-        const response = await coordinator.call(OperationsServiceService.listLeases, { ...filter, pageSize, pageToken });
-        return { items: response.leases, nextPageToken: response.nextPageToken };
-      });
-      const { items: leases, nextPageToken } = listed;
-      return { json: jsonOf(ListLeasesResponse, { leases, nextPageToken }), text: table(COLUMNS, leases), next: moreHint(listed) };
+  addPlaceList(program, act, {
+    name: 'leases',
+    description: 'list leases: which host may serve which ports',
+    columns: COLUMNS,
+    read: async (coordinator, request) => {
+      const { leases: items, nextPageToken } = await coordinator.call(OperationsServiceService.listLeases, request);
+      return { items, nextPageToken };
     },
-  };
+    json: ({ items: leases, nextPageToken }) => jsonOf(ListLeasesResponse, { leases, nextPageToken }),
+  });
 }

@@ -3,7 +3,7 @@
  * nobody was told that number yet, or its want or its pool says that it gets another one.
  */
 import { Draft, type Outcome } from './draft.js';
-import { about, freePort, giveUp, index, setState, tellHost } from './mappings.js';
+import { about, freePort, giveUp, index, mappingOf, setState, tellHost } from './mappings.js';
 import { isInForce } from './states.js';
 import type { Host, KnownConflict, Mapping, Pool, State } from './state.js';
 import { takeUp } from './take-up.js';
@@ -74,8 +74,8 @@ function setAside(state: State, host: Host, occupied: Set<number>): void {
 /** After a report: mappings of the host on ports that somebody else has get others, as far as that is wanted. */
 export function settleConflicts(state: State, host: Host): void {
   for (const key of host.problems.keys()) {
-    const mapping = key.startsWith('mapping/') ? state.mappings.get(key.slice('mapping/'.length)) : undefined;
-    if (mapping?.record.host === host.record.host && mayExchange(state, mapping)) state.toRenumber.add(mapping);
+    const mapping = mappingOf(state, host, key);
+    if (mapping !== undefined && mayExchange(state, mapping)) state.toRenumber.add(mapping);
   }
   renumber(state);
 }

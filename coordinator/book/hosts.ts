@@ -11,7 +11,7 @@ import { endLeftover } from './leftover.js';
 import { awaitRoutes, refuseRoles, takeRole } from './gateway-role.js';
 import { hidesClients } from './hidden.js';
 import { retellLimited } from './limits.js';
-import { about, rest, setState, settle } from './mappings.js';
+import { about, mappingOf, rest, setState, settle } from './mappings.js';
 import { isInForce } from './states.js';
 import { snapshot } from './outbox.js';
 import { takeReport } from './restoring.js';
@@ -290,11 +290,6 @@ function settleRoutes(state: State, host: Host, problems: Map<string, string>): 
     if (lease.record.state === 'fencing' || lease.routeRevision > host.appliedRevision || problems.has(`route/${lease.record.leaseId}`)) continue;
     routed(state, lease);
   }
-}
-
-function mappingOf(state: State, host: Host, key: string): Mapping | undefined {
-  const mapping = key.startsWith('mapping/') ? state.mappings.get(key.slice('mapping/'.length)) : undefined;
-  return mapping?.record.host === host.record.host ? mapping : undefined;
 }
 
 function verify(state: State, host: Host, mappingId: string): void {

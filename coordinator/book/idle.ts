@@ -9,7 +9,7 @@ import { lossOf } from './mass-loss.js';
 import { about, giveUp, tellLimit } from './mappings.js';
 import { isInForce } from './states.js';
 import type { Environment, Host, Idle, Mapping, Pool, State } from './state.js';
-import type { EventKind, IdleView, MappingRecord } from './types.js';
+import type { IdleView, MappingRecord } from './types.js';
 
 /** Why a mapping was released. */
 export const IDLE = 'IDLE';
@@ -81,7 +81,7 @@ function follow(state: State, host: Host, { mapping, idle, lives }: Followed): v
   const isToGo = !lives || spec?.idleAction === 'release';
   const warn = (): void => {
     idle.release = isToGo ? { atMs: state.nowMs + warningMs, afterIdleMs: idle.idleMs + warningMs } : undefined;
-    tell(state, 'PortIdle', { mapping, detail: { idleMs: idle.idleMs, limitMs: limitOf(state, mapping.record), lives, releaseAtMs: idle.release?.atMs ?? 0 } });
+    state.event('PortIdle', about(mapping, { idleMs: idle.idleMs, limitMs: limitOf(state, mapping.record), lives, releaseAtMs: idle.release?.atMs ?? 0 }));
   };
   if (!idle.isTold || isToGo !== (idle.release !== undefined)) warn();
   else if (idle.release !== undefined && state.nowMs >= idle.release.atMs && idle.idleMs >= idle.release.afterIdleMs) {
@@ -107,10 +107,5 @@ function release(state: State, host: Host, { mapping, idle: { idleMs } }: Pick<F
 function tellActive(state: State, host: Host, { mappingId, generation }: Pick<IdleMapping, 'mappingId' | 'generation'>): void {
   const mapping = state.mappings.get(mappingId);
   if (mapping?.record.host !== host.record.host || mapping.record.generation !== generation || !isInForce(mapping.record.state)) return;
-  tell(state, 'PortActive', { mapping, detail: {} });
-}
-
-function tell(state: State, kind: EventKind, { mapping, detail }: { mapping: Mapping; detail: Record<string, unknown> }): void {
-  const facts = about(mapping);
-  state.event(kind, { ...facts, detail: JSON.stringify({ ...(JSON.parse(facts.detail) as object), ...detail }) });
+  state.event('PortActive', about(mapping));
 }

@@ -26,9 +26,7 @@ function setLimits(state: State, mapping: Mapping, limits: ClientLimits): void {
   if (record.state === 'live' || record.state === 'blocked') setState(state, mapping, 'pending', 'NOT_CONFIRMED_BY_HOST');
   else state.dirtyMapping(mapping);
   if (record.state !== 'held') tellHost(state, mapping);
-  const event = about(mapping);
-  const { networks, maxConnections } = limits;
-  state.event('PortChanged', { ...event, detail: JSON.stringify({ ...JSON.parse(event.detail) as object, clientNetworks: networks.join(','), maxConnections }) });
+  state.event('PortChanged', about(mapping, { clientNetworks: limits.networks.join(','), maxConnections: limits.maxConnections }));
 }
 
 /** The gateway began, or ceased, to hide clients: hosts begin or cease to serve what is for some networks only. */

@@ -2,7 +2,7 @@
 import { forgetOwner, rememberOwner } from './former.js';
 import { drop, put } from './outbox.js';
 import { mappingObject, releaseObject } from './objects.js';
-import type { Counts, Environment, Mapping, PoolSpace, State } from './state.js';
+import type { Counts, Environment, Host, Mapping, PoolSpace, State } from './state.js';
 import type { MappingRecord, MappingState } from './types.js';
 
 type Counted = 'allocated' | 'held' | 'quarantined' | 'releasing';
@@ -172,10 +172,18 @@ export function removeEnvironment(state: State, environment: Environment): void 
   state.changed = true;
 }
 
-export function about(mapping: Mapping): { host: string; environment: string; mappingId: string; detail: string } {
+/** The mapping of this host that the key of an object names. */
+export function mappingOf(state: State, host: Host, key: string): Mapping | undefined {
+  const mapping = key.startsWith('mapping/') ? state.mappings.get(key.slice('mapping/'.length)) : undefined;
+  return mapping?.record.host === host.record.host ? mapping : undefined;
+}
+
+/** What an event of the mapping says; `more`: at least one field that comes behind the usual ones. */
+export function about(mapping: Mapping, more?: Readonly<Record<string, unknown>>): { host: string; environment: string; mappingId: string; detail: string } {
   const { host, environment, mappingId, tenant, space, pool, protocol, port, state, reason } = mapping.record;
   const why = reason === '' ? '' : `,"reason":${JSON.stringify(reason)}`;
-  return { host, environment, mappingId, detail: `{"tenant":"${tenant}","space":"${space}","pool":"${pool}","protocol":"${protocol}","port":${port},"state":"${state}"${why}}` };
+  const further = more === undefined ? '' : `,${JSON.stringify(more).slice(1, -1)}`;
+  return { host, environment, mappingId, detail: `{"tenant":"${tenant}","space":"${space}","pool":"${pool}","protocol":"${protocol}","port":${port},"state":"${state}"${why}${further}}` };
 }
 
 function count(state: State, record: MappingRecord, by: 1 | -1): void {

@@ -43,10 +43,12 @@ export class BridgeGuard {
 
   /**
    * Takes everybody's place who is not in `wanted` as before, and guards the addresses of `wanted` from now on. `isQuiet`: nothing that led
-   * elsewhere is still connected, so a container at an address that nobody had is let in at once. `mustLook`: compare with the kernel.
+   * elsewhere is still connected, so a container at an address that nobody had is let in at once. `mustLook`: compare with the kernel;
+   * without it the list that is held already costs nothing.
    * Resolves with how often somebody else had changed the table since the last look: 0 or 1.
    */
   async hold(wanted: readonly Bound[], { isQuiet, mustLook }: { isQuiet: boolean; mustLook: boolean }): Promise<number> {
+    if (wanted === this.held && !mustLook) return 0;
     this.held = wanted;
     let repaired = 0;
     await this.alone(async () => {

@@ -4,6 +4,8 @@
  * runs. The packets are told by a mark, which rules of portlease set last of all (mangle POSTROUTING): connection tracking is not to be had in
  * a bridge on every kernel. Pure.
  */
+import { familyOf } from '../../../shared/names.js';
+
 export const TABLE = 'portlease';
 
 /** Address to the name of the bridge port, or undefined: the address is guarded, and nobody is behind it. */
@@ -69,8 +71,4 @@ const RULES = 3;
 /** Names of devices as nft takes them in quotes; Docker's are "veth" and hexadecimal digits. */
 export function isPortName(name: string): boolean {
   return /^[A-Za-z0-9_.-]{1,15}$/.test(name);
-}
-
-function familyOf(address: string): 4 | 6 {
-  return address.includes(':') ? 6 : 4;
 }
