@@ -34,12 +34,24 @@ export async function assertNothingLeft(bench: Bench, docker: Dockerd, before: B
   }
 }
 
-/** Files of the coordinator and of the agents, their logs and state, that have one of these texts in them. Docker's own are left out. */
+/** Files of the coordinator and of the agents, their logs and state, that have one of these texts in them. Docker's own are left out.
+ *  A daemon writes a file beside the old one and renames it: one that went between list and reading is read under its other name. */
 export function filesWith(bench: Bench, texts: readonly string[]): string[] {
   const files = readdirSync(bench.directory, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
   const own = files.filter((file) => !file.includes('/docker/'));
   if (own.length < 5) throw new Error(`only ${own.length} files: that cannot be all of them`);
-  return own.filter((file) => texts.some((text) => readFileSync(file).includes(text)));
+  return own.filter((file) => {
+    const content = contentOf(file) ?? contentOf(file.replace(/\.new$/, ''));
+    return content !== undefined && texts.some((text) => content.includes(text));
+  });
+}
+
+/** undefined when there is no such file (any more). */
+function contentOf(file: string): Buffer | undefined {
+  try { return readFileSync(file); } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 /** A bench whose hosts may run the image of the tests. */
