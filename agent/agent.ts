@@ -91,7 +91,7 @@ export class Agent {
         reconnect: { baseMs: timing.reconnectMin, maxMs: timing.reconnectMax }, refusedRetryMs: timing.reconnectMax,
         connectMs: timing.connect, repeatReportMs: REPEAT_REPORT_MS,
       },
-      clock, random, log, onAccepted: () => this.#serve(),
+      clock, random, log, onAccepted: () => this.#serve(), onResolveLeaks: ids => this.#leaks.resolve(ids),
       onRefused: ({ reason }) => {
         if (reason === 'DRIVER_NOT_ADMITTED') this.#refuse(driverNotAdmitted(gateway));
       },
@@ -109,9 +109,7 @@ export class Agent {
         this.#serve();
       },
     });
-    this.#leaks = new LeakWatch({
-      policy: config.leaks, intervalMs: timing.leakInterval, log, placed: () => this.#placed, docker: () => this.#dockerView, tunnels: () => NO_TUNNELS,
-    });
+    this.#leaks = this.#leakWatch(options, parts);
     const listeners = withPublished(wanted => parts.serving.drivers.listeners(wanted), () => this.#dockerView);
     this.#loop = new ReconcileLoop({
       drivers: { ...parts.serving.drivers, listeners }, facts: { addresses, roles, targetNetworks, snat, markBit: config.docker.markBit }, intervalMs: timing.reconcileInterval, clock, random, log,
@@ -191,6 +189,13 @@ export class Agent {
     return this.#docker?.view ?? NO_DOCKER;
   }
 
+  #leakWatch({ config: { leaks, timing, addresses }, log }: AgentOptions, { serving }: Parts): LeakWatch {
+    return new LeakWatch({
+      policy: leaks, intervalMs: timing.leakInterval, log, addresses, placed: () => this.#placed, docker: () => this.#dockerView, tunnels: () => NO_TUNNELS,
+      conflicts: () => this.#outcome?.conflicts, foreignRules: served => serving.foreignRules(served), onChange: () => this.#report(),
+    });
+  }
+
   async #watchTraffic({ config: { paths, timing }, log }: AgentOptions, { serving: { traffic }, store, bootId }: Parts): Promise<void> {
     this.#idle = await IdleWatch.open({
       path: join(paths.state, 'idle.json'), bootId, traffic, standing: this.#loop, objects: () => store.current().objects, lives: key => this.#lives(key),
@@ -199,10 +204,12 @@ export class Agent {
     this.#idle.start();
   }
 
-  /** Says what the last round came to, which mappings are idle, and how far environments are. */
+  /** Says what the last round came to, which mappings are idle, how far environments are, and what leaks. */
   #report(): void {
     const idle = this.#idle?.idle() ?? [];
-    if (this.#outcome !== undefined) this.#link.roundOutcome({ ...this.#outcome, ...(idle.length === 0 ? {} : { idle }), environments: this.#environments.reports() });
+    const leaks = this.#leaks.reports();
+    if (this.#outcome === undefined) return;
+    this.#link.roundOutcome({ ...this.#outcome, ...(idle.length === 0 ? {} : { idle }), environments: this.#environments.reports(), ...(leaks.length === 0 ? {} : { leaks }) });
   }
 
   /** A container that runs lives; of an address nobody knows. */

@@ -23,6 +23,7 @@ export async function openForwarder({ config, log }: AgentOptions): Promise<Serv
   log.info({ ...limits, state: paths.state }, 'driver: userspace: forwards TCP; ports without a mapping are not guarded, and connections end with this process');
   return {
     drivers: { rules: driver, connections: driver, reservedPorts: NO_RESERVED_PORTS, listeners: (wanted: Wanted) => driver.foreign(() => foreign.find(wanted)) },
+    foreignRules: () => Promise.resolve([]),
     traffic: { look: mappings => driver.trafficOf(mappings) },
     watch: () => ({ close: () => Promise.resolve() }),
     close: async () => {

@@ -10,6 +10,7 @@ import { ConnectionsDriver } from './drivers/connections/connections.js';
 import { countConnections } from './drivers/connections/count.js';
 import type { Wanted } from './drivers/connections/listeners.js';
 import { ForeignListeners } from './drivers/holders/foreign.js';
+import { findForeignRules } from './drivers/rules/foreign.js';
 import { RulesDriver } from './drivers/rules/driver.js';
 import { dockerClient } from './drivers/docker/client.js';
 import { ReservedPorts } from './drivers/settings/reserved.js';
@@ -51,6 +52,7 @@ async function servingWith({ config, clock, random, log }: AgentOptions, { run, 
   return {
     drivers,
     traffic: new KernelTraffic(run, config.addresses),
+    foreignRules: (leased: Wanted) => findForeignRules(run, { addresses: config.addresses, leased }),
     watch: ({ poke, roundTookMs }) => new RulesWatch({ own, clock, random, log, onChange: poke, roundTookMs }),
     close: async () => {
       await foreign.close();

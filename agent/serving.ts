@@ -1,10 +1,14 @@
 /** What serves the desired state on this machine; config.driver says which. */
 import type { TrafficDriver } from './drivers/traffic/traffic.js';
+import type { Wanted } from './drivers/connections/listeners.js';
+import type { ForeignRule } from './drivers/rules/foreign.js';
 import type { ReconcileDrivers } from './reconcile/loop.js';
 
 export type Serving = {
   readonly drivers: ReconcileDrivers;
   readonly traffic: TrafficDriver;
+  /** Rules of others that take these ports, or lead to own chains. Throws when a tool fails. */
+  readonly foreignRules: (served: Wanted) => Promise<readonly ForeignRule[]>;
   /** Pokes when somebody else may have changed what serves, where that can be noticed. */
   watch(loop: { poke: () => void; roundTookMs: () => number }): { close(): Promise<void> };
   close(): Promise<void>;

@@ -2,6 +2,7 @@
  * Values of flags and of a pool file, checked before anything is sent. Each function takes the name that the caller knows the value by
  * ("--range", "pools.yaml: quarantine") and throws a UsageError that names it and says what would be right.
  */
+import { isLeakId } from '../shared/leak.js';
 import { ipFamily, canonicalAddress, isDnsLabel, isLabelKey, isLabelValue, isObjectId, isPublicHost, isRequestId, isTargetAddress } from '../shared/names.js';
 import { InvalidField } from '../shared/invalid.js';
 import { MAX_CONNECTIONS, MAX_NETWORKS, readNetwork } from '../shared/networks.js';
@@ -148,6 +149,11 @@ export function requestId(flag: string, text: string): string {
 export function mappingId(flag: string, text: string): string {
   if (isObjectId(text)) return text;
   throw refuse(flag, text, 'is not a mapping id', 'List them with `portlease mappings`.');
+}
+
+export function leakId(flag: string, text: string): string {
+  if (isLeakId(text)) return text;
+  throw refuse(flag, text, 'is not the id of a leak', 'List them with `portlease leaks`.');
 }
 
 /** Networks of clients in CIDR notation, each once. */

@@ -7,6 +7,7 @@ import { addEvents } from './commands/events.js';
 import { addExplain } from './commands/explain.js';
 import { addGateways } from './commands/gateways.js';
 import { addHosts } from './commands/hosts.js';
+import { addLeaks } from './commands/leaks.js';
 import { addLeases } from './commands/leases.js';
 import { addLimit } from './commands/limit.js';
 import { addMappings } from './commands/mappings.js';
@@ -54,6 +55,7 @@ export function buildProgram(io: Io, act: Act): Command {
   addLimit(program, act);
   addExplain(program, act);
   addConflicts(program, act);
+  addLeaks(program, act);
   addDns(program, act);
   addPlan(program, act);
   addEvents(program, act);

@@ -53,6 +53,7 @@ export function statusHints(status: GetStatusResponse): string[] {
   hints.push(...status.gateways.flatMap((gateway) => gatewayHints(gateway, status)));
   hints.push(...status.massLosses.map(massLossHint));
   hints.push(...status.pools.flatMap(poolHints));
+  if (status.leaks > 0) hints.push(`${status.leaks} ${status.leaks === 1 ? 'thing is' : 'things are'} there without what they are for: portlease leaks shows them`);
   if (status.hostsLost > 0) hints.push(`${status.hostsLost} lost: portlease hosts shows them; move their environments, or portlease hosts reclaim HOST`);
   if (status.hostsSuspect > 0) hints.push(`${status.hostsSuspect} with a late heartbeat: portlease hosts shows them`);
   if (status.hostsUnknown > 0) hints.push(`${status.hostsUnknown} have not said hello since the coordinator started: look at the agent there`);

@@ -57,6 +57,12 @@ const purge = z.strictObject({
   at, timeZone, ages: { releasedAfterMs: releasedAfter, eventsAfterMs: eventsAfter, auditAfterMs: auditAfter },
 }));
 
+/** What is there without what it is for. */
+const leaks = z.strictObject({
+  /** repair: the port of a container that has gone is released. */
+  mappings: z.enum(['report', 'repair'], { error: 'is not a policy: report or repair' }).prefault('report'),
+});
+
 export const coordinatorConfigSchema = z.strictObject({
   listen: z.strictObject({
     grpc: endpointText.refine((endpoint) => endpoint.kind === 'tcp', { error: 'is a unix socket: that is listen.unix' }).prefault('127.0.0.1:7410'),
@@ -69,6 +75,7 @@ export const coordinatorConfigSchema = z.strictObject({
   admit: z.enum(['known', 'any'], { error: 'is not known or any' }).prefault('known'),
   /** Once a day old records go. */
   purge: purge.prefault({}),
+  leaks: leaks.prefault({}),
   tls: tlsFiles.optional(),
   /** Allows plaintext beyond loopback. */
   insecure: z.boolean({ error: 'is not true or false' }).prefault(false),

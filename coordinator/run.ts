@@ -69,8 +69,8 @@ async function start({ config, log, clock, random }: CoordinatorOptions, closers
   const journal = await SqliteJournal.open({ path: config.database.path });
   closers.push(() => journal.close());
   let tellHealth: (serving: boolean) => void = () => undefined;
-  const { timing } = config;
-  const gateways = await Gateways.open({ journal, timing, clock, random, log, onHealth: (serving) => { tellHealth(serving); } });
+  const { timing, leaks } = config;
+  const gateways = await Gateways.open({ journal, timing, leakPolicy: leaks.mappings, clock, random, log, onHealth: (serving) => { tellHealth(serving); } });
   closers.push(() => gateways.close());
   await applySeeds(gateways, config.gateways, log);
   const purger = new Purger({

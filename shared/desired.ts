@@ -3,6 +3,7 @@
  * messages of the contract and back. docs/architecture.md tells how the parts work together.
  */
 import type { ContainerSpec, CredentialSpec, EnvironmentReport } from './container.js';
+import type { Leak } from './leak.js';
 import type { PortRange, Protocol, Transport } from './ports.js';
 import type { Target } from './target.js';
 
@@ -64,6 +65,8 @@ export type AgentReport = {
   idle?: readonly IdleMapping[];
   /** Of the environments that it was told to run or to remove; left out: none. Credentials in it are secrets. */
   environments?: EnvironmentReport[];
+  /** At most MAX_LEAKS; left out: none. */
+  leaks?: readonly Leak[];
 };
 
 export const MAX_CONFLICTS = 1_024;

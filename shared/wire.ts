@@ -7,6 +7,7 @@ export {
   targetFromWire, targetToWire,
 } from './wire/basics.js';
 export { conflictToWire } from './wire/conflict.js';
+export { leakId, leaksFromWire, leakToWire } from './wire/leak.js';
 export { deltaFromWire, deltaToWire, limitsToWire, objectFromWire, objectToWire } from './wire/state.js';
 export { containerFromWire, containerToWire, credentialSpecsFromWire, credentialSpecsToWire, credentialsFromWire, credentialsToWire } from './wire/container.js';
 export {

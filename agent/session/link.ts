@@ -24,6 +24,8 @@ export type LinkOptions = {
   log: Log;
   /** Given the state each time more of it is durable. */
   onAccepted: (state: AcceptedState) => void;
+  /** Told of leaks that an operator wants repaired, with each heartbeat until they are gone. */
+  onResolveLeaks?: (ids: readonly string[]) => void;
   /** Told of each refusal of a session. */
   onRefused?: (refusal: Refusal) => void;
   /** Of this process, unless others are given. */
@@ -158,7 +160,8 @@ export class SessionLink {
     const { identity: { host }, store, transport } = this.#options;
     const request = heartbeatToWire(heartbeatOf({ host, session, sequence }, store.current()));
     try {
-      const { staleSession, rebuild } = await transport.heartbeat(request, deadlineMs);
+      const { staleSession, rebuild, resolveLeaks } = await transport.heartbeat(request, deadlineMs);
+      if (resolveLeaks.length > 0) this.#options.onResolveLeaks?.(resolveLeaks);
       return { kind: 'heartbeatAnswered', session, sequence, staleSession, rebuild };
     } catch (error) {
       return { kind: 'heartbeatFailed', session, sequence, message: (error as Error).message };

@@ -18,14 +18,16 @@ export type PlaceList<Item> = {
   json: (listed: Listed<Item>) => Record<string, unknown>;
 };
 
-export function addPlaceList<Item>(program: Command, act: Act, list: PlaceList<Item>): void {
-  program.command(list.name)
+/** Returns the command, for subcommands. */
+export function addPlaceList<Item>(program: Command, act: Act, list: PlaceList<Item>): Command {
+  const command = program.command(list.name)
     .description(list.description)
     .option('--gateway <name>', 'only of this gateway')
     .option('--host <name>', 'only of this host')
     .option('--pool <name>', 'only of this pool')
     .option('--limit <count>', 'at most so many')
     .action(act((_args, flags) => prepareList(flags, list)));
+  return command;
 }
 
 function prepareList<Item>(flags: Flags, { name, columns, read, json }: PlaceList<Item>): Job {

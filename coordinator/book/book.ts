@@ -4,6 +4,7 @@
  */
 import { allocate, requested } from './allocate.js';
 import { conflictViews, type ConflictView } from './conflicts.js';
+import { leakViews, resolveLeak, type LeakView } from './leaks.js';
 import { holdHost, setDuty } from './duty.js';
 import { createEnvironment, deleteEnvironment, noteCredentials, rotateCredentials } from './environments.js';
 import { explainPort } from './explain.js';
@@ -29,23 +30,25 @@ import { passWorkloads } from './workloads.js';
 import { figuresOf, hostView, leaseView, viewOf } from './views.js';
 
 export type { ConflictView } from './conflicts.js';
+export { leakKey, type LeakView } from './leaks.js';
 export type { BookOptions } from './restore.js';
+export type { LeakPolicy } from './state.js';
 
 /** After these an environment that is made or deleted may go on. */
-const MOVES_WORKLOADS: ReadonlySet<Command['kind']> = new Set(['report', 'tick', 'release', 'forgetHost', 'reclaimHost']);
+const MOVES_WORKLOADS: ReadonlySet<Command['kind']> = new Set(['report', 'tick', 'release', 'forgetHost', 'reclaimHost', 'resolveLeak']);
 
 /** Commands that leave an audit record. */
 const AUDITED = {
   allocate: 'AllocatePorts', createEnvironment: 'CreateEnvironment', deleteEnvironment: 'DeleteEnvironment', rotateCredentials: 'RotateCredentials', release: 'ReleasePorts', move: 'MoveEnvironment', updateMapping: 'UpdateMapping', createPool: 'CreatePool', updatePool: 'UpdatePool',
   deletePool: 'DeletePool', createHost: 'CreateHost', replaceHost: 'ReplaceHost', reclaimHost: 'ReclaimHost', waiveHost: 'WaiveHost', hello: 'Session',
   cordonHost: 'CordonHost', uncordonHost: 'UncordonHost', drainHost: 'DrainHost', holdHost: 'HoldHost',
-  forgetHost: 'ForgetHost', overrideMassLoss: 'OverrideMassLoss', notePurge: 'Purge',
+  forgetHost: 'ForgetHost', overrideMassLoss: 'OverrideMassLoss', resolveLeak: 'ResolveLeak', notePurge: 'Purge',
 } as const;
 
-type HostCommand = Extract<Command, { kind: 'createHost' | 'replaceHost' | 'reclaimHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost' | 'forgetHost' | 'overrideMassLoss' | 'waiveHost' }>;
+type HostCommand = Extract<Command, { kind: 'createHost' | 'replaceHost' | 'reclaimHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost' | 'forgetHost' | 'overrideMassLoss' | 'waiveHost' | 'resolveLeak' }>;
 
 export class Book {
-  private constructor(private state: State, private readonly options: Pick<BookOptions, 'timing' | 'random'>) {}
+  private constructor(private state: State, private readonly options: Pick<BookOptions, 'timing' | 'random' | 'leakPolicy'>) {}
 
   /** A book as the journal has it; `epoch` is larger than every epoch before. */
   static restore(stored: StoredGateway, options: BookOptions): Book {
@@ -75,12 +78,12 @@ export class Book {
 
   /** Every agent says hello again: nothing of their sessions is kept. */
   private goOnWith(records: Adopted, reply: Reply): Decision {
-    const { timing, random } = this.options;
+    const { timing, random, leakPolicy = 'report' } = this.options;
     const before = this.state;
     const stored = { ...records, pools: [...before.pools.values()].map(({ spec }) => spec), requests: Array.from(before.requests.values(), ({ record }) => record), overrides: [...before.overrides.values()],
       // They may have had sessions since that the copy does not know.
       forgotten: Array.from(before.forgotten.values(), (record) => ({ ...record, session: record.session + MARGIN })) };
-    const state = restore({ ...stored, epochs: [{ epoch: records.gateway.epoch, sequence: records.gateway.sequence + 1 }] }, { timing, random, epoch: records.gateway.epoch, nowMs: before.nowMs });
+    const state = restore({ ...stored, epochs: [{ epoch: records.gateway.epoch, sequence: records.gateway.sequence + 1 }] }, { timing, random, leakPolicy, epoch: records.gateway.epoch, nowMs: before.nowMs });
     state.takeOver(before, records.mappings);
     state.gateway.sequence += 1;
     this.state = state;
@@ -205,6 +208,15 @@ export class Book {
     return conflictViews(this.state);
   }
 
+  /** What hosts found, in order of host and leak. */
+  leaks(): LeakView[] {
+    return leakViews(this.state);
+  }
+
+  leak(host: string, id: string): LeakView | undefined {
+    return this.leaks().find((view) => view.host === host && view.leak.id === id);
+  }
+
   /** Today's mappings of a request, those that it made among them; undefined: it is not known. */
   requested(requestId: string): ReturnType<typeof requested> {
     return requested(this.state, requestId);
@@ -283,6 +295,7 @@ function dispatchHost(state: State, command: HostCommand): Reply {
     case 'uncordonHost':
     case 'drainHost': return setDuty(state, command);
     case 'holdHost': return holdHost(state, command);
+    case 'resolveLeak': return resolveLeak(state, command);
     default:
       return command satisfies never;
   }
@@ -305,7 +318,7 @@ function audit(state: State, command: Command, reply: Reply): void {
 
 function changesNothing(state: State, command: Command, reply: Reply): boolean {
   if ('replayed' in reply && reply.replayed) return true;
-  if (command.kind === 'allocate') return command.dryRun;
+  if (command.kind === 'allocate' || command.kind === 'resolveLeak') return command.dryRun;
   return command.kind === 'createPool' && command.seed && !state.changed;
 }
 

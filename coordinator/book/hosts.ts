@@ -5,6 +5,7 @@ import { Desired } from './desired.js';
 import { hostOf } from './duty.js';
 import { recall } from './forget.js';
 import { takeIdle } from './idle.js';
+import { leaksToResolve, takeLeaks } from './leaks.js';
 import { activate, finishWithdrawal, guarded, refence, renewLeases, routed } from './leases.js';
 import { newHostRecord } from './host-record.js';
 import { endLeftover } from './leftover.js';
@@ -23,7 +24,7 @@ export function makeHost(record: HostRecord, nowMs: number): Host {
   return {
     record, state: record.lostAtMs > 0 ? 'lost' : 'unknown', heardAtMs: nowMs, heard: false, mappings: new Set(), leases: new Set(), guarding: new Set(), unguarded: new Set(), driftRepairs: 0,
     desired: undefined, revision: 0, appliedRevision: 0, mustApply: 0, awaiting: new Set(), problems: new Map(), behind: { heartbeats: 0, lastAccepted: 0 },
-    occupied: new Set(), conflicts: new Map(), idle: new Map(), workloads: new Set(),
+    occupied: new Set(), conflicts: new Map(), idle: new Map(), leaks: new Map(), workloads: new Set(),
   };
 }
 
@@ -82,9 +83,9 @@ export function heartbeat(state: State, command: HeartbeatCommand): Reply {
   const host = state.hosts.get(command.host);
   if (host === undefined) return { kind: 'refused', reason: 'HOST_UNKNOWN', message: `there is no host ${command.host}`, field: 'host' };
   // A host that was given up for lost says hello again, so that it learns what it still has before anything is renewed.
-  if (host.desired === undefined || host.record.session !== command.session || host.state === 'lost') return { kind: 'heartbeat', staleSession: true, rebuild: false };
+  if (host.desired === undefined || host.record.session !== command.session || host.state === 'lost') return { kind: 'heartbeat', staleSession: true, rebuild: false, resolveLeaks: [] };
   heard(state, host);
-  return { kind: 'heartbeat', staleSession: false, rebuild: staysBehind(host, command) };
+  return { kind: 'heartbeat', staleSession: false, rebuild: staysBehind(host, command), resolveLeaks: leaksToResolve(host, state.nowMs) };
 }
 
 export function report(state: State, command: ReportCommand): Reply {
@@ -108,6 +109,7 @@ export function report(state: State, command: ReportCommand): Reply {
   }
   for (const mappingId of command.verified) verify(state, host, mappingId);
   takeIdle(state, host, command.idle ?? []);
+  takeLeaks(state, host, command.leaks ?? []);
   for (const word of command.environments ?? []) hear(state, host, word);
   return { kind: 'done' };
 }

@@ -5,7 +5,7 @@ import { addFree, holderOf, register, sizeOf } from './leases.js';
 import { countLosses, goGradually } from './mass-loss.js';
 import { index, startRest, unindexed } from './mappings.js';
 import { isUsable, makePool, makePoolSpace } from './poolspace.js';
-import { State, type Environment, type Mapping } from './state.js';
+import { State, type Environment, type LeakPolicy, type Mapping } from './state.js';
 import { restMs } from './restoring.js';
 import { remember } from './tick.js';
 import { makeWorkload } from './workloads.js';
@@ -16,11 +16,13 @@ export type BookOptions = {
   epoch: number;
   nowMs: number;
   random: () => number;
+  /** Left out: report. */
+  leakPolicy?: LeakPolicy;
 };
 
 export function restore(stored: StoredGateway, options: BookOptions): State {
-  const { timing, epoch, nowMs, random } = options;
-  const state = new State({ gateway: { ...stored.gateway, epoch }, epochs: stored.epochs, timing, nowMs, random });
+  const { timing, epoch, nowMs, random, leakPolicy = 'report' } = options;
+  const state = new State({ gateway: { ...stored.gateway, epoch }, epochs: stored.epochs, timing, nowMs, random, leakPolicy });
   for (const spec of stored.pools) state.pools.set(spec.pool, makePool({ ...spec }));
   for (const record of stored.hosts) state.hosts.set(record.host, makeHost({ ...record }, nowMs));
   for (const host of state.hosts.values()) if (state.shared && host.record.roles.includes('gateway')) state.gatewayAgent = host;

@@ -4,6 +4,7 @@
  * never part. Rules of who may own a port: docs/architecture.md, "Blocks, leases, ports".
  */
 import type { IdleMapping } from '../../shared/desired.js';
+import type { Leak } from '../../shared/leak.js';
 import type { Report } from './adopt.js';
 import type { Blocks } from './blocks.js';
 import type { Desired } from './desired.js';
@@ -97,11 +98,16 @@ export type Host = {
   conflicts: Map<string, KnownConflict>;
   /** By id of the mapping: what its last report called idle. */
   idle: Map<string, Idle>;
+  /** By id: what its last report called leaks. */
+  leaks: Map<string, KnownLeak>;
   workloads: Set<Workload>;
 };
 
 /** `sinceMs`: heard of by this coordinator. `isTold`: its event is out. */
 export type KnownConflict = { conflict: Conflict; sinceMs: number; isTold: boolean };
+
+/** As KnownConflict. `askedUntilMs`: until then its host is asked to repair it. */
+export type KnownLeak = { readonly leak: Leak; readonly sinceMs: number; isTold: boolean; askedUntilMs: number };
 
 /** What one host has of one pool in one space. */
 export type Holder = {
@@ -167,13 +173,17 @@ type Dirty = {
   events: EventRecord[]; audits: AuditRecord[];
 };
 
-export type StateOptions = { gateway: GatewayRecord; epochs: readonly EpochStart[]; timing: Timing; nowMs: number; random: () => number };
+export type StateOptions = { gateway: GatewayRecord; epochs: readonly EpochStart[]; timing: Timing; nowMs: number; random: () => number; leakPolicy?: LeakPolicy };
+
+/** What follows when the container of a mapping has gone. */
+export type LeakPolicy = 'report' | 'repair';
 
 export class State {
   readonly gateway: GatewayRecord;
   readonly epochs: readonly EpochStart[];
   readonly timing: Timing;
   readonly random: () => number;
+  readonly leakPolicy: LeakPolicy;
   readonly pools = new Map<string, Pool>();
   readonly spaces = new Map<string, Space>();
   readonly hosts = new Map<string, Host>();
@@ -228,6 +238,7 @@ export class State {
     this.epochs = options.epochs;
     this.timing = options.timing;
     this.random = options.random;
+    this.leakPolicy = options.leakPolicy ?? 'report';
     this.startedAtMs = options.nowMs;
     this.lastTickMs = options.nowMs;
     this.nowMs = options.nowMs;

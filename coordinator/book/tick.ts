@@ -3,6 +3,7 @@ import { renumber } from './conflicts.js';
 import { passDuty } from './duty.js';
 import { finishForgetting } from './forget.js';
 import { forgetIdle } from './idle.js';
+import { forgetLeaks } from './leaks.js';
 import { expireLeases, withdraw } from './leases.js';
 import { watchLosses } from './mass-loss.js';
 import { freePort, vacate } from './mappings.js';
@@ -60,6 +61,7 @@ function watch(state: State, host: Host): void {
 function lose(state: State, host: Host): void {
   host.state = 'lost';
   forgetIdle(host);
+  forgetLeaks(host);
   host.record.lostAtMs = state.nowMs;
   state.dirtyHost(host);
   state.event('HostLost', { host: host.record.host });

@@ -12,6 +12,8 @@ import type { EnvironmentCommand, WorkloadRecord, WorkloadView } from './workloa
 export type { AllocateCommand, Choice, WantSpec } from './want-types.js';
 export type { CreateEnvironmentCommand, EnvironmentCommand, WorkloadFailure, WorkloadPhase, WorkloadRecord, WorkloadView } from './workload-types.js';
 export type { PortRange, Protocol } from '../../shared/ports.js';
+import type { LeakView } from './leaks.js';
+
 export type { ClientLimits, Confirmation, Conflict, Delta, DesiredObject, HeldGrant, Role, StateVersion, Target } from '../../shared/desired.js';
 
 export type Scope = 'shared' | 'host';
@@ -178,7 +180,7 @@ export type RequestRecord = {
 };
 
 export const EVENT_KINDS = [
-  'PortAllocated', 'PortReleased', 'PortChanged', 'PortAvailable', 'PortConflict', 'PortConflictOver', 'PortRenumbered', 'PortIdle', 'PortActive',
+  'PortAllocated', 'PortReleased', 'PortChanged', 'PortAvailable', 'PortConflict', 'PortConflictOver', 'PortRenumbered', 'PortIdle', 'PortActive', 'LeakFound', 'LeakOver',
   'EnvironmentCreating', 'EnvironmentProgress', 'EnvironmentReady', 'EnvironmentFailed', 'EnvironmentDeleted', 'CredentialsRotated',
   'LeaseGranted', 'LeaseExpired', 'LeaseRenewed', 'LeaseReclaimed',
   'HostAlive', 'HostSuspect', 'HostLost', 'HostRefused',
@@ -294,6 +296,7 @@ export type Command =
   | { kind: 'overrideMassLoss'; actor: Actor; failureDomain: string; reason: string; forMs: number }
   | { kind: 'cordonHost' | 'uncordonHost' | 'drainHost'; actor: Actor; host: string; reason: string }
   | { kind: 'holdHost'; actor: Actor; host: string; reason: string; forMs: number }
+  | { kind: 'resolveLeak'; actor: Actor; host: string; leak: string; reason: string; dryRun: boolean }
   /** Restore mode is to go on without the host's report. */
   | { kind: 'waiveHost'; actor: Actor; host: string; reason: string }
   /** A mutation that was refused before it reached the book: leaves its audit record. */
@@ -334,13 +337,15 @@ export type Reply =
   | { kind: 'moved'; view: EnvironmentView }
   | { kind: 'updated'; mapping: MappingRecord }
   | { kind: 'welcome'; session: number; epoch: number; state: Delta }
-  | { kind: 'heartbeat'; staleSession: boolean; rebuild: boolean }
+  | { kind: 'heartbeat'; staleSession: boolean; rebuild: boolean; resolveLeaks: readonly string[] }
   | { kind: 'pool'; pool: PoolSpec }
   | { kind: 'host'; host: HostRecord }
   | { kind: 'reclaimed'; mappings: number; ports: number }
   /** `isGone` false: it is removed when the gateway has confirmed. */
   | { kind: 'forgotten'; mappings: number; ports: number; isGone: boolean }
   | { kind: 'overridden'; untilMs: number }
+  /** The leak as it was. */
+  | { kind: 'resolving'; leak: LeakView }
   | { kind: 'done' };
 
 /** What a decision lets out besides its reply, once its sequence is durable. */

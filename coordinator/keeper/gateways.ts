@@ -2,7 +2,7 @@
 import type { Clock } from '../../shared/clock.js';
 import type { Log } from '../../shared/log.js';
 import type { Timers } from '../../shared/timers.js';
-import { Book } from '../book/book.js';
+import { Book, type LeakPolicy } from '../book/book.js';
 import type { Actor, GatewayRecord, Scope, StoredGateway, Timing } from '../book/types.js';
 import { ConstraintViolated, type FormerOwner, type FormerOwnersOf, type Journal } from '../journal/journal.js';
 import { noteOn } from './gateway-notes.js';
@@ -13,6 +13,8 @@ import { journalUnavailable, notMade, Refused } from './refused.js';
 export type GatewaysOptions = {
   journal: Journal;
   timing: Timing;
+  /** Left out: report. */
+  leakPolicy?: LeakPolicy;
   clock: Clock;
   random: () => number;
   log: Log;
@@ -182,10 +184,10 @@ export class Gateways {
   }
 
   async #start(gateway: string): Promise<Keeper> {
-    const { journal, timing, clock, random, onHealth } = this.#options;
+    const { journal, timing, clock, random, onHealth, leakPolicy = 'report' } = this.#options;
     const found = await loadStored(journal, gateway);
     const restore = (stored: StoredGateway): Book =>
-      Book.restore(stored, { timing, epoch: stored.gateway.epoch, nowMs: clock.nowMs(), random });
+      Book.restore(stored, { timing, leakPolicy, epoch: stored.gateway.epoch, nowMs: clock.nowMs(), random });
     const book = restore(await commitBarrier(journal, found, { startMs: clock.nowMs() }));
     const keeper = new Keeper(book, { ...this.#options, restore, onHealth: () => { onHealth(this.serving); } });
     this.#keepers.set(gateway, keeper);

@@ -35,7 +35,7 @@ export function agentService(options: AgentsOptions): AgentServiceServer {
         keeper.ask({
           command: { kind: 'heartbeat', host, session, acceptedRevision, digest },
           done: (reply) => {
-            if (reply.kind === 'heartbeat') callback(null, { staleSession: reply.staleSession, rebuild: reply.rebuild });
+            if (reply.kind === 'heartbeat') callback(null, { staleSession: reply.staleSession, rebuild: reply.rebuild, resolveLeaks: [...reply.resolveLeaks] });
             else callback(reply.kind === 'refused' ? refusalStatus(reply) : statusOf(new Error(`the book answered ${reply.kind}`), log));
           },
         });

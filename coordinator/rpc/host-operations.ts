@@ -78,7 +78,8 @@ function takingBack(options: Services): Pick<Part, 'reclaimHost' | 'forgetHost' 
   };
 }
 
-async function keeperOf(gateways: Gateways, host: string): Promise<Keeper> {
+/** Throws Refused for a host that no gateway knows. */
+export async function keeperOf(gateways: Gateways, host: string): Promise<Keeper> {
   const keeper = gateways.ofHost(host);
   if (keeper !== undefined) return keeper;
   await gateways.settled();

@@ -1,5 +1,5 @@
 /** Lists over all gateways, in one order, in pages. */
-import type { ListConflictsRequest, ListConflictsResponse, ListLeasesRequest, ListLeasesResponse } from '../../shared/gen/portlease/v1/operations.js';
+import type { ListConflictsRequest, ListConflictsResponse, ListLeaksRequest, ListLeaksResponse, ListLeasesRequest, ListLeasesResponse } from '../../shared/gen/portlease/v1/operations.js';
 import { MappingState as WireState } from '../../shared/gen/portlease/v1/common.js';
 import type { ListEnvironmentsRequest, ListEnvironmentsResponse, ListMappingsRequest, ListMappingsResponse } from '../../shared/gen/portlease/v1/ports.js';
 import type { Book, ConflictView } from '../book/book.js';
@@ -7,7 +7,7 @@ import type { EnvironmentRecord, LeaseRecord, MappingRecord } from '../book/type
 import type { Gateways } from '../keeper/gateways.js';
 import type { Keeper } from '../keeper/keeper.js';
 import { Checks } from './checks.js';
-import { conflictViewToWire, environmentToWire, leaseToWire, mappingStateToWire, mappingToWire, namingOf } from './messages.js';
+import { conflictViewToWire, environmentToWire, leakViewToWire, leaseToWire, mappingStateToWire, mappingToWire, namingOf } from './messages.js';
 import { pageSize, pageToken, positionOf } from './pages.js';
 import { parseEnvironmentFilter, parseMappingFilter, type EnvironmentFilter, type MappingFilter } from './parse-ports.js';
 
@@ -119,6 +119,20 @@ export async function listConflicts(gateways: Gateways, request: ListConflictsRe
 
 function conflictKey({ host, conflict: { port, transport } }: ConflictView): string {
   return `${host}!${String(port).padStart(5, '0')}!${transport}`;
+}
+
+export async function listLeaks(gateways: Gateways, request: ListLeaksRequest): Promise<ListLeaksResponse> {
+  const filter = hostFilter(request);
+  const { elements, nextPageToken } = await page(gateways, {
+    list: 'leaks', filter, request,
+    read: (book, after, limit) => {
+      const { gateway } = book.gateway;
+      const fitting = book.leaks().map((view) => ({ key: `${view.host}!${view.leak.id}`, view }))
+        .filter(({ key, view }) => key > after && (filter.host === '' || view.host === filter.host) && (filter.pool === '' || view.pool === filter.pool));
+      return fitting.slice(0, limit).map(({ key, view }) => ({ key, value: leakViewToWire(view, gateway) }));
+    },
+  });
+  return { leaks: elements, nextPageToken };
 }
 
 function hostFilter(request: { gateway: string; host: string; pool: string }): { gateway: string; host: string; pool: string } {

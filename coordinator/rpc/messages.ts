@@ -1,12 +1,12 @@
 /** Records of the book as messages of the contract. */
 import { accessOf, type AccessPool } from '../../shared/access.js';
-import { HostDuty as WireHostDuty, HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type Latency, type Lease, type MassLoss, type Pool, type PortConflict, type PoolRates as WireRates, type Restore } from '../../shared/gen/portlease/v1/operations.js';
+import { HostDuty as WireHostDuty, HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type HostLeak, type Latency, type Lease, type MassLoss, type Pool, type PortConflict, type PoolRates as WireRates, type Restore } from '../../shared/gen/portlease/v1/operations.js';
 import { MappingState as WireState, OnConflict } from '../../shared/gen/portlease/v1/common.js';
 import { Role as WireRole } from '../../shared/gen/portlease/v1/agents.js';
 import { EnvironmentStatus, type Environment, type Mapping } from '../../shared/gen/portlease/v1/ports.js';
-import { conflictToWire, limitsToWire, msToDuration, msToTimestamp, protocolToWire, rangeToWire, targetToWire } from '../../shared/wire.js';
+import { conflictToWire, leakToWire, limitsToWire, msToDuration, msToTimestamp, protocolToWire, rangeToWire, targetToWire } from '../../shared/wire.js';
 import type { Histogram } from '../../shared/histogram.js';
-import type { Book, ConflictView } from '../book/book.js';
+import type { Book, ConflictView, LeakView } from '../book/book.js';
 import type {
   EnvironmentView, GatewayRecord, HostDuty, HostLiveness, HostRecord, HostView, IdleView, LeaseState, LeaseView, LossView, MappingRecord, MappingState, PoolFigures, PoolSpec, RestoreView, WorkloadPhase, WorkloadView,
 } from '../book/types.js';
@@ -226,6 +226,10 @@ export function conflictViewToWire({ host, space, pool, conflict, sinceMs, mappi
     gateway, host, space, pool, conflict: conflictToWire(conflict), since: msToTimestamp(sinceMs), environment: mapping?.environment ?? '',
     mappingId: mapping?.mappingId ?? '', mappingState: mapping === undefined ? WireState.MAPPING_STATE_UNSPECIFIED : STATES[mapping.state],
   };
+}
+
+export function leakViewToWire({ host, pool, environment, leak, sinceMs }: LeakView, gateway: string): HostLeak {
+  return { gateway, host, leak: leakToWire(leak), pool, environment, since: msToTimestamp(sinceMs) };
 }
 
 const LEASE_STATES: Record<LeaseState, WireLeaseState> = {

@@ -10,7 +10,8 @@ import type { Keeper } from '../keeper/keeper.js';
 import { Refused } from '../keeper/refused.js';
 import { mutating, OPERATE, attempt, orRefuse, reading, type Services } from './calls.js';
 import { Checks } from './checks.js';
-import { listConflicts, listLeases } from './lists.js';
+import { leakChanges } from './leaks.js';
+import { listConflicts, listLeaks, listLeases } from './lists.js';
 import { gatewayToWire, hostToWire, poolsToWire, poolToWire } from './messages.js';
 import { hostChanges } from './host-operations.js';
 import { parseGateway, parsePool, parsePoolUpdate } from './parse-operations.js';
@@ -23,13 +24,13 @@ export type OperationsOptions = Services & StatusSource & PurgeOptions & {
 };
 
 export function operationsService(options: OperationsOptions): OperationsServiceServer {
-  return { ...queries(options), ...gatewayChanges(options), ...poolChanges(options), ...hostChanges(options), ...purging(options) };
+  return { ...queries(options), ...gatewayChanges(options), ...poolChanges(options), ...hostChanges(options), ...leakChanges(options), ...purging(options) };
 }
 
 type Part<Names extends keyof OperationsServiceServer> = Pick<OperationsServiceServer, Names>;
 
 
-function queries(options: OperationsOptions): Part<'getStatus' | 'listGateways' | 'listPools' | 'listHosts' | 'listLeases' | 'listConflicts'> {
+function queries(options: OperationsOptions): Part<'getStatus' | 'listGateways' | 'listPools' | 'listHosts' | 'listLeases' | 'listConflicts' | 'listLeaks'> {
   const { gateways } = options;
   const chosen = (gateway: string): Keeper[] => (gateway === '' ? gateways.all() : [gateways.need(gateway)]);
   const collect = async <T>(keepers: Keeper[], look: (book: Book) => T[]): Promise<T[]> =>
@@ -52,6 +53,7 @@ function queries(options: OperationsOptions): Part<'getStatus' | 'listGateways' 
     }),
     listLeases: reading(options, 'read', (request) => listLeases(gateways, request)),
     listConflicts: reading(options, 'read', (request) => listConflicts(gateways, request)),
+    listLeaks: reading(options, 'read', (request) => listLeaks(gateways, request)),
   };
 }
 

@@ -2,7 +2,7 @@
 import type { Duration } from '../../shared/gen/google/protobuf/duration.js';
 import { Role as WireRole } from '../../shared/gen/portlease/v1/agents.js';
 import type { HoldHostRequest, Host, OverrideMassLossRequest } from '../../shared/gen/portlease/v1/operations.js';
-import { durationToMs } from '../../shared/wire.js';
+import { durationToMs, leakId } from '../../shared/wire.js';
 import type { Role } from '../book/types.js';
 import { Checks } from './checks.js';
 import { checkPublicHost, MAX_DESCRIPTION, PRINTABLE } from './parse-operations.js';
@@ -47,6 +47,16 @@ export function parseHostNote({ host, reason }: { host: string; reason: string }
   checkReason(reason, 0, checks);
   checks.done();
   return { host, reason };
+}
+
+/** A leak of a host, and why it is resolved, if the caller says so. */
+export function parseLeak({ host, leak, reason }: { host: string; leak: string; reason: string }): { host: string; leak: string; reason: string } {
+  const checks = new Checks();
+  checks.label(host, 'host');
+  checks.take(() => leakId(leak, 'leak'), '');
+  checkReason(reason, 0, checks);
+  checks.done();
+  return { host, leak, reason };
 }
 
 export function parseHold({ host, reason, duration }: HoldHostRequest): { host: string; reason: string; forMs: number } {

@@ -31,6 +31,7 @@ export async function statusAnswer({ gateways, clock, version, startedAtMs, jour
     hostsUnknown: sum(({ hosts }) => hosts.unknown),
     environments: sum(({ environments }) => environments),
     mappings: sum(({ mappings }) => mappings),
+    leaks: sum(({ leaks }) => leaks),
     massLosses: parts.flatMap(({ massLosses }) => massLosses),
   };
 }
@@ -42,5 +43,5 @@ function screenOf(book: Book, keeper: Keeper) {
   for (const { state } of book.hosts()) hosts[state] += 1;
   const { environments, mappings } = book.counts();
   const massLosses = book.massLosses().map((loss) => massLossToWire(loss, book.gateway.gateway));
-  return { gateway: gatewayToWire(book), pools: poolsToWire(book, (pool) => keeper.ratesOf(pool)), hosts, environments, mappings, massLosses };
+  return { gateway: gatewayToWire(book), pools: poolsToWire(book, (pool) => keeper.ratesOf(pool)), hosts, environments, mappings, massLosses, leaks: book.leaks().length };
 }

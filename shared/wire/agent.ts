@@ -6,6 +6,7 @@ import { InvalidField } from '../invalid.js';
 import type { EnvironmentReport, EnvironmentState } from '../container.js';
 import type { Transport } from '../ports.js';
 import { conflictsFromWire, conflictToWire } from './conflict.js';
+import { leaksFromWire, leakToWire } from './leak.js';
 import { durationToMs, msToDuration, protocolFromWire, protocolToWire, rangeFromWire, rangeToWire } from './basics.js';
 import { credentialsFromWire, credentialsToWire } from './container.js';
 import { grantFromWire, grantToWire, objectFromWire, objectKey, objectToWire, versionFromWire } from './state.js';
@@ -111,6 +112,7 @@ export function reportToWire(report: AgentReport): Report {
     conflicts: (report.conflicts ?? []).map(conflictToWire),
     idle: (report.idle ?? []).map(({ mappingId, generation, idleMs, lives }) => ({ mappingId, generation, idle: msToDuration(idleMs), environmentLives: lives })),
     environments: (report.environments ?? []).map(environmentToWire),
+    leaks: (report.leaks ?? []).map(leakToWire),
   };
 }
 
@@ -127,6 +129,7 @@ export function reportFromWire(value: Report, field = 'report'): AgentReport {
     conflicts: conflictsFromWire(value.conflicts, `${field}.conflicts`),
     ...(idle.length === 0 ? {} : { idle }),
     ...(value.environments.length === 0 ? {} : { environments: value.environments.map((one, i) => environmentFromWire(one, `${field}.environments[${i}]`)) }),
+    ...(value.leaks.length === 0 ? {} : { leaks: leaksFromWire(value.leaks, `${field}.leaks`) }),
   };
 }
 

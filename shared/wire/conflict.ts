@@ -30,7 +30,7 @@ function conflictFromWire(value: WireConflict, field: string): Conflict {
   };
 }
 
-function transportFromWire({ protocol }: WireConflict, field: string): Transport {
+export function transportFromWire({ protocol }: Pick<WireConflict, 'protocol'>, field: string): Transport {
   const transport = protocolFromWire(protocol, field);
   if (transport === 'tcp+udp') throw new InvalidField(field, 'is PROTOCOL_TCP_UDP: a socket has one, PROTOCOL_TCP or PROTOCOL_UDP');
   return transport;
@@ -58,7 +58,8 @@ function holderFromWire(value: WireHolder, field: string): PortHolder {
   };
 }
 
-function words(text: string, max: number): string {
+/** On one line, and no longer than that. */
+export function words(text: string, max: number): string {
   return text.slice(0, max).replace(/\p{C}+/gu, ' ').trim();
 }
 

@@ -11,6 +11,7 @@ import { benchCreate, benchDockerFirstByte, benchDockerRun, benchRemap } from '.
 import { benchFirstByte } from './firstbyte.js';
 import { benchForward } from './forward.js';
 import { benchHeal } from './heal.js';
+import { benchLeakScan } from './leakscan.js';
 import { benchListeners } from './listeners.js';
 import { benchMove } from './move.js';
 import type { Row, Size } from './rows.js';
@@ -35,6 +36,7 @@ const PARTS: readonly Part[] = [
   { prefix: 'move', samples: 25, take: benchMove },
   { prefix: 'heal', samples: 20, take: benchHeal },
   { prefix: 'listeners', samples: 50, take: benchListeners },
+  { prefix: 'leakscan', samples: 50, take: benchLeakScan },
 ];
 
 const USAGE = `npm run bench -- [--only PREFIX] [--json FILE] [--runs N] [--samples N]

@@ -40,7 +40,7 @@ export class TestCoordinator {
   deadlineMs = 2_000;
   /** Decides on a hello; welcomes unless the test says otherwise. */
   onHello: (call: Call, hello: Hello) => void = call => this.welcome(call);
-  onHeartbeat: (request: HeartbeatRequest) => HeartbeatResponse | 'silence' = () => ({ staleSession: false, rebuild: false });
+  onHeartbeat: (request: HeartbeatRequest) => HeartbeatResponse | 'silence' = () => ({ staleSession: false, rebuild: false, resolveLeaks: [] });
   #server = new Server(SERVER_OPTIONS);
   address = '';
 

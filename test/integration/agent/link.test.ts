@@ -145,14 +145,14 @@ describe('the link to the coordinator', () => {
     await until('a session', () => coordinator.heartbeats.some(beat => beat.acceptedRevision === 10));
     proxy.freeze(0);
     coordinator.desire(coordinator.lastCall, change(version(1, 1, 11), 10, [mapping('m', 11, 30_001)]));
-    coordinator.onHeartbeat = ({ session }) => ({ staleSession: false, rebuild: session === 1 });
+    coordinator.onHeartbeat = ({ session }) => ({ staleSession: false, rebuild: session === 1, resolveLeaks: [] });
     await until('a new session', () => revision() === 20);
     assert.equal(coordinator.hellos.length, 2);
   });
 
   it('opens a new session when the coordinator calls its session stale', async () => {
     welcomeWithSnapshot();
-    coordinator.onHeartbeat = ({ session }) => ({ staleSession: session === 1, rebuild: false });
+    coordinator.onHeartbeat = ({ session }) => ({ staleSession: session === 1, rebuild: false, resolveLeaks: [] });
     connect(coordinator.address);
     await until('a new session', () => coordinator.heartbeats.at(-1)?.session === 2);
     assert.deepEqual(coordinator.hellos.map(hello => hello.lastSession), [0, 1]);
@@ -329,7 +329,7 @@ describe('the link on a full disk', () => {
       link.start();
       await coordinator.seen.until('a state', () => served.at(-1) === 1);
       await assert.rejects(writeFile(join(dir, 'filler'), Buffer.alloc(100_000)), { code: 'ENOSPC' });
-      coordinator.onHeartbeat = ({ acceptedRevision }) => ({ staleSession: false, rebuild: acceptedRevision < 2 });
+      coordinator.onHeartbeat = ({ acceptedRevision }) => ({ staleSession: false, rebuild: acceptedRevision < 2, resolveLeaks: [] });
       const many = Array.from({ length: 40 }, (_, i) => mapping(`m${i}`, 2, 30_000 + i));
       coordinator.desire(coordinator.lastCall, change(version(1, 1, 2), 1, many));
       const before = coordinator.heartbeats.length;

@@ -11,6 +11,7 @@ type Tree = Record<string, unknown>;
 
 /** A config that is good, with every key that a row below spoils in its place. */
 const good = () => ({
+  leaks: { mappings: 'report' },
   listen: {}, database: {}, timing: {}, purge: {}, log: {},
   gateways: [{ gateway: 'gw', scope: 'shared', publicHost: 'gw.example.com', pools: [{ pool: 'p', ranges: ['30000-30099'], protocol: 'tcp' }] }],
 });
@@ -42,6 +43,7 @@ const BAD: Record<string, readonly unknown[]> = {
   'purge.eventsAfter': [...TIMES, '0s', '59s'],
   'purge.auditAfter': [...TIMES, '0s', '59s'],
   admit: WORDS,
+  'leaks.mappings': WORDS,
   'tls.certificate': PATHS,
   'tls.key': PATHS,
   'tls.ca': PATHS,

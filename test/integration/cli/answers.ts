@@ -3,7 +3,8 @@ import { Role } from '../../../shared/gen/portlease/v1/agents.js';
 import { MappingState, OnConflict, Protocol } from '../../../shared/gen/portlease/v1/common.js';
 import type {
   Gateway, GetStatusResponse} from '../../../shared/gen/portlease/v1/operations.js';
-import { GatewayScope, Host, HostState, IdleAction, Lease, LeaseState, Pool, PortConflict, Strategy
+import { LeakKind, LeakRepair } from '../../../shared/gen/portlease/v1/leaks.js';
+import { GatewayScope, Host, HostLeak, HostState, IdleAction, Lease, LeaseState, Pool, PortConflict, Strategy
 } from '../../../shared/gen/portlease/v1/operations.js';
 import { EnvironmentStatus, type Environment, type Mapping } from '../../../shared/gen/portlease/v1/ports.js';
 
@@ -36,6 +37,14 @@ export const CONFLICT: PortConflict = PortConflict.fromPartial({
   },
 });
 
+export const LEAK: HostLeak = HostLeak.fromPartial({
+  gateway: 'gw-1', host: 'host-a', pool: 'ssh', environment: 'env-1', since: { seconds: 1_700_000_000, nanos: 0 },
+  leak: {
+    leak: 'mappingWithoutContainer/m-1/78', kind: LeakKind.LEAK_KIND_MAPPING_WITHOUT_CONTAINER, message: 'port 30007 leads nowhere', sightings: 3,
+    repair: LeakRepair.LEAK_REPAIR_RELEASE, automatic: true, mappingId: 'm-1', generation: 78, protocol: Protocol.PROTOCOL_TCP, port: 30_007,
+  },
+});
+
 export function mapping(part: Partial<Mapping> = {}): Mapping {
   return {
     mappingId: 'm-1', environment: 'env-1', tenant: 'acme', name: 'ssh', index: 0, gateway: 'gw-1', space: 'gw-1', pool: 'ssh', protocol: Protocol.PROTOCOL_TCP,
@@ -55,6 +64,6 @@ export function environment(part: Partial<Environment> = {}): Environment {
 export function statusAnswer(part: Partial<GetStatusResponse> = {}): GetStatusResponse {
   return {
     version: '0.1.0', uptime: { seconds: 7_500, nanos: 0 }, journal: 'ok', gateways: [GATEWAY], pools: [POOL],
-    hostsAlive: 2, hostsSuspect: 0, hostsLost: 0, hostsUnknown: 0, environments: 1, mappings: 1, massLosses: [], ...part,
+    hostsAlive: 2, hostsSuspect: 0, hostsLost: 0, hostsUnknown: 0, environments: 1, mappings: 1, massLosses: [], leaks: 0, ...part,
   };
 }

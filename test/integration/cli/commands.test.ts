@@ -7,7 +7,7 @@ import { MappingState, OnConflict, Protocol, Wait } from '../../../shared/gen/po
 import { GatewayScope, IdleAction, Strategy } from '../../../shared/gen/portlease/v1/operations.js';
 import { EnvironmentStatus, ExplainPortResponse, PortCondition } from '../../../shared/gen/portlease/v1/ports.js';
 import { portlease } from '../../unit/cli/world.js';
-import { CONFLICT, environment, GATEWAY, HOST, LEASE, mapping, POOL, statusAnswer } from './answers.js';
+import { CONFLICT, environment, GATEWAY, HOST, LEAK, LEASE, mapping, POOL, statusAnswer } from './answers.js';
 import { startCoordinator, type Answers, type FakeCoordinator } from './coordinator.js';
 
 const MADE = environment({ status: EnvironmentStatus.ENVIRONMENT_STATUS_READY, image: 'lab/jupyter:4', containerId: 'f'.repeat(64) });
@@ -22,6 +22,7 @@ const ANSWERS: Answers = {
   forgetHost: () => ({ forgotten: true, mappings: 2, ports: 32 }), overrideMassLoss: () => ({ overriddenUntil: { seconds: 1_700_000_000, nanos: 0 } }),
   cordonHost: () => ({ host: HOST }), uncordonHost: () => ({ host: HOST }), drainHost: () => ({ host: HOST }), holdHost: () => ({ host: HOST }),
   listLeases: () => ({ leases: [LEASE], nextPageToken: '' }), listConflicts: () => ({ conflicts: [CONFLICT], nextPageToken: '' }),
+  listLeaks: () => ({ leaks: [LEAK], nextPageToken: '' }), resolveLeak: () => ({ leak: LEAK, resolved: true }),
   allocatePorts: (request: { requestId: string }) => ({ requestId: request.requestId, environment: environment(), mappings: [mapping()], replayed: false }),
   releasePorts: () => ({ mappings: [mapping({ state: MappingState.MAPPING_STATE_RELEASED })], bound: undefined }),
   updateMapping: () => ({ mapping: mapping({ clientNetworks: ['198.51.100.0/24'], maxConnections: 5 }) }),
@@ -195,6 +196,7 @@ describe('the command line, asking a coordinator', () => {
       { tenant: 'acme', gateway: '', pool: 'ssh', host: '', environment: 'env-1', state: MappingState.MAPPING_STATE_HELD, port: 30_007, pageSize: 1_000, pageToken: '' });
     assert.deepEqual((await ok('leases', '--host', 'host-a', '--pool', 'ssh')).request, { gateway: '', host: 'host-a', pool: 'ssh', pageSize: 1_000, pageToken: '' });
     assert.deepEqual((await ok('conflicts', '--gateway', 'gw-1', '--host', 'host-a', '--pool', 'ssh')).request, { gateway: 'gw-1', host: 'host-a', pool: 'ssh', pageSize: 1_000, pageToken: '' });
+    assert.deepEqual((await ok('leaks', '--gateway', 'gw-1', '--host', 'host-a', '--pool', 'ssh')).request, { gateway: 'gw-1', host: 'host-a', pool: 'ssh', pageSize: 1_000, pageToken: '' });
     assert.deepEqual((await ok('hosts', '--gateway', 'gw-1', '--host', 'host-a')).request, { gateway: 'gw-1', host: 'host-a' });
     assert.deepEqual((await ok('pools', '--gateway', 'gw-1')).request, { gateway: 'gw-1' });
   });
@@ -237,7 +239,7 @@ describe('the command line, asking a coordinator', () => {
       }],
     });
     const lines = [
-      ['status'], ['gateways'], ['hosts'], ['leases'], ['conflicts'], ['list'], ['mappings'], ['release', 'env-1'], ['move', 'env-1', '--to=host-b'], ['limit', 'm-1', '--everybody'], ['gateways', 'delete', 'gw-1'],
+      ['status'], ['gateways'], ['hosts'], ['leases'], ['conflicts'], ['leaks'], ['leaks', 'resolve', 'host-a', 'listener/tcp/30000/1'], ['list'], ['mappings'], ['release', 'env-1'], ['move', 'env-1', '--to=host-b'], ['limit', 'm-1', '--everybody'], ['gateways', 'delete', 'gw-1'],
       ['allocate', 'env-1', '--host=h', '--tenant=t', '--want=name=a,pool=p,target=10.0.0.1'], ['hosts', 'reclaim', 'host-a', '--reason=off'],
       ['hosts', 'cordon', 'host-a'], ['hosts', 'uncordon', 'host-a'], ['hosts', 'drain', 'host-a'], ['hosts', 'hold', 'host-a', '--for=2h'],
       ['hosts', 'forget', 'host-a', '--reason=sold'], ['gateways', 'override-mass-loss', 'gw-1', '--for=1h', '--reason=gone'],
@@ -256,10 +258,18 @@ describe('the command line, asking a coordinator', () => {
     assert.match((await ok('hosts')).out, /^host-a +gw-1 +host,gateway +alive +2s +10\.77\.0\.11 +- +- +2 +32 +0 +0\.1\.0$/m);
     assert.match((await ok('leases')).out, /^gw-1 +30000-30015 +tcp +ssh +host-a +active +yes +1\/16 +2\.77 +2023-11-14 22:13:20Z +l-1$/m);
     assert.match((await ok('conflicts')).out, /^host-a +30007 +tcp +0\.0\.0\.0:30007 +nginx +812 +www-data +4f4f4f4f4f4f +nginx: \(\+2 arguments\) +ssh +env-1 +blocked +2023-11-14 22:13:20Z$/m);
+    assert.match((await ok('leaks')).out, /^host-a +mapping without container +mappingWithoutContainer\/m-1\/78 +env-1 +release the port, by itself +2023-11-14 22:13:20Z +port 30007 leads nowhere$/m);
     assert.match((await ok('pools')).out, /^ssh +gw-1 +ssh,shell +tcp +30000-30099,40000 +101 +20 +5 +0 +1 +75 +24\.8% +- +-$/m);
     assert.match((await ok('list')).out, /^env-1 +acme +gw-1 +host-a +1 +- +live +0 +2023-11-14 22:13:20Z$/m);
     assert.match((await ok('mappings')).out, /^env-1 +ssh +203\.0\.113\.1:30007 +tcp +live /m);
     assert.match((await ok('status')).out, /^coordinator +0\.1\.0, up 2h 5m$/m);
+  });
+
+  it('resolves a leak, or says what that would do', async () => {
+    const plan = await ok('leaks', 'resolve', 'host-a', 'mappingWithoutContainer/m-1/78', '--reason', 'removed by hand', '--dry-run');
+    assert.deepEqual(plan.request, { host: 'host-a', leak: 'mappingWithoutContainer/m-1/78', reason: 'removed by hand', dryRun: true });
+    assert.match(plan.out, /^dry run: nothing was done; it would release the port\n/);
+    assert.match((await ok('leaks', 'resolve', 'host-a', 'mappingWithoutContainer/m-1/78')).out, /^resolved\n/);
   });
 
   it('shows which ports are idle, since when, and when they are released', async () => {

@@ -27,8 +27,9 @@ class Later {
 describe('processes of tunnels', () => {
   let folder = '';
   const children: ChildProcess[] = [];
+  let changes = 0;
 
-  beforeEach(() => { folder = mkdtempSync(path.join(tmpdir(), 'portlease-leaks-')); });
+  beforeEach(() => { changes = 0; folder = mkdtempSync(path.join(tmpdir(), 'portlease-leaks-')); });
   afterEach(() => {
     for (const child of children.splice(0)) child.kill('SIGKILL');
     rmSync(folder, { recursive: true });
@@ -56,7 +57,7 @@ describe('processes of tunnels', () => {
 
   function watchOf(policy: 'report' | 'repair', later: Later): LeakWatch {
     return new LeakWatch({
-      policy: { sightings: 2, tunnelProcesses: policy }, intervalMs: 1_000, log, placed: () => undefined, docker: () => ({ kind: 'unknown', problem: 'none' }),
+      policy: { sightings: 2, tunnelProcesses: policy }, intervalMs: 60_000, log, addresses: [], conflicts: () => undefined, foreignRules: () => Promise.resolve([]), onChange: () => { changes += 1; }, placed: () => undefined, docker: () => ({ kind: 'unknown', problem: 'none' }),
       tunnels: () => new Set(), after: later.after, processes: async () => (await tunnelProcesses()).filter(({ tunnelId }) => tunnelId === MARK.PORTLEASE_TUNNEL),
     });
   }
@@ -99,6 +100,28 @@ describe('processes of tunnels', () => {
     for (let i = 0; i < 4; i += 1) await watch.scan();
     assert.deepEqual([...watch.leaks.values()].map(({ finding, sightings }) => [finding.kind, sightings]), [['tunnelProcess', 4]]);
     assert.deepEqual([later.waiting.length, tunnelProcess(pid) !== undefined], [0, true]);
+    await watch.close();
+  });
+
+  it('are ended where an operator says so, also where the policy is report, and looked for every second until they are gone', async () => {
+    const later = new Later();
+    const [{ pid, startTicks }, neighbour] = [await leaked('ssh', MARK), await run('autossh', {})];
+    const watch = watchOf('report', later);
+    await watch.scan();
+    await watch.scan();
+    const id = `tunnelProcess/${pid}/${startTicks}`;
+    assert.deepEqual(watch.reports().map(one => [one.id, one.repair, one.isAutomatic]), [[id, 'endProcess', false]]);
+    watch.resolve(['tunnelProcess/1/1', 'listener/tcp/1/1']);
+    assert.equal(later.waiting.length, 0, 'what was not found is not looked for');
+    watch.resolve([id]);
+    watch.resolve([id]);
+    await eventually('its end by SIGTERM', () => signalOf(pid) === 'SIGTERM', { withinMs: 10_000 });
+    await eventually('the next look to wait', () => later.waiting.some(({ ms }) => ms === 1_000), { withinMs: 10_000 });
+    const before = changes;
+    later.waiting.find(({ ms }) => ms === 1_000)?.act();
+    await eventually('it to be over', () => watch.reports().length === 0, { withinMs: 10_000 });
+    await eventually('the next scan to wait', () => later.waiting.some(({ ms }) => ms === 60_000), { withinMs: 10_000 });
+    assert.deepEqual([changes - before, ended(neighbour)], [1, false]);
     await watch.close();
   });
 

@@ -24,6 +24,8 @@ const DURATIONS = [{ seconds: -1, nanos: 0 }, { seconds: 1, nanos: 1_000_000_000
 const TOO_LARGE = '18446744073709551615';
 const UNKNOWN_ENUM = [99, -1];
 
+const LEAK_IDS = ['', '-j', '/x', 'a b', 'a\nb', '$(id)', 'ä', 'x'.repeat(129)];
+
 const RATES = ['granted', 'failed', 'success_percent', ...['allocation', 'release'].flatMap((what) => ['count', 'p50', 'p95', 'p99'].map((one) => `${what}.${one}`))];
 
 const name = (field: string): Row => ({ field, bad: ['', ...NAMES] });
@@ -233,6 +235,8 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
   ...under('OperationsService/WaiveHost', { host: name('host'), reason: WHY }),
   ...under('OperationsService/Purge', { dry_run: FREE }),
   ...under('OperationsService/ListConflicts', { gateway: filter('gateway'), host: filter('host'), pool: filter('pool'), ...page }),
+  ...under('OperationsService/ListLeaks', { gateway: filter('gateway'), host: filter('host'), pool: filter('pool'), ...page }),
+  ...under('OperationsService/ResolveLeak', { host: name('host'), leak: { field: 'leak', bad: LEAK_IDS }, reason: NOTE, dry_run: FREE }),
   ...under('OperationsService/ListLeases', { gateway: filter('gateway'), host: filter('host'), pool: filter('pool'), ...page }),
   ...under('EventService/WatchEvents', {
     gateway: name('gateway'), after_revision: number(), after_position: { field: 'after_position', bad: [10_000_001, 4_294_967_295] }, ...eventFilter,
@@ -281,6 +285,12 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     // Texts that a foreign process may have chosen: cut and cleaned, never refused. See test/unit/shared/wire.test.ts.
     'report.conflicts.uid': FREE, 'report.conflicts.user': FREE, 'report.conflicts.holder.pid': FREE, 'report.conflicts.holder.program': FREE,
     'report.conflicts.holder.command': FREE, 'report.conflicts.holder.container_id': FREE, 'report.conflicts.holder.proxy_for': FREE,
+    'report.leaks.leak': { field: 'report.leaks[0].leak', bad: LEAK_IDS },
+    'report.leaks.kind': { field: 'report.leaks[0].kind', bad: [0] },
+    'report.leaks.protocol': { field: 'report.leaks[0].protocol', bad: [0, 3, ...UNKNOWN_ENUM] },
+    'report.leaks.port': { field: 'report.leaks[0].port', bad: PORTS },
+    'report.leaks.mapping_id': { field: 'report.leaks[0].mapping_id', bad: ['../x', 'x'.repeat(19)] },
+    'report.leaks.generation': number(), 'report.leaks.message': FREE, 'report.leaks.sightings': FREE, 'report.leaks.repair': FREE, 'report.leaks.automatic': FREE,
     'report.conflicts.holder.started_at': FREE, 'report.conflicts.holder.environment': FREE,
   }),
 };

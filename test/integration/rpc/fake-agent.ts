@@ -1,10 +1,11 @@
 /** An agent without a kernel: speaks AgentService for real, keeps the desired state, and reports what the test lets it. */
 import { credentials, Metadata, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js';
 import { refusedOf, type Refused } from '../../../cli/errors.js';
+import type { Leak } from '../../../shared/leak.js';
 import { conflictSentence } from '../../../shared/conflict-text.js';
 import type { Confirmation, Conflict, Delta, DesiredObject, HeldGrant, ObjectProblem, Role, StateVersion } from '../../../shared/desired.js';
 import { StateDigest } from '../../../shared/digest.js';
-import { AgentServiceClient, type SessionRequest, type SessionResponse } from '../../../shared/gen/portlease/v1/agents.js';
+import { AgentServiceClient, type HeartbeatResponse, type SessionRequest, type SessionResponse } from '../../../shared/gen/portlease/v1/agents.js';
 import { CLIENT_OPTIONS } from '../../../shared/grpc.js';
 import { deltaFromWire, helloToWire, reportToWire } from '../../../shared/wire.js';
 import { within } from '../../support/wait.js';
@@ -33,9 +34,13 @@ export class FakeAgent {
   verified: string[] = [];
   /** Foreign processes on its ports. */
   conflicts: Conflict[] = [];
+  /** What it found that is there without what it is for. */
+  leaks: Leak[] = [];
+  /** Leaks that it was asked to repair. */
+  readonly resolves = new Set<string>();
   /** Why the stream ended. */
   readonly ended: Promise<Refused | undefined>;
-  lastHeartbeat: { staleSession: boolean; rebuild: boolean } | undefined;
+  lastHeartbeat: HeartbeatResponse | undefined;
   readonly #options: FakeAgentOptions;
   readonly #client: AgentServiceClient;
   #stream: ClientDuplexStream<SessionRequest, SessionResponse> | undefined;
@@ -72,7 +77,7 @@ export class FakeAgent {
     if (this.#options.heartbeatMs !== 0) this.#timer = setInterval(() => { void this.heartbeat().catch(() => undefined); }, this.#options.heartbeatMs ?? 200);
   }
 
-  heartbeat(session = this.session): Promise<{ staleSession: boolean; rebuild: boolean }> {
+  heartbeat(session = this.session): Promise<HeartbeatResponse> {
     const digest = new StateDigest();
     for (const { key, version } of this.objects.values()) digest.add(key, version);
     this.#sequence += 1;
@@ -81,6 +86,7 @@ export class FakeAgent {
       this.#client.heartbeat(request, new Metadata(), { deadline: Date.now() + 1000 }, (error, answer) => {
         if (error !== null) return reject(refusedOf(error));
         this.lastHeartbeat = answer;
+        for (const id of answer?.resolveLeaks ?? []) this.resolves.add(id);
         resolve(answer);
       });
     });
@@ -103,7 +109,7 @@ export class FakeAgent {
       if (problem !== undefined) problems.push({ key: object.key, ...problem });
       else confirmations.push(...confirmationOf(object));
     }
-    const value = reportToWire({ session: this.session, applied: this.version, problems, confirmations, verified: this.verified, driftRepairs: 0, occupied: this.#leased(), conflicts: this.#leased() });
+    const value = reportToWire({ session: this.session, applied: this.version, problems, confirmations, verified: this.verified, driftRepairs: 0, occupied: this.#leased(), conflicts: this.#leased(), leaks: this.leaks });
     this.send({ $case: 'report', value });
   }
 

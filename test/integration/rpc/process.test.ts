@@ -148,7 +148,7 @@ ${more}`;
     }
     await operator.createHost(creating);
     assert.equal((await refusalOf(host.heartbeat('h2'))).details.reason, 'IDENTITY_MISMATCH');
-    assert.deepEqual(await host.heartbeat('h1'), { staleSession: true, rebuild: false });
+    assert.deepEqual(await host.heartbeat('h1'), { staleSession: true, rebuild: false, resolveLeaks: [] });
     assert.equal((await refusalOf(scheduler.heartbeat('h1'))).details.reason, 'IDENTITY_MISMATCH');
     assert.equal((await refusalOf(viewer.allocate())).details.reason, 'IDENTITY_MISMATCH');
     assert.equal((await refusalOf(scheduler.allocate())).details.reason, 'HOST_NOT_READY');

@@ -25,7 +25,7 @@ describe('AgentService over the wire', () => {
     const [snapshot, ...changes] = agent.deltas;
     assert.equal(snapshot?.base, undefined);
     assert.ok(changes.length > 0 && changes.every(({ base }) => base !== undefined));
-    assert.deepEqual(await agent.heartbeat(), { staleSession: false, rebuild: false });
+    assert.deepEqual(await agent.heartbeat(), { staleSession: false, rebuild: false, resolveLeaks: [] });
   });
 
   it('ends the older stream of a host when a newer session is welcomed', async () => {
@@ -33,8 +33,8 @@ describe('AgentService over the wire', () => {
     const newer = await coordinator.agent({ host: 'h1', lastSession: older.session });
     const reason = await ended(older);
     assert.deepEqual([reason?.code, reason?.details.reason], [status.ABORTED, 'STALE_SESSION']);
-    assert.deepEqual(await older.heartbeat(), { staleSession: true, rebuild: false });
-    assert.deepEqual(await newer.heartbeat(), { staleSession: false, rebuild: false });
+    assert.deepEqual(await older.heartbeat(), { staleSession: true, rebuild: false, resolveLeaks: [] });
+    assert.deepEqual(await newer.heartbeat(), { staleSession: false, rebuild: false, resolveLeaks: [] });
     await coordinator.api.allocate(allocation('env'));
     await eventually('the newer one to be told', () => newer.mappings().length === 1, { withinMs: 2000 });
     assert.equal(older.mappings().length, 0);
@@ -83,7 +83,7 @@ describe('AgentService over the wire', () => {
     assert.equal(suspect.details.reason, 'HOST_SUSPECT');
     assert.ok((suspect.details.retryAfterMs ?? 0) > 0);
     await coordinator.api.untilHost('h1', HostState.HOST_STATE_LOST);
-    assert.deepEqual(await agent.heartbeat(), { staleSession: true, rebuild: false });
+    assert.deepEqual(await agent.heartbeat(), { staleSession: true, rebuild: false, resolveLeaks: [] });
     await coordinator.agent({ host: 'h1', lastSession: agent.session });
     await coordinator.api.allocate(allocation('env-2'));
   });
@@ -96,7 +96,7 @@ describe('AgentService over the wire', () => {
     }
     agent.goOn();
     await eventually('all mappings', () => agent.mappings().length === 100, { withinMs: 5000 });
-    assert.deepEqual(await agent.heartbeat(), { staleSession: false, rebuild: false });
+    assert.deepEqual(await agent.heartbeat(), { staleSession: false, rebuild: false, resolveLeaks: [] });
   });
 
   it('lets many agents in at once, and each gets its session', async () => {

@@ -157,7 +157,7 @@ describe('a host that is forgotten', () => {
     const old = agentOf(world, 'a');
     old.online = true;
     assert.equal(reasonOf(hello(world, old, true)), 'NOT_ADMITTED');
-    assert.deepEqual(world.decide({ kind: 'heartbeat', host: 'a', session: old.session, acceptedRevision: 0, digest: '' }), { kind: 'heartbeat', staleSession: true, rebuild: false });
+    assert.deepEqual(world.decide({ kind: 'heartbeat', host: 'a', session: old.session, acceptedRevision: 0, digest: '' }), { kind: 'heartbeat', staleSession: true, rebuild: false, resolveLeaks: [] });
     old.online = false;
     for (const kind of ['cordonHost', 'uncordonHost', 'drainHost'] as const) assert.equal(reasonOf(world.decide({ kind, actor: 'o', host: 'a', reason: '' })), 'HOST_FORGETTING');
     assert.equal(reasonOf(world.decide({ kind: 'createHost', actor: 'o', host: 'a', roles: ['host'], failureDomain: '', publicHost: '' })), 'HOST_EXISTS');

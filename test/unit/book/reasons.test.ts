@@ -18,7 +18,7 @@ const pool = (name: string, first: number): Command => ({ kind: 'createPool', ac
 /** What the services say by themselves, or the keeper: no row here. */
 const NOT_BY_THE_BOOK: readonly Reason[] = [
   'DATABASE_IS_OLDER', 'GATEWAY_UNKNOWN', 'GATEWAY_EXISTS', 'GATEWAY_IN_USE', 'OTHER_GATEWAY', 'PORT_BLOCKED', 'NOT_LIVE_IN_TIME', 'NOT_VERIFIED_IN_TIME',
-  'JOURNAL_UNAVAILABLE', 'STOPPING', 'NOT_MADE', 'IDENTITY_MISMATCH', 'RATE_LIMITED', 'PAGE_TOKEN_INVALID', 'ENVIRONMENT_FAILED', 'ENVIRONMENT_NOT_READY_IN_TIME', 'ROTATION_FAILED', 'REVISION_TOO_OLD', 'REVISION_AHEAD', 'TOO_MANY_WATCHERS',
+  'JOURNAL_UNAVAILABLE', 'STOPPING', 'NOT_MADE', 'IDENTITY_MISMATCH', 'RATE_LIMITED', 'PAGE_TOKEN_INVALID', 'ENVIRONMENT_FAILED', 'ENVIRONMENT_NOT_READY_IN_TIME', 'ROTATION_FAILED', 'REVISION_TOO_OLD', 'REVISION_AHEAD', 'TOO_MANY_WATCHERS', 'LEAK_NOT_GONE_IN_TIME',
 ];
 
 /** How to be refused for each of the other reasons, with the field that is at fault. */
@@ -51,6 +51,13 @@ const ROWS: Partial<Record<Reason, [field: string | undefined, provoke: (world: 
   NOT_ROTATABLE: ['environment', (world) => {
     ask(world);
     return decide(world, { kind: 'rotateCredentials', actor: 'o', environment: 'e' });
+  }],
+  LEAK_UNKNOWN: ['leak', (world) => decide(world, { kind: 'resolveLeak', actor: 'o', host: 'a', leak: 'listener/tcp/30000/7', reason: '', dryRun: false })],
+  LEAK_IS_FOREIGN: ['leak', (world) => {
+    const id = 'listener/tcp/30000/7';
+    agentOf(world, 'a').leaks = [{ id, kind: 'listener', message: 'nginx', sightings: 3, repair: 'none', isAutomatic: false, mappingId: '', generation: 0, at: { transport: 'tcp', port: 30_000 } }];
+    world.report(agentOf(world, 'a'));
+    return decide(world, { kind: 'resolveLeak', actor: 'o', host: 'a', leak: id, reason: '', dryRun: false });
   }],
   POOL_UNKNOWN: ['wants[0].pool', (world) => ask(world, { source: { kind: 'pool', pool: 'none' } })],
   SERVICE_TYPE_UNKNOWN: ['wants[0].service_type', (world) => ask(world, { source: { kind: 'serviceType', serviceType: 'none' } })],

@@ -48,7 +48,7 @@ describe('a hello', () => {
     }
     assert.equal(world.tables.events.filter(({ kind, host }) => kind === 'HostRefused' && host === 'a').length, 2);
     assert.equal(world.book.host('a')?.record.bootId, 'boot-1');
-    assert.deepEqual(beat(world, 'a'), { kind: 'heartbeat', staleSession: false, rebuild: false }, 'the first machine goes on');
+    assert.deepEqual(beat(world, 'a'), { kind: 'heartbeat', staleSession: false, rebuild: false, resolveLeaks: [] }, 'the first machine goes on');
   });
 
   it('whose welcome was lost on its way may be said again: it locks nobody out', () => {
@@ -62,7 +62,7 @@ describe('a hello', () => {
     const world = shared();
     const before = agentOf(world, 'a').session;
     comeBack(world, 'a');
-    assert.deepEqual(beat(world, 'a', { session: before }), { kind: 'heartbeat', staleSession: true, rebuild: false });
+    assert.deepEqual(beat(world, 'a', { session: before }), { kind: 'heartbeat', staleSession: true, rebuild: false, resolveLeaks: [] });
     assert.equal(reasonOf(report(world, 'a', { session: before })), 'STALE_SESSION');
     assert.equal(reasonOf(beat(world, 'a', { host: 'none' })), 'HOST_UNKNOWN');
   });
@@ -217,7 +217,7 @@ describe('a heartbeat', () => {
       portsOf(world.allocate(`e${n}`, n % 2 === 0 ? 'a' : 'b', [want({ count: 2 })]));
       if (n % 3 === 0) release(world, `e${n}`);
       world.settle();
-      for (const host of ['a', 'b', 'gw-1']) assert.deepEqual(beat(world, host), { kind: 'heartbeat', staleSession: false, rebuild: false });
+      for (const host of ['a', 'b', 'gw-1']) assert.deepEqual(beat(world, host), { kind: 'heartbeat', staleSession: false, rebuild: false, resolveLeaks: [] });
     }
   });
 });

@@ -88,7 +88,7 @@ describe('a host whose heartbeat was lost', () => {
     assert.equal(reasonOf(world.allocate('f', 'a', [want()])), 'HOST_LOST');
     const agent = agentOf(world, 'a');
     const reply = world.decide({ kind: 'heartbeat', host: 'a', session: agent.session, acceptedRevision: 0, digest: '' });
-    assert.deepEqual(reply, { kind: 'heartbeat', staleSession: true, rebuild: false });
+    assert.deepEqual(reply, { kind: 'heartbeat', staleSession: true, rebuild: false, resolveLeaks: [] });
     assert.equal(world.book.host('a')?.state, 'lost');
   });
 

@@ -2,6 +2,7 @@
  * A small world around a real book: tables that a journal would have, agents that accept, apply and confirm, a client's view of who
  * is reached through each port. Everything is driven by one seeded source of chance, so that a failure can be replayed.
  */
+import type { Leak } from '../../../shared/leak.js';
 import assert from 'node:assert/strict';
 import type { ContainerSpec } from '../../../shared/container.js';
 import { Book } from '../../../coordinator/book/book.js';
@@ -114,6 +115,9 @@ export class FakeAgent {
   online = true;
   /** What it calls idle. */
   idle: IdleMapping[] = [];
+  leaks: Leak[] = [];
+  /** Leaks that its last heartbeat was told to repair. */
+  toResolve: readonly string[] = [];
   readonly confirmed = new Set<string>();
   /** Programs of others that listen on this machine, by port. */
   readonly foreign = new Map<number, string>();
@@ -180,6 +184,8 @@ export class World {
   readonly agents = new Map<string, FakeAgent>();
   nowMs = 1_000_000;
   readonly random: () => number;
+  /** Of the coordinator's next start. */
+  leakPolicy: 'report' | 'repair' = 'report';
   private requests = 0;
 
   constructor(scope: 'shared' | 'host', seed = 1) {
@@ -192,7 +198,7 @@ export class World {
     const epoch = this.tables.gateway.epoch + 1;
     const stored = this.tables.stored();
     stored.epochs.push({ epoch, sequence: stored.gateway.sequence + 1 });
-    return Book.restore(stored, { timing: TIMING, epoch, nowMs: this.nowMs, random: this.random });
+    return Book.restore(stored, { timing: TIMING, epoch, nowMs: this.nowMs, random: this.random, leakPolicy: this.leakPolicy });
   }
 
   /** The process dies and comes back on what was committed. */
@@ -235,6 +241,7 @@ export class World {
   heartbeat(agent: FakeAgent): void {
     if (!agent.online) return;
     const reply = this.decide({ kind: 'heartbeat', host: agent.host, session: agent.session, acceptedRevision: agent.accepted?.revision ?? 0, digest: agent.digest() });
+    if (reply.kind === 'heartbeat') agent.toResolve = reply.resolveLeaks;
     if (reply.kind === 'heartbeat' && (reply.staleSession || reply.rebuild)) this.hello(agent);
   }
 
@@ -243,7 +250,7 @@ export class World {
     agent.apply();
     return this.decide({
       kind: 'report', host: agent.host, session: agent.session, applied: agent.accepted as { epoch: number; session: number; revision: number },
-      confirmations: agent.confirmations(), verified: [], driftRepairs: 0, idle: agent.idle, ...conflictsOf(agent),
+      confirmations: agent.confirmations(), verified: [], driftRepairs: 0, idle: agent.idle, leaks: agent.leaks, ...conflictsOf(agent),
     });
   }
 

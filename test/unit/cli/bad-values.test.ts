@@ -78,6 +78,8 @@ const COMMANDS: Record<string, Row> = {
   'portlease gateways override-mass-loss': { base: ['gateways', 'override-mass-loss', '--for=1h', '--reason=gone', 'gw-1'], flags: { '--failure-domain': NAMES, '--reason': REASONS, '--for': TIMES }, args: NAMES },
   'portlease hosts hold': { base: ['hosts', 'hold', '--for=2h', 'host-a'], flags: { '--reason': REASONS, '--for': TIMES }, args: NAMES },
   'portlease conflicts': { base: ['conflicts'], flags: { '--gateway': NAMES, '--host': NAMES, '--pool': NAMES, '--limit': COUNTS } },
+  'portlease leaks': { base: ['leaks'], flags: { '--gateway': NAMES, '--host': NAMES, '--pool': NAMES, '--limit': COUNTS } },
+  'portlease leaks resolve': { base: ['leaks', 'resolve', '--reason=old', 'host-a', 'listener/tcp/30000/7'], flags: { '--reason': REASONS }, args: ['', '-j', '/x', 'x'.repeat(129), ...HOSTILE] },
   'portlease leases': { base: ['leases'], flags: { '--gateway': NAMES, '--host': NAMES, '--pool': NAMES, '--limit': COUNTS } },
   'portlease allocate': {
     base: ['allocate', '--host=host-a', '--tenant=acme', `--want=${WANT.replace('ssh', 'first')}`, 'env-1'], args: NAMES,

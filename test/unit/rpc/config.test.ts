@@ -72,6 +72,7 @@ describe("the coordinator's config", () => {
     ['listen: {grpc: "0.0.0.0:7410"}', /listen\.grpc .*tls/],
     ['listen: {grpc: "unix:/tmp/x.sock"}', /listen\.grpc .*listen\.unix/],
     ['listen: {unix: relative.sock}', /listen\.unix/],
+    ['leaks: {mappings: release}', /leaks\.mappings .*report or repair/],
     ['admit: all', /admit .*known or any/],
     ['database: {path: ../x.db}', /database\.path/],
     ['gateways: [{gateway: gw, scope: shared}]', /gateways\.0\.publicHost/],
