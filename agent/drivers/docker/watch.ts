@@ -7,7 +7,8 @@
 import { nextDelayMs } from '../../../shared/backoff.js';
 import type { Log } from '../../../shared/log.js';
 import type { After } from '../../../shared/timers.js';
-import type { DockerClient, DockerEvent } from './client.js';
+import type { DockerClient } from './client.js';
+import type { DockerEvent } from './events.js';
 import { Containers, type Container } from './containers.js';
 
 /** `problem`: why Docker does not answer now; the containers are those of the last time. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import type { DockerClient, DockerEvent } from '../../../agent/drivers/docker/client.js';
+import type { DockerClient } from '../../../agent/drivers/docker/client.js';
 import type { Container } from '../../../agent/drivers/docker/containers.js';
+import type { DockerEvent } from '../../../agent/drivers/docker/events.js';
 import { DockerWatch, type DockerView } from '../../../agent/drivers/docker/watch.js';
 import type { Log } from '../../../shared/log.js';
 
