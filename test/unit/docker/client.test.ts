@@ -4,6 +4,7 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { dockerClient, type DockerClient } from '../../../agent/drivers/docker/client.js';
+import { dockerEngine } from '../../../agent/drivers/docker/engine.js';
 import { MAX_LINE, type DockerEvent } from '../../../agent/drivers/docker/events.js';
 import { eventually } from '../../support/wait.js';
 
@@ -79,6 +80,10 @@ describe('what an engine says that is out of order', () => {
     it(`does not wait for ever for an answer that ${what}`, async () => {
       answer = how;
       for (const ask of [() => client.containers(), () => client.container('c1'), () => client.networks(), () => client.isRootless(), () => client.pidOf('c1')]) {
+        await assert.rejects(ask, /did not answer within 300 ms|socket hang up/);
+      }
+      const engine = dockerEngine(join(folder, 'docker.sock'), DEADLINE_MS);
+      for (const ask of [() => engine.container('web'), () => engine.labelled('container', 'a'), () => engine.labelled('volume', 'a'), () => engine.hasImage('a')]) {
         await assert.rejects(ask, /did not answer within 300 ms|socket hang up/);
       }
       answer = (_, to) => { to.end(JSON.stringify(CONTAINER)); };
