@@ -10,7 +10,6 @@ import { followsDocker, type AgentConfig } from './config.js';
 import { dockerClient } from './drivers/docker/client.js';
 import { HostPortsWatch, NO_HOST_PORTS } from './drivers/docker/host-ports.js';
 import { PublishedListeners } from './drivers/docker/published.js';
-import { Helper } from './drivers/holders/helper.js';
 import { dockerEngine } from './drivers/docker/engine.js';
 import { DockerWatch, type DockerView } from './drivers/docker/watch.js';
 import { readBootId } from './drivers/settings/boot.js';
@@ -63,8 +62,6 @@ export class Agent {
   readonly #leaks: LeakWatch;
   readonly #addresses: readonly string[];
   readonly #hostPortsWatch: HostPortsWatch | undefined;
-  /** Looks up who listens for containers on the network of the host; starts nothing before it is asked. */
-  readonly #holders = new Helper();
   #hostPorts = NO_HOST_PORTS;
   #placed: Placed | undefined;
   #served: StateVersion | undefined;
@@ -103,7 +100,7 @@ export class Agent {
       },
     }) : undefined;
     this.#hostPortsWatch = this.#docker === undefined ? undefined : new HostPortsWatch({
-      find: wanted => this.#holders.find({ netDir: '/proc/self/net', addresses, wanted }), timers: systemTimers,
+      find: wanted => parts.serving.holders.find({ topic: 'hostPorts', netDir: '/proc/self/net', addresses, wanted }), timers: systemTimers,
       onChange: ports => {
         this.#hostPorts = ports;
         this.#serve();
@@ -179,7 +176,6 @@ export class Agent {
     await this.#environments.close();
     await this.#docker?.close();
     await this.#hostPortsWatch?.close();
-    await this.#holders.close();
     await this.#idle?.close();
     await this.#watch.close();
     await this.#loop.close();

@@ -1,9 +1,12 @@
 /** What serves the desired state on this machine; config.driver says which. */
+import type { Helper } from './drivers/holders/helper.js';
 import type { TrafficDriver } from './drivers/traffic/traffic.js';
 import type { ReconcileDrivers } from './reconcile/loop.js';
 
 export type Serving = {
   readonly drivers: ReconcileDrivers;
+  /** Looks who listens; closed with the rest. */
+  readonly holders: Pick<Helper, 'find'>;
   readonly traffic: TrafficDriver;
   /** Pokes when somebody else may have changed what serves, where that can be noticed. */
   watch(loop: { poke: () => void; roundTookMs: () => number }): { close(): Promise<void> };

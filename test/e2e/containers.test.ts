@@ -4,6 +4,7 @@ import { Dockerd, IMAGE } from '../support/docker.js';
 import { DockerGate, GATE_SOCKET } from '../support/docker-gate.js';
 import { privateKey, WEB_PORT } from '../support/image.js';
 import { CLIENT, GATEWAY_PUBLIC } from '../support/layout.js';
+import { argvOf } from '../support/processes.js';
 import { MappingState, Wait } from '../support/requests.js';
 import { eventually } from '../support/wait.js';
 import type { Bench } from '../support/bench.js';
@@ -106,6 +107,8 @@ describe('a container that a mapping leads to', function () {
     const [web] = await allocate(bench(), 'env-9', [wantOf('web', 8_889, { container: 'web9' })], Wait.WAIT_RECORDED);
     assert.ok(web);
     await answers(bench(), web.publicPort, 'web9');
+    const helpers = bench().agent('host-a').machine.processes().filter(pid => argvOf(pid)?.some(text => text.endsWith('/holders/server.js')));
+    assert.equal(helpers.length, 1, 'one process of the agent looks who listens');
     await docker.run(['kill', 'web9']);
     await bench().serve('host-a/foreign', [{ transport: 'tcp', port: 8_889, style: 'http' }], { node: 'host-a' });
     await untilState(bench(), 'env-9', MappingState.MAPPING_STATE_BLOCKED, /does not run/);
