@@ -12,6 +12,7 @@ import { awaitRoutes, refuseRoles, takeRole } from './gateway-role.js';
 import { hidesClients } from './hidden.js';
 import { retellLimited } from './limits.js';
 import { about, mappingOf, rest, setState, settle } from './mappings.js';
+import { problemText } from './problem.js';
 import { isInForce } from './states.js';
 import { snapshot } from './outbox.js';
 import { takeReport } from './restoring.js';
@@ -96,7 +97,7 @@ export function report(state: State, command: ReportCommand): Reply {
   host.driftRepairs = command.driftRepairs;
   takeConflicts(state, host, command);
   for (const confirmation of command.confirmations) confirm(state, host, confirmation);
-  const problems = new Map(command.problems.map((problem) => [problem.key, `${problem.reason}: ${problem.message}`]));
+  const problems = new Map(command.problems.map((problem) => [problem.key, problemText(problem)]));
   const { applied } = command;
   if (applied.epoch === state.gateway.epoch && applied.session === host.record.session) {
     if (host.appliedRevision < host.mustApply && applied.revision >= host.mustApply) state.progress = true;
