@@ -24,7 +24,7 @@ export function makeHost(record: HostRecord, nowMs: number): Host {
   return {
     record, state: record.lostAtMs > 0 ? 'lost' : 'unknown', heardAtMs: nowMs, heard: false, mappings: new Set(), leases: new Set(), guarding: new Set(), unguarded: new Set(), driftRepairs: 0,
     desired: undefined, revision: 0, appliedRevision: 0, mustApply: 0, awaiting: new Set(), problems: new Map(), behind: { heartbeats: 0, lastAccepted: 0 },
-    occupied: new Set(), conflicts: new Map(), idle: new Map(), workloads: new Set(),
+    occupied: new Set(), conflicts: new Map(), idle: new Map(), workloads: new Set(), capabilities: undefined,
   };
 }
 
@@ -65,6 +65,7 @@ export function hello(state: State, command: HelloCommand): Reply {
     roles: command.roles, addresses: command.addresses, bootId: command.bootId, agentVersion: command.agentVersion,
     session: host.record.session + 1, replaceable: false, lostAtMs: 0, hidesClients: command.hidesClients === true,
   });
+  host.capabilities = new Set(command.capabilities);
   const isNewGateway = takeRole(state, host);
   state.dirtyHost(host);
   welcomeBack(state, host, rebooted);

@@ -98,6 +98,8 @@ export type Host = {
   /** By id of the mapping: what its last report called idle. */
   idle: Map<string, Idle>;
   workloads: Set<Workload>;
+  /** Of its agent; undefined: it has not said hello to this coordinator. */
+  capabilities: ReadonlySet<string> | undefined;
 };
 
 /** `sinceMs`: heard of by this coordinator. `isTold`: its event is out. */

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import type { ContainerSpec } from '../../../shared/container.js';
 import { Book } from '../../../coordinator/book/book.js';
-import type { IdleMapping } from '../../../shared/desired.js';
+import { CAPABILITIES, type IdleMapping } from '../../../shared/desired.js';
 import { StateDigest } from '../../../shared/digest.js';
 import { applyRows, type StoredRows } from '../../support/stored-rows.js';
 import type {
@@ -114,6 +114,8 @@ export class FakeAgent {
   online = true;
   /** What it calls idle. */
   idle: IdleMapping[] = [];
+  /** As its hello says. */
+  capabilities: readonly string[] = CAPABILITIES;
   readonly confirmed = new Set<string>();
   /** Programs of others that listen on this machine, by port. */
   readonly foreign = new Map<number, string>();
@@ -221,7 +223,7 @@ export class World {
 
   hello(agent: FakeAgent): Reply {
     const reply = this.decide({
-      kind: 'hello', actor: `host:${agent.host}`, host: agent.host, bootId: agent.bootId, agentVersion: '1', roles: agent.roles, addresses: [agent.address],
+      kind: 'hello', actor: `host:${agent.host}`, host: agent.host, bootId: agent.bootId, agentVersion: '1', roles: agent.roles, addresses: [agent.address], capabilities: agent.capabilities,
       lastSession: agent.session, accepted: agent.accepted, leases: [], routes: [], admit: true,
     });
     if (reply.kind !== 'welcome') return reply;
