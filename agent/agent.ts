@@ -20,6 +20,7 @@ import { openKernel } from './kernel.js';
 import { nextPlaced, type Placed } from './reconcile/places.js';
 import type { Listener, Wanted } from './drivers/connections/listeners.js';
 import { IdleWatch } from './idle/watch.js';
+import type { Accepted } from './leaks/containers.js';
 import { LeakWatch } from './leaks/watch.js';
 import { ReconcileLoop, type RoundOutcome } from './reconcile/loop.js';
 import type { Serving } from './serving.js';
@@ -89,9 +90,7 @@ export class Agent {
         connectMs: timing.connect, repeatReportMs: REPEAT_REPORT_MS,
       },
       clock, random, log, onAccepted: () => this.#serve(),
-      onRefused: ({ reason }) => {
-        if (reason === 'DRIVER_NOT_ADMITTED') this.#refuse(driverNotAdmitted(gateway));
-      },
+      onRefused: ({ reason }) => { if (reason === 'DRIVER_NOT_ADMITTED') this.#refuse(driverNotAdmitted(gateway)); },
     });
     this.#docker = followsDocker(config) ? new DockerWatch({
       client: dockerClient(config.docker.socket), log, after: systemTimers.after, random, onChange: () => {
@@ -108,6 +107,7 @@ export class Agent {
     });
     this.#leaks = new LeakWatch({
       policy: config.leaks, intervalMs: timing.leakInterval, log, placed: () => this.#placed, docker: () => this.#dockerView, tunnels: () => NO_TUNNELS,
+      containers: { host: makerOf(config), accepted: acceptedSince(parts.store), remove: id => dockerEngine(config.docker.socket).removeStopped(id) },
     });
     const listeners = withPublished(wanted => parts.serving.drivers.listeners(wanted), () => this.#dockerView);
     this.#loop = new ReconcileLoop({
@@ -118,7 +118,7 @@ export class Agent {
       },
     });
     this.#environments = new Environments({
-      engine: dockerEngine(config.docker.socket), rules: config.environments, clock, after: systemTimers.after, random, log,
+      engine: dockerEngine(config.docker.socket), host: makerOf(config), rules: config.environments, clock, after: systemTimers.after, random, log,
       onReport: () => this.#report(), hasNoDocker: () => !config.docker.enabled && !existsSync(config.docker.socket),
     });
     this.#watch = parts.serving.watch({ poke: () => this.#loop.poke(), roundTookMs: () => this.#loop.lastFullRoundMs });
@@ -217,6 +217,20 @@ export class Agent {
     this.#served = version;
     this.#environments.setDesired(objects);
   }
+}
+
+/** As containers are labelled that this agent makes. */
+function makerOf({ gateway, host }: AgentConfig): string {
+  return `${gateway}/${host}`;
+}
+
+/** What was accepted in the newest session, once there was one since now. */
+function acceptedSince(store: StateStore): () => Accepted | undefined {
+  const before = store.current().session;
+  return () => {
+    const { session, version, objects } = store.current();
+    return version === undefined || session === before || version.session !== session ? undefined : { revision: version.revision, objects };
+  };
 }
 
 /** What Docker publishes counts as listened on. */

@@ -2,7 +2,7 @@
 import type { DockerView } from '../drivers/docker/watch.js';
 import type { Placed } from '../reconcile/places.js';
 
-export const LEAK_KINDS = ['mappingWithoutContainer', 'tunnelProcess'] as const;
+export const LEAK_KINDS = ['mappingWithoutContainer', 'containerWithoutEnvironment', 'tunnelProcess'] as const;
 export type LeakKind = (typeof LEAK_KINDS)[number];
 
 /** A process with the mark of a tunnel. `startTicks`: since boot; with the pid it names one process, also when the pid is used again. */
@@ -15,6 +15,8 @@ export type Finding = {
   readonly text: string;
 } & (
   | { readonly kind: 'mappingWithoutContainer'; readonly mappingId: string; readonly port: number; readonly reason: string }
+  /** `kept`: why it is not to be removed; '': nothing speaks against it. */
+  | { readonly kind: 'containerWithoutEnvironment'; readonly containerId: string; readonly environment: string; readonly generation: number; readonly kept: string }
   | { readonly kind: 'tunnelProcess'; readonly process: TunnelProcess }
 );
 
@@ -23,7 +25,7 @@ export type Leak = { readonly finding: Finding; readonly sightings: number };
 export type Leaks = ReadonlyMap<string, Leak>;
 
 /** What a scan came to; a kind that it could not look at is undefined. */
-export type Scan = { readonly [Kind in LeakKind]: readonly Finding[] | undefined };
+export type Scan = { readonly [Kind in LeakKind]?: readonly Finding[] | undefined };
 
 const GONE = new Set(['CONTAINER_NOT_FOUND', 'CONTAINER_STOPPED']);
 

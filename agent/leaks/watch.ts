@@ -2,12 +2,13 @@
  * Looks for leaks, for as long as the agent lives, apart from the rounds. Promises:
  * - nothing is told or done before a leak was seen in so many scans in a row as the config says;
  * - what cannot be looked at is neither a leak nor the end of one;
- * - only processes with the mark of a tunnel are ended, and only where the config says repair; all else is reported.
+ * - only processes with the mark of a tunnel are ended, and containers removed that containers.ts allows, and only where the config says repair; all else is reported.
  */
 import type { Log } from '../../shared/log.js';
 import { systemTimers, type After } from '../../shared/timers.js';
 import type { DockerView } from '../drivers/docker/watch.js';
 import type { Placed } from '../reconcile/places.js';
+import { containerFindings, isSeenTo, type Accepted, type ContainerFinding } from './containers.js';
 import { mappingFindings, newsOf, nextLeaks, tunnelFindings, type Finding, type Leak, type Leaks, type TunnelProcess } from './findings.js';
 import { endTunnel, tunnelProcesses } from './tunnels.js';
 
@@ -15,6 +16,18 @@ export type LeakPolicy = {
   /** Scans in a row that must see a leak. */
   sightings: number;
   tunnelProcesses: 'report' | 'repair';
+  /** Left out: report. */
+  containers?: 'report' | 'repair';
+};
+
+/** What there is to do about containers. */
+export type LeakedContainers = {
+  /** Of this host, as the label of its containers has it. */
+  host: string;
+  /** Undefined: none was accepted in a session since the start. */
+  accepted: () => Accepted | undefined;
+  /** One that runs stays; absent is fine. */
+  remove: (containerId: string) => Promise<void>;
 };
 
 export type LeakWatchOptions = {
@@ -26,12 +39,14 @@ export type LeakWatchOptions = {
   docker: () => DockerView;
   /** Ids of the tunnels that there are. */
   tunnels: () => ReadonlySet<string>;
+  /** Left out: containers are not looked at. */
+  containers?: LeakedContainers;
   after?: After;
   processes?: () => Promise<TunnelProcess[]>;
 };
 
 export class LeakWatch {
-  readonly #options: Required<LeakWatchOptions>;
+  readonly #options: Required<Omit<LeakWatchOptions, 'containers'>> & Pick<LeakWatchOptions, 'containers'>;
   #leaks: Leaks = new Map();
   #scanning: Promise<void> | undefined;
   #cancelTimer: (() => void) | undefined;
@@ -66,12 +81,15 @@ export class LeakWatch {
   }
 
   async scan(): Promise<void> {
-    const { policy: { sightings }, log, docker } = this.#options;
+    const { policy: { sightings }, log, docker, containers } = this.#options;
     const tunnelProcess = await this.#tunnels();
     if (this.#isClosed) return;
     const placed = this.#options.placed();
     const before = this.#leaks;
-    this.#leaks = nextLeaks(before, { tunnelProcess, mappingWithoutContainer: placed === undefined ? undefined : mappingFindings(placed, docker()) });
+    const containerWithoutEnvironment = containers && containerFindings(containers.accepted(), docker(), containers.host);
+    this.#leaks = nextLeaks(before, {
+      tunnelProcess, mappingWithoutContainer: placed === undefined ? undefined : mappingFindings(placed, docker()), containerWithoutEnvironment,
+    });
     const { found, over } = newsOf(before, this.#leaks, sightings);
     for (const { finding: { id, kind, text } } of over) {
       this.#ending.get(id)?.();
@@ -79,6 +97,25 @@ export class LeakWatch {
       log.info({ leak: id, kind, what: text }, 'leak is over');
     }
     for (const leak of found) this.#tell(leak);
+    await this.#removeContainers(containerWithoutEnvironment ?? []);
+  }
+
+  /** Those that were seen often enough; what fails is tried again with the next scan. */
+  async #removeContainers(found: readonly ContainerFinding[]): Promise<void> {
+    const { policy, log, containers } = this.#options;
+    if (containers === undefined || policy.containers !== 'repair') return;
+    for (const finding of found) {
+      if (this.#isClosed) return;
+      if (finding.kept !== '' || (this.#leaks.get(finding.id)?.sightings ?? 0) < policy.sightings) continue;
+      await this.#removeContainer(finding, containers).catch((error: unknown) => { log.warn({ leak: finding.id, problem: (error as Error).message }, 'leaked container could not be removed'); });
+    }
+  }
+
+  async #removeContainer({ id, containerId, environment, generation }: ContainerFinding, { accepted, remove }: LeakedContainers): Promise<void> {
+    const now = accepted();
+    if (now === undefined || isSeenTo(now, environment, generation)) return;
+    await remove(containerId);
+    this.#options.log.warn({ leak: id, container: containerId, environment }, 'leaked container was removed');
   }
 
   async #tunnels(): Promise<Finding[] | undefined> {
@@ -98,8 +135,7 @@ export class LeakWatch {
   #tell({ finding, sightings }: Leak): void {
     const { policy, log } = this.#options;
     const isRepaired = finding.kind === 'tunnelProcess' && policy.tunnelProcesses === 'repair';
-    const plan = finding.kind !== 'tunnelProcess' ? 'none: it is only reported' : isRepaired ? 'end the process' : 'none: leaks.tunnelProcesses is report; repair would end the process';
-    log.warn({ leak: finding.id, kind: finding.kind, what: finding.text, sightings, plan }, 'leak found');
+    log.warn({ leak: finding.id, kind: finding.kind, what: finding.text, sightings, plan: planFor(finding, policy) }, 'leak found');
     if (isRepaired) this.#end(finding.id, finding.process);
   }
 
@@ -111,5 +147,18 @@ export class LeakWatch {
     } catch (error) {
       failed(error as Error);
     }
+  }
+}
+
+/** What is done about it, in words. */
+function planFor(finding: Finding, policy: LeakPolicy): string {
+  switch (finding.kind) {
+    case 'mappingWithoutContainer': return 'none: it is only reported';
+    case 'tunnelProcess': return policy.tunnelProcesses === 'repair' ? 'end the process' : 'none: leaks.tunnelProcesses is report; repair would end the process';
+    case 'containerWithoutEnvironment': {
+      if (finding.kept !== '') return `none: ${finding.kept}`;
+      return policy.containers === 'repair' ? 'remove the container' : 'none: leaks.containers is report; repair would remove the container';
+    }
+    default: return finding satisfies never;
   }
 }

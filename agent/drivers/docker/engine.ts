@@ -28,6 +28,8 @@ export type Engine = {
   create(options: Docker.ContainerCreateOptions): Promise<string>;
   start(id: string): Promise<void>;
   setRestart(id: string, policy: string): Promise<void>;
+  /** Refused when it runs; its volumes stay. Absent is fine. */
+  removeStopped(id: string): Promise<void>;
   /** With its anonymous volumes; absent is fine. */
   remove(kind: 'container' | 'volume', id: string): Promise<void>;
   /** Exit status of a command in the container. */
@@ -66,6 +68,7 @@ export function dockerEngine(socketPath: string, questionMs = QUESTION_MS): Engi
     create: options => asked(work(async () => (await worker.createContainer(options)).id)),
     start: id => unless(304, work(async () => { await worker.getContainer(id).start(); }), undefined),
     setRestart: (id, policy) => asked(work(async () => { await worker.getContainer(id).update({ RestartPolicy: { Name: policy } }); })),
+    removeStopped: id => unless(404, question(async () => { await docker.getContainer(id).remove({ force: false, v: false }); }), undefined),
     remove: (kind, id) => unless(404, work(async () => {
       await (kind === 'container' ? worker.getContainer(id).remove({ force: true, v: true }) : worker.getVolume(id).remove());
     }), undefined),
