@@ -10,7 +10,6 @@ import { followsDocker, type AgentConfig } from './config.js';
 import { dockerClient } from './drivers/docker/client.js';
 import { HostPortsWatch, NO_HOST_PORTS } from './drivers/docker/host-ports.js';
 import { PublishedListeners } from './drivers/docker/published.js';
-import { Helper } from './drivers/holders/helper.js';
 import { dockerEngine } from './drivers/docker/engine.js';
 import { DockerWatch, type DockerView } from './drivers/docker/watch.js';
 import { readBootId } from './drivers/settings/boot.js';
@@ -21,6 +20,7 @@ import { openKernel } from './kernel.js';
 import { nextPlaced, type Placed } from './reconcile/places.js';
 import type { Listener, Wanted } from './drivers/connections/listeners.js';
 import { IdleWatch } from './idle/watch.js';
+import type { Accepted } from './leaks/containers.js';
 import { LeakWatch } from './leaks/watch.js';
 import { ReconcileLoop, type RoundOutcome } from './reconcile/loop.js';
 import type { Serving } from './serving.js';
@@ -63,8 +63,6 @@ export class Agent {
   readonly #leaks: LeakWatch;
   readonly #addresses: readonly string[];
   readonly #hostPortsWatch: HostPortsWatch | undefined;
-  /** Looks up who listens for containers on the network of the host; starts nothing before it is asked. */
-  readonly #holders = new Helper();
   #hostPorts = NO_HOST_PORTS;
   #placed: Placed | undefined;
   #served: StateVersion | undefined;
@@ -92,9 +90,7 @@ export class Agent {
         connectMs: timing.connect, repeatReportMs: REPEAT_REPORT_MS,
       },
       clock, random, log, onAccepted: () => this.#serve(), onResolveLeaks: ids => this.#leaks.resolve(ids),
-      onRefused: ({ reason }) => {
-        if (reason === 'DRIVER_NOT_ADMITTED') this.#refuse(driverNotAdmitted(gateway));
-      },
+      onRefused: ({ reason }) => { if (reason === 'DRIVER_NOT_ADMITTED') this.#refuse(driverNotAdmitted(gateway)); },
     });
     this.#docker = followsDocker(config) ? new DockerWatch({
       client: dockerClient(config.docker.socket), log, after: systemTimers.after, random, onChange: () => {
@@ -103,7 +99,7 @@ export class Agent {
       },
     }) : undefined;
     this.#hostPortsWatch = this.#docker === undefined ? undefined : new HostPortsWatch({
-      find: wanted => this.#holders.find({ netDir: '/proc/self/net', addresses, wanted }), timers: systemTimers,
+      find: wanted => parts.serving.holders.find({ topic: 'hostPorts', netDir: '/proc/self/net', addresses, wanted }), timers: systemTimers,
       onChange: ports => {
         this.#hostPorts = ports;
         this.#serve();
@@ -119,7 +115,7 @@ export class Agent {
       },
     });
     this.#environments = new Environments({
-      engine: dockerEngine(config.docker.socket), rules: config.environments, clock, after: systemTimers.after, random, log,
+      engine: dockerEngine(config.docker.socket), host: makerOf(config), rules: config.environments, clock, after: systemTimers.after, random, log,
       onReport: () => this.#report(), hasNoDocker: () => !config.docker.enabled && !existsSync(config.docker.socket),
     });
     this.#watch = parts.serving.watch({ poke: () => this.#loop.poke(), roundTookMs: () => this.#loop.lastFullRoundMs });
@@ -177,7 +173,6 @@ export class Agent {
     await this.#environments.close();
     await this.#docker?.close();
     await this.#hostPortsWatch?.close();
-    await this.#holders.close();
     await this.#idle?.close();
     await this.#watch.close();
     await this.#loop.close();
@@ -189,9 +184,10 @@ export class Agent {
     return this.#docker?.view ?? NO_DOCKER;
   }
 
-  #leakWatch({ config: { leaks, timing, addresses }, log }: AgentOptions, { serving }: Parts): LeakWatch {
+  #leakWatch({ config, log }: AgentOptions, { serving, store }: Parts): LeakWatch {
+    const { leaks, timing, addresses } = config;
     return new LeakWatch({
-      policy: leaks, intervalMs: timing.leakInterval, log, addresses, placed: () => this.#placed, docker: () => this.#dockerView, tunnels: () => NO_TUNNELS,
+      policy: leaks, containers: { host: makerOf(config), accepted: acceptedSince(store), remove: id => dockerEngine(config.docker.socket).removeStopped(id) }, intervalMs: timing.leakInterval, log, addresses, placed: () => this.#placed, docker: () => this.#dockerView, tunnels: () => NO_TUNNELS,
       conflicts: () => this.#outcome?.conflicts, foreignRules: served => serving.foreignRules(served), onChange: () => this.#report(),
     });
   }
@@ -228,6 +224,20 @@ export class Agent {
     this.#served = version;
     this.#environments.setDesired(objects);
   }
+}
+
+/** As containers are labelled that this agent makes. */
+function makerOf({ gateway, host }: AgentConfig): string {
+  return `${gateway}/${host}`;
+}
+
+/** What was accepted in the newest session, once there was one since now. */
+function acceptedSince(store: StateStore): () => Accepted | undefined {
+  const before = store.current().session;
+  return () => {
+    const { session, version, objects } = store.current();
+    return version === undefined || session === before || version.session !== session ? undefined : { revision: version.revision, objects };
+  };
 }
 
 /** What Docker publishes counts as listened on. */

@@ -107,6 +107,8 @@ const leaks = z.strictObject({
   sightings: limit(1_000).prefault(3),
   /** repair: processes with the mark of a tunnel that there is not are ended. */
   tunnelProcesses: z.enum(['report', 'repair'], { error: 'is not a policy: report or repair' }).prefault('report'),
+  /** repair: containers that do not run, and were made here for an environment that is not to run here any more, are removed. */
+  containers: z.enum(['report', 'repair'], { error: 'is not a policy: report or repair' }).prefault('report'),
 });
 
 const paths = z.strictObject({

@@ -4,6 +4,7 @@ import { MIN_FILES, readFileLimit } from './drivers/userspace/budget.js';
 import { holdAlone, NotAlone, type Held } from './drivers/userspace/alone.js';
 import type { Wanted } from './drivers/connections/listeners.js';
 import { ForeignListeners } from './drivers/holders/foreign.js';
+import { Helper } from './drivers/holders/helper.js';
 import { UserspaceDriver } from './drivers/userspace/driver.js';
 import { EXIT, StartRefused } from './exit.js';
 import type { Serving } from './serving.js';
@@ -18,16 +19,18 @@ export async function openForwarder({ config, log }: AgentOptions): Promise<Serv
   if (files < MIN_FILES) throw new StartRefused(EXIT.config, `this process may open ${files} files, and driver: userspace needs at least ${MIN_FILES}: raise the limit (ulimit -n, LimitNOFILE)`);
   const held = await holdState(paths.state);
   const limits = { maxConnections: userspace.maxConnections, maxPerMapping: userspace.maxConnectionsPerMapping, files };
-  const foreign = new ForeignListeners({ addresses, log });
+  const holders = new Helper();
+  const foreign = new ForeignListeners({ addresses, log, helper: holders });
   const driver = new UserspaceDriver({ limits, connectMs: userspace.connectTimeout, log });
   log.info({ ...limits, state: paths.state }, 'driver: userspace: forwards TCP; ports without a mapping are not guarded, and connections end with this process');
   return {
     drivers: { rules: driver, connections: driver, reservedPorts: NO_RESERVED_PORTS, listeners: (wanted: Wanted) => driver.foreign(() => foreign.find(wanted)) },
     foreignRules: () => Promise.resolve([]),
+    holders,
     traffic: { look: mappings => driver.trafficOf(mappings) },
     watch: () => ({ close: () => Promise.resolve() }),
     close: async () => {
-      await foreign.close();
+      await holders.close();
       await driver.close();
       await held.close();
     },

@@ -10,6 +10,7 @@ import { ConnectionsDriver } from './drivers/connections/connections.js';
 import { countConnections } from './drivers/connections/count.js';
 import type { Wanted } from './drivers/connections/listeners.js';
 import { ForeignListeners } from './drivers/holders/foreign.js';
+import { Helper } from './drivers/holders/helper.js';
 import { findForeignRules } from './drivers/rules/foreign.js';
 import { RulesDriver } from './drivers/rules/driver.js';
 import { dockerClient } from './drivers/docker/client.js';
@@ -41,7 +42,8 @@ async function servingWith({ config, clock, random, log }: AgentOptions, { run, 
   const own = new OwnWrites();
   const writing = noting(run, { own, clock });
   const docker = followsDocker(config) ? dockerClient(config.docker.socket) : undefined;
-  const foreign = new ForeignListeners({ addresses: config.addresses, log });
+  const holders = new Helper();
+  const foreign = new ForeignListeners({ addresses: config.addresses, log, helper: holders });
   const drivers = {
     rules: new RulesDriver({ run: writing, count: forwards => countConnections(run, config.addresses, forwards) }),
     ...(docker === undefined ? {} : { bridges: new BridgeGuard({ run: writing, markBit: config.docker.markBit, pidOf: id => docker.pidOf(id), log }) }),
@@ -51,11 +53,12 @@ async function servingWith({ config, clock, random, log }: AgentOptions, { run, 
   };
   return {
     drivers,
+    holders,
     traffic: new KernelTraffic(run, config.addresses),
     foreignRules: (leased: Wanted) => findForeignRules(run, { addresses: config.addresses, leased }),
     watch: ({ poke, roundTookMs }) => new RulesWatch({ own, clock, random, log, onChange: poke, roundTookMs }),
     close: async () => {
-      await foreign.close();
+      await holders.close();
       await run.close();
     },
   };

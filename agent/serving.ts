@@ -1,4 +1,5 @@
 /** What serves the desired state on this machine; config.driver says which. */
+import type { Helper } from './drivers/holders/helper.js';
 import type { TrafficDriver } from './drivers/traffic/traffic.js';
 import type { Wanted } from './drivers/connections/listeners.js';
 import type { ForeignRule } from './drivers/rules/foreign.js';
@@ -6,6 +7,8 @@ import type { ReconcileDrivers } from './reconcile/loop.js';
 
 export type Serving = {
   readonly drivers: ReconcileDrivers;
+  /** Looks who listens; closed with the rest. */
+  readonly holders: Pick<Helper, 'find'>;
   readonly traffic: TrafficDriver;
   /** Rules of others that take these ports, or lead to own chains. Throws when a tool fails. */
   readonly foreignRules: (served: Wanted) => Promise<readonly ForeignRule[]>;

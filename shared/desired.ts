@@ -28,6 +28,10 @@ export type Confirmation = { key: string; generation: number; ports: PortRange; 
 
 export type ObjectProblem = { key: string; reason: string; message: string };
 
+/** What agents can do that those of earlier versions could not: nothing that needs it is asked of one that does not say so. */
+export const CAPABILITIES = ['client-limits'] as const;
+export type Capability = (typeof CAPABILITIES)[number];
+
 /** How a machine introduces itself at the begin of a session. */
 export type AgentHello = {
   host: string;
@@ -40,6 +44,8 @@ export type AgentHello = {
   driver?: Driver;
   /** Gateway role: hosts see this machine's address instead of the client's. */
   hidesClients?: boolean;
+  /** Those of CAPABILITIES, and of later versions. Left out: none. */
+  capabilities?: readonly string[];
   lastSession: number;
   accepted: StateVersion | undefined;
   leases: HeldGrant[];

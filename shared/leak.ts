@@ -1,11 +1,11 @@
 /** Things that are there without what they are for, as agents report them. */
 import type { Transport } from './ports.js';
 
-export const LEAK_KINDS = ['mappingWithoutContainer', 'publishedPort', 'listener', 'foreignRule', 'tunnelProcess'] as const;
+export const LEAK_KINDS = ['mappingWithoutContainer', 'containerWithoutEnvironment', 'publishedPort', 'listener', 'foreignRule', 'tunnelProcess'] as const;
 export type LeakKind = (typeof LEAK_KINDS)[number];
 
 /** What puts a leak right. 'none': it is somebody else's, and never touched. */
-export type LeakRepair = 'none' | 'release' | 'endProcess';
+export type LeakRepair = 'none' | 'release' | 'endProcess' | 'removeContainer';
 
 /** One leak, seen in so many looks in a row as the config of the agent asks for. */
 export type Leak = {

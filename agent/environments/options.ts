@@ -8,17 +8,22 @@ import type { EnvironmentObject } from './plan.js';
 /** Sequence at which the environment was created: the container of a later one of that name has another. */
 export const GENERATION_LABEL = 'portlease.generation';
 const TENANT_LABEL = 'portlease.tenant';
+/** GATEWAY/HOST whose agent made it: several agents may share one Docker. */
+export const HOST_LABEL = 'portlease.host';
 
 export function containerName(environment: string): string {
   return `portlease-${environment}`;
 }
 
-export function labelsOf({ environment, tenant, generation }: Pick<EnvironmentObject, 'environment' | 'tenant' | 'generation'>): Record<string, string> {
-  return { [ENVIRONMENT_LABEL]: environment, [GENERATION_LABEL]: String(generation), [TENANT_LABEL]: tenant };
+export function labelsOf({ environment, tenant, generation }: Pick<EnvironmentObject, 'environment' | 'tenant' | 'generation'>, host: string): Record<string, string> {
+  return { [ENVIRONMENT_LABEL]: environment, [GENERATION_LABEL]: String(generation), [TENANT_LABEL]: tenant, [HOST_LABEL]: host };
 }
 
-/** `spec` was found allowed; host paths in it are real ones. Until the environment is ready Docker does not start the container again. */
-export function createOptions(object: EnvironmentObject, spec: ContainerSpec, credentials: readonly Credential[], rules: EnvironmentRules): Docker.ContainerCreateOptions {
+/** `container` was found allowed; host paths in it are real ones. `host`: see HOST_LABEL. */
+export type Making = { container: ContainerSpec; credentials: readonly Credential[]; rules: EnvironmentRules; host: string };
+
+/** Until the environment is ready Docker does not start the container again. */
+export function createOptions(object: EnvironmentObject, { container: spec, credentials, rules, host }: Making): Docker.ContainerCreateOptions {
   const limits = limitsOf(rules);
   const memory = spec.memoryBytes || limits.memoryBytes;
   const generated = Object.fromEntries(credentials.flatMap(({ variables, value }) => variables.map(variable => [variable, value])));
@@ -31,7 +36,7 @@ export function createOptions(object: EnvironmentObject, spec: ContainerSpec, cr
     ...(spec.workingDir === '' ? {} : { WorkingDir: spec.workingDir }),
     ...(spec.user === '' ? {} : { User: spec.user }),
     Hostname: object.environment,
-    Labels: labelsOf(object),
+    Labels: labelsOf(object, host),
     HostConfig: {
       NetworkMode: networkOf(spec.network),
       Mounts: spec.mounts.map(mountOf),

@@ -18,6 +18,8 @@ import { isUnder, type EnvironmentRules } from './rules.js';
 
 export type WorkerOptions = {
   engine: Engine;
+  /** GATEWAY/HOST of this agent: label of what it makes. */
+  host: string;
   rules: EnvironmentRules;
   clock: Clock;
   after: After;
@@ -176,13 +178,13 @@ export class Worker {
   }
 
   private async create(object: EnvironmentObject): Promise<boolean> {
-    const { engine, rules } = this.options;
+    const { engine, rules, host } = this.options;
     const mounts = await realMounts(object.container.mounts, rules);
     if ('reason' in mounts) return this.fails(object, { step: 'allow', ...mounts });
     const credentials = generate(object.credentials);
     return this.tried(object, 'create', async () => {
-      for (const { source } of mounts) if (source.kind === 'volume') await engine.ensureVolume(source.name, labelsOf(object));
-      await engine.create(createOptions(object, { ...object.container, mounts }, credentials, rules));
+      for (const { source } of mounts) if (source.kind === 'volume') await engine.ensureVolume(source.name, labelsOf(object, host));
+      await engine.create(createOptions(object, { container: { ...object.container, mounts }, credentials, rules, host }));
     });
   }
 

@@ -18,6 +18,8 @@ export type Finding = {
   readonly at?: At | undefined;
 } & (
   | { readonly kind: 'mappingWithoutContainer'; readonly mappingId: string; readonly generation: number; readonly port: number; readonly reason: string }
+  /** `kept`: why it is not to be removed; '': nothing speaks against it. */
+  | { readonly kind: 'containerWithoutEnvironment'; readonly containerId: string; readonly environment: string; readonly generation: number; readonly kept: string }
   | { readonly kind: 'publishedPort' | 'listener' | 'foreignRule' }
   | { readonly kind: 'tunnelProcess'; readonly process: TunnelProcess }
 );
@@ -85,8 +87,9 @@ export function nextLeaks(before: Leaks, scan: Scan): Leaks {
   return after;
 }
 
-/** Less those of a kind that a look in between did not find; it is no sighting. */
-export function withoutGone(before: Leaks, kind: LeakKind, found: readonly Finding[]): Leaks {
+/** Less those of a kind that a look in between did not find; it is no sighting. `found` undefined: it could not look. */
+export function withoutGone(before: Leaks, kind: LeakKind, found: readonly Finding[] | undefined): Leaks {
+  if (found === undefined) return before;
   const still = new Set(found.map(({ id }) => id));
   return new Map([...before].filter(([id, { finding }]) => finding.kind !== kind || still.has(id)));
 }

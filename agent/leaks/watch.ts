@@ -2,25 +2,32 @@
  * Looks for leaks, for as long as the agent lives, apart from the rounds. Promises:
  * - nothing is told or done before a leak was seen in so many scans in a row as the config says;
  * - what cannot be looked at is neither a leak nor the end of one;
- * - only processes with the mark of a tunnel are ended, and only where the config says repair, or an operator asks for it; all else is reported.
+ * - only processes with the mark of a tunnel are ended, and containers removed that containers.ts allows, and only where the config says repair, or an operator asks
+ *   for it; all else is reported.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Conflict } from '../../shared/desired.js';
-import { MAX_LEAKS, type Leak as ReportedLeak, type LeakRepair } from '../../shared/leak.js';
+import { MAX_LEAKS, type Leak as ReportedLeak } from '../../shared/leak.js';
 import type { Log } from '../../shared/log.js';
 import { systemTimers, type After } from '../../shared/timers.js';
 import type { Wanted } from '../drivers/connections/listeners.js';
 import type { DockerView } from '../drivers/docker/watch.js';
 import type { ForeignRule } from '../drivers/rules/foreign.js';
 import type { Placed } from '../reconcile/places.js';
-import { hasLostContainer, mappingFindings, newsOf, nextLeaks, servedMappings, tunnelFindings, withoutGone, type Finding, type Leak, type Leaks, type Scan, type TunnelProcess } from './findings.js';
+import { containerFindings, isSeenTo, type Accepted, type ContainerFinding } from './containers.js';
+import { mappingFindings, newsOf, nextLeaks, servedMappings, tunnelFindings, withoutGone, type Finding, type Leak, type Leaks, type Scan, type TunnelProcess } from './findings.js';
 import { listenerFindings, portFacts, publishedFindings, ruleFindings } from './ports.js';
+import { isAutomatic, planOf, repairOf, reportOf, type LeakPolicy, type Plans } from './plans.js';
 import { endTunnel, tunnelProcesses } from './tunnels.js';
 
-export type LeakPolicy = {
-  /** Scans in a row that must see a leak. */
-  sightings: number;
-  tunnelProcesses: 'report' | 'repair';
+/** What there is to do about containers. */
+export type LeakedContainers = {
+  /** Of this host, as the label of its containers has it. */
+  host: string;
+  /** Undefined: none was accepted in a session since the start. */
+  accepted: () => Accepted | undefined;
+  /** One that runs stays; absent is fine. */
+  remove: (containerId: string) => Promise<void>;
 };
 
 export type LeakWatchOptions = {
@@ -38,6 +45,8 @@ export type LeakWatchOptions = {
   foreignRules: (served: Wanted) => Promise<readonly ForeignRule[]>;
   /** Ids of the tunnels that there are. */
   tunnels: () => ReadonlySet<string>;
+  /** Left out: containers are not looked at. */
+  containers?: LeakedContainers;
   /** What reports() says is not what it was. */
   onChange: () => void;
   after?: After;
@@ -45,7 +54,7 @@ export type LeakWatchOptions = {
 };
 
 export class LeakWatch {
-  readonly #options: Required<LeakWatchOptions>;
+  readonly #options: Required<Omit<LeakWatchOptions, 'containers'>> & Pick<LeakWatchOptions, 'containers'>;
   #leaks: Leaks = new Map();
   #reports: readonly ReportedLeak[] = [];
   #looking: Promise<void> | undefined;
@@ -57,6 +66,8 @@ export class LeakWatch {
   #served: ReadonlySet<string> = new Set();
   /** Leaks that an operator wants repaired, until a look has found them again. */
   readonly #asked = new Set<string>();
+  /** Containers that an operator wants removed, until they are gone. */
+  readonly #removing = new Set<string>();
   readonly #problems = new Map<string, string>();
   #isClosed = false;
 
@@ -81,7 +92,7 @@ export class LeakWatch {
 
   /** Repairs these now, as far as they are portlease's and are found again. */
   resolve(ids: readonly string[]): void {
-    const news = ids.filter(id => this.#leaks.has(id) && !this.#asked.has(id) && !this.#ending.has(id));
+    const news = ids.filter(id => this.#leaks.has(id) && !this.#asked.has(id) && !this.#ending.has(id) && !this.#removing.has(id));
     if (news.length === 0 || this.#isClosed) return;
     for (const id of news) this.#asked.add(id);
     this.#rechecks = RECHECKS;
@@ -99,7 +110,9 @@ export class LeakWatch {
 
   async scan(): Promise<void> {
     const scan = await this.#look();
-    if (!this.#isClosed) this.#take(nextLeaks(this.#leaks, scan));
+    if (this.#isClosed) return;
+    this.#take(nextLeaks(this.#leaks, scan));
+    await this.#removeContainers();
   }
 
   #lookNow(): void {
@@ -114,11 +127,13 @@ export class LeakWatch {
   async #recheck(): Promise<void> {
     const asked = [...this.#asked];
     const processes = await this.#processes();
+    const containers = this.#containers();
     this.#rechecks -= 1;
-    if (this.#isClosed || processes === undefined) return;
-    this.#take(withoutGone(this.#leaks, 'tunnelProcess', processes));
-    for (const id of asked) this.#repairAsked(id);
-    if (this.#asked.size + this.#ending.size === 0) this.#rechecks = 0;
+    if (this.#isClosed) return;
+    this.#take(withoutGone(withoutGone(this.#leaks, 'tunnelProcess', processes), 'containerWithoutEnvironment', containers));
+    for (const id of asked) await this.#repairAsked(id);
+    this.#take(withoutGone(this.#leaks, 'containerWithoutEnvironment', this.#containers()));
+    if (this.#asked.size + this.#ending.size + this.#removing.size === 0) this.#rechecks = 0;
   }
 
   #take(after: Leaks): void {
@@ -131,8 +146,9 @@ export class LeakWatch {
       cancel();
       this.#ending.delete(id);
     }
+    for (const id of [...this.#removing]) if (!after.has(id)) this.#removing.delete(id);
     for (const leak of found) this.#tell(leak);
-    const reports = this.#confirmed();
+    const reports = [...after.values()].filter(leak => this.#isConfirmed(leak)).slice(0, MAX_LEAKS).map(({ finding }) => reportOf(finding, this.#plans));
     if (isDeepStrictEqual(reports, this.#reports)) return;
     this.#reports = reports;
     this.#options.onChange();
@@ -142,16 +158,21 @@ export class LeakWatch {
     const { addresses, docker, placed, foreignRules, conflicts } = this.#options;
     const tunnelProcess = await this.#processes();
     const served = placed();
-    if (served === undefined) return { tunnelProcess };
+    if (served === undefined) return { tunnelProcess, containerWithoutEnvironment: this.#containers() };
     const rules = await this.#tried('rules of others', () => foreignRules(portFacts(served, addresses).served));
     // What has changed while the tools ran counts as it is now.
     const now = placed() ?? served;
     const [facts, view, taken] = [portFacts(now, addresses), docker(), conflicts()];
     this.#served = new Set([...servedMappings(now), ...[...this.#served].filter(key => now.objects.has(`mapping/${key.split('/')[0]}`))]);
     return {
-      tunnelProcess, mappingWithoutContainer: mappingFindings(now, view), publishedPort: publishedFindings(facts, view),
+      tunnelProcess, containerWithoutEnvironment: this.#containers(), mappingWithoutContainer: mappingFindings(now, view), publishedPort: publishedFindings(facts, view),
       listener: taken && listenerFindings(facts, taken, view), foreignRule: rules && ruleFindings(rules, view),
     };
+  }
+
+  #containers(): ContainerFinding[] | undefined {
+    const { containers, docker } = this.#options;
+    return containers === undefined ? [] : containerFindings(containers.accepted(), docker(), containers.host);
   }
 
   #processes(): Promise<Finding[] | undefined> {
@@ -172,37 +193,49 @@ export class LeakWatch {
     }
   }
 
-  #confirmed(): ReportedLeak[] {
-    const confirmed = [...this.#leaks.values()].filter(({ sightings }) => sightings >= this.#options.policy.sightings);
-    return confirmed.slice(0, MAX_LEAKS).map(leak => this.#reportOf(leak));
+  get #plans(): Plans {
+    return { policy: this.#options.policy, served: this.#served };
   }
 
-  /** The number of sightings stays as it was when it was told of: a report changes only with the leaks. */
-  #reportOf({ finding }: Leak): ReportedLeak {
-    const { mappingId, generation } = finding.kind === 'mappingWithoutContainer' ? finding : { mappingId: '', generation: 0 };
-    return {
-      id: finding.id, kind: finding.kind, message: finding.text, sightings: this.#options.policy.sightings, repair: REPAIRS[finding.kind],
-      isAutomatic: this.#isAutomatic(finding), mappingId, generation, at: finding.at,
-    };
-  }
-
-  #isAutomatic(finding: Finding): boolean {
-    if (finding.kind === 'mappingWithoutContainer') return hasLostContainer(finding, this.#served);
-    return finding.kind === 'tunnelProcess' && this.#options.policy.tunnelProcesses === 'repair';
+  #isConfirmed({ sightings }: Leak): boolean {
+    return sightings >= this.#options.policy.sightings;
   }
 
   #tell({ finding, sightings }: Leak): void {
-    const plan = finding.kind === 'tunnelProcess' && !this.#isAutomatic(finding) ? 'none: leaks.tunnelProcesses is report; repair would end the process' : PLANS[finding.kind];
-    this.#options.log.warn({ leak: finding.id, kind: finding.kind, what: finding.text, sightings, plan }, 'leak found');
-    if (finding.kind === 'tunnelProcess' && this.#isAutomatic(finding)) this.#end(finding.id, finding.process);
+    this.#options.log.warn({ leak: finding.id, kind: finding.kind, what: finding.text, sightings, plan: planOf(finding, this.#plans) }, 'leak found');
+    if (finding.kind === 'tunnelProcess' && isAutomatic(finding, this.#plans)) this.#end(finding.id, finding.process);
   }
 
-  #repairAsked(id: string): void {
+  async #repairAsked(id: string): Promise<void> {
     this.#asked.delete(id);
     const finding = this.#leaks.get(id)?.finding;
-    if (finding?.kind !== 'tunnelProcess' || this.#ending.has(id)) return;
-    this.#options.log.warn({ leak: id, what: finding.text, plan: PLANS.tunnelProcess }, 'an operator resolves a leak');
-    this.#end(id, finding.process);
+    if (finding === undefined || this.#ending.has(id)) return;
+    this.#options.log.warn({ leak: id, what: finding.text, repair: repairOf(finding) }, 'an operator resolves a leak');
+    if (finding.kind === 'tunnelProcess') this.#end(id, finding.process);
+    if (finding.kind !== 'containerWithoutEnvironment') return;
+    this.#removing.add(id);
+    await this.#removeContainer(finding);
+  }
+
+  /** Those that the policy has removed; what fails is tried again with the next scan. */
+  async #removeContainers(): Promise<void> {
+    for (const leak of [...this.#leaks.values()]) {
+      const { finding } = leak;
+      if (this.#isClosed || finding.kind !== 'containerWithoutEnvironment' || !this.#isConfirmed(leak) || !isAutomatic(finding, this.#plans)) continue;
+      await this.#removeContainer(finding);
+    }
+  }
+
+  async #removeContainer({ id, containerId, environment, generation, kept }: ContainerFinding): Promise<void> {
+    const { containers, log } = this.#options;
+    const now = containers?.accepted();
+    if (containers === undefined || now === undefined || kept !== '' || isSeenTo(now, environment, generation)) return;
+    try {
+      await containers.remove(containerId);
+      log.warn({ leak: id, container: containerId, environment }, 'leaked container was removed');
+    } catch (error) {
+      log.warn({ leak: id, problem: (error as Error).message }, 'leaked container could not be removed');
+    }
   }
 
   #end(id: string, process: TunnelProcess): void {
@@ -217,15 +250,6 @@ export class LeakWatch {
   }
 }
 
-/** Whether a process has gone is looked at so often, and so many times: in between nothing counts as a sighting. */
+/** Whether what was repaired has gone is looked at so often, and so many times: in between nothing counts as a sighting. */
 const RECHECK_MS = 1_000;
 const RECHECKS = 30;
-
-const REPAIRS: Record<Finding['kind'], LeakRepair> = {
-  mappingWithoutContainer: 'release', publishedPort: 'none', listener: 'none', foreignRule: 'none', tunnelProcess: 'endProcess',
-};
-
-const FOREIGN = 'none: it is not portlease\'s, and left as it is';
-const PLANS: Record<Finding['kind'], string> = {
-  mappingWithoutContainer: 'left to the coordinator', publishedPort: FOREIGN, listener: FOREIGN, foreignRule: FOREIGN, tunnelProcess: 'end the process',
-};

@@ -105,34 +105,39 @@ function containerPlace(target: ContainerTarget, container: Container, container
   if (container.networkMode.startsWith('container:')) return nowhere('CONTAINER_UNREACHABLE', `container ${container.name} has the network of container ${container.networkMode.slice('container:'.length, 'container:'.length + 12)}: name that one as target`);
   const wanted = target.network === '' ? container.attachments : container.attachments.filter(({ name }) => name === target.network);
   if (wanted.length === 0) return nowhere('CONTAINER_NOT_ON_NETWORK', `container ${container.name} is on ${target.network === '' ? 'no network' : `no network ${target.network}`}`);
-  const problems: string[] = [];
+  const problems: Problem[] = [];
   for (const attachment of wanted) {
     const address = addressOn(attachment, target.family);
     const problem = networkProblem(attachment, networks) ?? addressProblem(address, attachment, target, containers);
     if (problem === undefined && address !== undefined) return { kind: 'at', address, containerId: container.id, endpointId: attachment.endpointId };
     if (problem !== undefined) problems.push(problem);
   }
-  return nowhere('CONTAINER_UNREACHABLE', `container ${container.name}: ${problems.join('; ')} (target ${targetText(target)})`);
+  const reason = problems.some(({ passes }) => passes) ? 'CONTAINER_ADDRESS_UNSETTLED' : 'CONTAINER_UNREACHABLE';
+  return nowhere(reason, `container ${container.name}: ${problems.map(({ text }) => text).join('; ')} (target ${targetText(target)})`);
 }
+
+/** `passes`: by itself, when Docker has said more. */
+type Problem = { readonly text: string; readonly passes: boolean };
 
 function addressOn({ v4, v6 }: Attachment, family: 0 | 4 | 6): string | undefined {
   return family === 6 ? v6 : family === 4 ? v4 : v4 ?? v6;
 }
 
-function addressProblem(address: string | undefined, { name }: Attachment, { family }: ContainerTarget, containers: Containers): string | undefined {
-  if (address === undefined) return `it has no ${familyText(family)} on ${name}`;
-  return containers.isClaimedTwice(address) ? `its address ${address} is on its way to or from another container` : undefined;
+function addressProblem(address: string | undefined, { name }: Attachment, { family }: ContainerTarget, containers: Containers): Problem | undefined {
+  if (address === undefined) return { text: `it has no ${familyText(family)} on ${name}`, passes: false };
+  return containers.isClaimedTwice(address) ? { text: `its address ${address} is on its way to or from another container`, passes: true } : undefined;
 }
 
 function familyText(family: 0 | 4 | 6): string {
   return family === 0 ? 'address' : `IPv${family} address`;
 }
 
-function networkProblem({ name, networkId }: Attachment, networks: Containers['networks']): string | undefined {
+/** Docker removes no network with containers that run: one that is not known is a new one, or one that the container is leaving. */
+function networkProblem({ name, networkId }: Attachment, networks: Containers['networks']): Problem | undefined {
   const network = networks.get(networkId);
-  if (network === undefined) return `network ${name} is not known to Docker any more`;
-  if (network.isInternal) return `network ${name} is internal: Docker lets nobody outside of it reach its containers`;
-  return network.driver === 'bridge' ? undefined : `network ${name} has the driver ${network.driver}: this host reaches containers on bridges only`;
+  if (network === undefined) return { text: `network ${name} is not known`, passes: true };
+  if (network.isInternal) return { text: `network ${name} is internal: Docker lets nobody outside of it reach its containers`, passes: false };
+  return network.driver === 'bridge' ? undefined : { text: `network ${name} has the driver ${network.driver}: this host reaches containers on bridges only`, passes: false };
 }
 
 /** Exactly the public port leads to exactly the internal port, on every lease address that the container publishes it for. */

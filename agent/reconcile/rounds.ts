@@ -112,13 +112,13 @@ export class Rounds {
     await this.options.drivers.bridges?.admit(containers);
   }
 
-  /** Mappings to containers whose bridge port is not known. */
+  /** Mappings to containers whose bridge port is not known yet: each round looks for it again. */
   private keptOut(): ObjectProblem[] {
     const problems = this.options.drivers.bridges?.problems() ?? new Map<string, string>();
     if (problems.size === 0) return [];
     return [...this.planned?.basis.containers ?? []].flatMap(([key, { address }]) => {
       const message = problems.get(address);
-      return message === undefined ? [] : [{ key, reason: 'CONTAINER_UNREACHABLE', message }];
+      return message === undefined ? [] : [{ key, reason: 'CONTAINER_ADDRESS_UNSETTLED', message }];
     });
   }
 

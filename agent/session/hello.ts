@@ -1,5 +1,5 @@
 /** How this machine introduces itself: by what it is, and by what it accepted. */
-import type { Driver, HeldGrant, Role } from '../../shared/desired.js';
+import { CAPABILITIES, type Driver, type HeldGrant, type Role } from '../../shared/desired.js';
 import type { AgentHeartbeat, AgentHello } from '../../shared/wire.js';
 import type { AcceptedState } from '../state/accepted.js';
 
@@ -26,7 +26,7 @@ export function helloOf(identity: Identity, { session, version, objects }: Accep
     if (object.kind === 'lease') leases.push({ ...grantOf(object), host: identity.host });
     if (object.kind === 'route') routes.push({ ...grantOf(object), host: object.host });
   }
-  return { ...identity, lastSession: session, accepted: version, leases, routes, state: withState ? [...objects.values()] : undefined };
+  return { ...identity, capabilities: CAPABILITIES, lastSession: session, accepted: version, leases, routes, state: withState ? [...objects.values()] : undefined };
 }
 
 function grantOf({ leaseId, ports, protocol, generation }: Omit<HeldGrant, 'host'>): Omit<HeldGrant, 'host'> {

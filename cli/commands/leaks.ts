@@ -11,11 +11,12 @@ import { timeText } from '../words.js';
 import { addPlaceList } from './place-list.js';
 
 const KIND_WORDS: Partial<Record<LeakKind, string>> = {
-  [LeakKind.LEAK_KIND_MAPPING_WITHOUT_CONTAINER]: 'mapping without container', [LeakKind.LEAK_KIND_PUBLISHED_PORT]: 'published port',
+  [LeakKind.LEAK_KIND_MAPPING_WITHOUT_CONTAINER]: 'mapping without container', [LeakKind.LEAK_KIND_CONTAINER_WITHOUT_ENVIRONMENT]: 'container without environment', [LeakKind.LEAK_KIND_PUBLISHED_PORT]: 'published port',
   [LeakKind.LEAK_KIND_LISTENER]: 'listener', [LeakKind.LEAK_KIND_FOREIGN_RULE]: 'foreign rule', [LeakKind.LEAK_KIND_TUNNEL_PROCESS]: 'tunnel process',
 };
 const REPAIR_WORDS: Partial<Record<LeakRepair, string>> = {
   [LeakRepair.LEAK_REPAIR_NONE]: 'none: not portlease\'s', [LeakRepair.LEAK_REPAIR_RELEASE]: 'release the port', [LeakRepair.LEAK_REPAIR_END_PROCESS]: 'end the process',
+  [LeakRepair.LEAK_REPAIR_REMOVE_CONTAINER]: 'remove the container',
 };
 
 const COLUMNS: readonly Column<HostLeak>[] = [

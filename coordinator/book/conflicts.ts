@@ -4,6 +4,7 @@
  */
 import { Draft, type Outcome } from './draft.js';
 import { about, freePort, giveUp, index, mappingOf, setState, tellHost } from './mappings.js';
+import { problemIn } from './problem.js';
 import { isInForce } from './states.js';
 import type { Host, KnownConflict, Mapping, Pool, State } from './state.js';
 import { takeUp } from './take-up.js';
@@ -22,7 +23,7 @@ export type ConflictView = {
 /** Of one report: a host where thousands of ports turn out to be taken must not flood the stream. The rest is told with the next ones. */
 const MAX_TOLD = 64;
 /** Reasons of hosts for a mapping whose port somebody else has. */
-const IN_CONFLICT = ['PORT_CONFLICT: ', 'PORT_OCCUPIED: '];
+const IN_CONFLICT = ['PORT_CONFLICT', 'PORT_OCCUPIED'];
 
 /** What the host says that foreign processes have: set aside from now on, and free again when they are gone. */
 export function takeConflicts(state: State, host: Host, { occupied, conflicts = [] }: Pick<ReportCommand, 'occupied' | 'conflicts'>): void {
@@ -102,7 +103,7 @@ function mayExchange(state: State, mapping: Mapping): boolean {
 /** Its host says so, and it is to be served there. */
 function isInConflict(state: State, { record }: Mapping): boolean {
   const problem = state.mappings.has(record.mappingId) ? state.hosts.get(record.host)?.problems.get(`mapping/${record.mappingId}`) : undefined;
-  return problem !== undefined && isInForce(record.state) && record.state !== 'held' && IN_CONFLICT.some((reason) => problem.startsWith(reason));
+  return problem !== undefined && isInForce(record.state) && record.state !== 'held' && IN_CONFLICT.includes(problemIn(problem).reason);
 }
 
 function exchange(state: State, mapping: Mapping): 'done' | 'notYet' {

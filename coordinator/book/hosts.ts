@@ -13,6 +13,7 @@ import { awaitRoutes, refuseRoles, takeRole } from './gateway-role.js';
 import { hidesClients } from './hidden.js';
 import { retellLimited } from './limits.js';
 import { about, mappingOf, rest, setState, settle } from './mappings.js';
+import { problemText } from './problem.js';
 import { isInForce } from './states.js';
 import { snapshot } from './outbox.js';
 import { takeReport } from './restoring.js';
@@ -24,7 +25,7 @@ export function makeHost(record: HostRecord, nowMs: number): Host {
   return {
     record, state: record.lostAtMs > 0 ? 'lost' : 'unknown', heardAtMs: nowMs, heard: false, mappings: new Set(), leases: new Set(), guarding: new Set(), unguarded: new Set(), driftRepairs: 0,
     desired: undefined, revision: 0, appliedRevision: 0, mustApply: 0, awaiting: new Set(), problems: new Map(), behind: { heartbeats: 0, lastAccepted: 0 },
-    occupied: new Set(), conflicts: new Map(), idle: new Map(), leaks: new Map(), workloads: new Set(),
+    occupied: new Set(), conflicts: new Map(), idle: new Map(), leaks: new Map(), workloads: new Set(), capabilities: undefined,
   };
 }
 
@@ -65,6 +66,7 @@ export function hello(state: State, command: HelloCommand): Reply {
     roles: command.roles, addresses: command.addresses, bootId: command.bootId, agentVersion: command.agentVersion,
     session: host.record.session + 1, replaceable: false, lostAtMs: 0, hidesClients: command.hidesClients === true,
   });
+  host.capabilities = new Set(command.capabilities);
   const isNewGateway = takeRole(state, host);
   state.dirtyHost(host);
   welcomeBack(state, host, rebooted);
@@ -97,7 +99,7 @@ export function report(state: State, command: ReportCommand): Reply {
   host.driftRepairs = command.driftRepairs;
   takeConflicts(state, host, command);
   for (const confirmation of command.confirmations) confirm(state, host, confirmation);
-  const problems = new Map(command.problems.map((problem) => [problem.key, `${problem.reason}: ${problem.message}`]));
+  const problems = new Map(command.problems.map((problem) => [problem.key, problemText(problem)]));
   const { applied } = command;
   if (applied.epoch === state.gateway.epoch && applied.session === host.record.session) {
     if (host.appliedRevision < host.mustApply && applied.revision >= host.mustApply) state.progress = true;

@@ -55,7 +55,7 @@ export function resolveLeak(state: State, { host: name, leak: id, dryRun }: Extr
   const known = host.leaks.get(id);
   if (known === undefined) return { kind: 'refused', reason: 'LEAK_UNKNOWN', message: `host ${name} has no leak ${id}`, field: 'leak', metadata };
   const { leak } = known;
-  if (leak.repair === 'none') return { kind: 'refused', reason: 'LEAK_IS_FOREIGN', message: `${leak.message}: it is not portlease's`, field: 'leak', metadata };
+  if (leak.repair === 'none') return { kind: 'refused', reason: 'LEAK_IS_FOREIGN', message: leak.kind === 'containerWithoutEnvironment' ? `${leak.message}: portlease removes only what it made itself and does not run` : `${leak.message}: it is not portlease's`, field: 'leak', metadata };
   const view = leakView(state, host, known);
   const workload = state.workloads.get(view.environment);
   if (leak.repair === 'release' && workload !== undefined) {

@@ -1,5 +1,6 @@
 /** Which clients may use a mapping, and by how many connections. Hosts enforce it. */
 import { sameLimits } from '../../shared/desired.js';
+import { refuseUnlimited } from './capabilities.js';
 import { refuseHidden } from './hidden.js';
 import { about, setState, tellHost } from './mappings.js';
 import { isInForce } from './states.js';
@@ -13,7 +14,8 @@ export function updateMapping(state: State, command: Extract<Command, { kind: 'u
   }
   const { record } = mapping;
   const limits = { networks: command.networks ?? record.limits.networks, maxConnections: command.maxConnections ?? record.limits.maxConnections };
-  const refusal = command.networks === undefined ? undefined : refuseHidden(state, limits, 'client_networks');
+  const hidden = command.networks === undefined ? undefined : refuseHidden(state, limits, 'client_networks');
+  const refusal = hidden ?? refuseUnlimited(state.hosts.get(record.host), limits);
   if (refusal !== undefined) return refusal;
   if (!sameLimits(record.limits, limits)) setLimits(state, mapping, limits);
   return { kind: 'updated', mapping: { ...record } };

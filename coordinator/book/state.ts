@@ -101,6 +101,8 @@ export type Host = {
   /** By id: what its last report called leaks. */
   leaks: Map<string, KnownLeak>;
   workloads: Set<Workload>;
+  /** Of its agent; undefined: it has not said hello to this coordinator. */
+  capabilities: ReadonlySet<string> | undefined;
 };
 
 /** `sinceMs`: heard of by this coordinator. `isTold`: its event is out. */

@@ -8,6 +8,7 @@ import { removeEnvironment } from './mappings.js';
 import { workloadObject } from './objects.js';
 import { drop, put } from './outbox.js';
 import { giveUpAll } from './giving-up.js';
+import { problemIn } from './problem.js';
 import { isInForce } from './states.js';
 import type { Environment, Host, Mapping, State, Workload } from './state.js';
 import type { CreateEnvironmentCommand, WorkloadFailure, WorkloadPhase, WorkloadRecord } from './types.js';
@@ -15,7 +16,7 @@ import type { CreateEnvironmentCommand, WorkloadFailure, WorkloadPhase, Workload
 /** Of one environment, at most so often an event. */
 const PROGRESS_MS = 2_000;
 /** Why a mapping may be blocked while its container comes up. */
-const TRANSIENT = ['CONTAINER_NOT_FOUND', 'CONTAINER_STOPPED', 'DOCKER_UNAVAILABLE'];
+const TRANSIENT = ['CONTAINER_NOT_FOUND', 'CONTAINER_STOPPED', 'CONTAINER_ADDRESS_UNSETTLED', 'DOCKER_UNAVAILABLE'];
 
 export function makeWorkload(state: State, record: WorkloadRecord): Workload {
   const workload: Workload = { record, deadlineMs: state.nowMs + record.startTimeoutMs, word: undefined, toldAtMs: -Infinity };
@@ -96,20 +97,19 @@ function settle(state: State, workload: Workload): void {
   if (released !== undefined || mappings.length === 0) return fail(state, workload, { step: 'map', reason: 'PORTS_RELEASED', message: 'a port of it was released before it was ready' });
   if (word?.state === 'started') {
     const blocked = mappings.find(isBlockedForGood);
-    if (blocked !== undefined) return fail(state, workload, { step: 'map', ...reasonOf(blocked) });
+    if (blocked !== undefined) return fail(state, workload, failureOf(blocked));
     if (mappings.every((mapping) => mapping.record.state === 'live' && mapping.verified)) return becomeReady(state, workload);
   }
   if (state.nowMs >= workload.deadlineMs) fail(state, workload, timeUp(state, workload, mappings));
 }
 
 function isBlockedForGood({ record: { state, reason } }: Mapping): boolean {
-  return state === 'blocked' && !TRANSIENT.includes(reason.split(':')[0] ?? '');
+  return state === 'blocked' && !TRANSIENT.includes(problemIn(reason).reason);
 }
 
-/** "REASON: message" as the host said it. */
-function reasonOf({ record: { port, reason } }: Mapping): Omit<WorkloadFailure, 'step'> {
-  const [word = '', ...rest] = reason.split(': ');
-  return { reason: word, message: `port ${port}: ${rest.join(': ')}` };
+function failureOf({ record: { port, reason: text } }: Mapping): WorkloadFailure {
+  const { reason, message } = problemIn(text);
+  return { step: 'map', reason, message: `port ${port}: ${message}` };
 }
 
 function timeUp(state: State, { record, word }: Workload, mappings: readonly Mapping[]): WorkloadFailure {

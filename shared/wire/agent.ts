@@ -16,23 +16,26 @@ export type { AgentHello } from '../desired.js';
 export type AgentHeartbeat = { host: string; session: number; sequence: number; acceptedRevision: number; digest: string };
 
 const MAX_ADDRESSES = 16;
+const MAX_CAPABILITIES = 64;
 const MAX_MESSAGE = 512;
 /** Idle mappings in one report. */
 export const MAX_IDLE = 4_096;
 const BOOT_ID = /^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/;
 const VERSION = /^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}$/;
+const CAPABILITY = /^[a-z][a-z0-9-]{0,63}$/;
 const REASON = /^[A-Z][A-Z0-9_]{0,63}$/;
 const DIGEST = /^[0-9a-f]{16}$/;
 const OCCUPIED = /^(?:tcp|udp)\/[0-9]{1,5}$/;
 
 export function helloToWire(hello: AgentHello): Hello {
-  const { agentVersion, roles, leases, routes, accepted, state, driver = 'iptables', hidesClients = false, ...same } = hello;
+  const { agentVersion, roles, leases, routes, accepted, state, driver = 'iptables', hidesClients = false, capabilities = [], ...same } = hello;
   return {
     ...same,
     version: agentVersion,
     roles: roles.map(roleToWire),
     driver: WIRE_DRIVERS[driver],
     hidesClients,
+    capabilities: [...capabilities],
     accepted: accepted && { ...accepted },
     leases: leases.map(heldToWire),
     routes: routes.map(heldToWire),
@@ -50,12 +53,17 @@ export function helloFromWire(value: Hello, field = 'hello'): AgentHello {
     addresses: addressesFromWire(value.addresses, `${field}.addresses`),
     driver: driverFromWire(value.driver, `${field}.driver`),
     ...(value.hidesClients ? { hidesClients: true } : {}),
+    ...(value.capabilities.length === 0 ? {} : { capabilities: capabilitiesFromWire(value.capabilities, `${field}.capabilities`) }),
     lastSession: count(value.lastSession, `${field}.last_session`),
     accepted: value.accepted && versionFromWire(value.accepted, `${field}.accepted`),
     leases: value.leases.map((grant, i) => ({ ...grantFromWire(grant, `${field}.leases[${i}]`), host: '' })),
     routes: value.routes.map((grant, i) => heldRouteFromWire(grant, `${field}.routes[${i}]`)),
     state: value.state?.objects.map((object, i) => objectFromWire(object, `${field}.state.objects[${i}]`)),
   };
+}
+
+function capabilitiesFromWire(values: readonly string[], field: string): string[] {
+  return atMost(values, MAX_CAPABILITIES, field).map((value, i) => matching(value, CAPABILITY, { field: `${field}[${i}]`, wanted: 'a capability: 1-64 characters of a-z 0-9 -, a letter first' }));
 }
 
 const WIRE_DRIVERS: Record<Driver, WireDriver> = { iptables: WireDriver.DRIVER_IPTABLES, userspace: WireDriver.DRIVER_USERSPACE };

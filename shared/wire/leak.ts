@@ -11,12 +11,13 @@ const LEAK_ID_WANTED = 'the id of a leak: 1-128 characters of A-Z a-z 0-9 . _ / 
 const MAX_MESSAGE = 400;
 
 const WIRE_KINDS: Record<LeakKind, WireKind> = {
-  mappingWithoutContainer: WireKind.LEAK_KIND_MAPPING_WITHOUT_CONTAINER, publishedPort: WireKind.LEAK_KIND_PUBLISHED_PORT, listener: WireKind.LEAK_KIND_LISTENER,
+  mappingWithoutContainer: WireKind.LEAK_KIND_MAPPING_WITHOUT_CONTAINER, containerWithoutEnvironment: WireKind.LEAK_KIND_CONTAINER_WITHOUT_ENVIRONMENT, publishedPort: WireKind.LEAK_KIND_PUBLISHED_PORT, listener: WireKind.LEAK_KIND_LISTENER,
   foreignRule: WireKind.LEAK_KIND_FOREIGN_RULE, tunnelProcess: WireKind.LEAK_KIND_TUNNEL_PROCESS,
 };
 const KINDS = new Map(Object.entries(WIRE_KINDS).map(([kind, value]) => [value, kind as LeakKind]));
 const WIRE_REPAIRS: Record<LeakRepair, WireRepair> = {
   none: WireRepair.LEAK_REPAIR_NONE, release: WireRepair.LEAK_REPAIR_RELEASE, endProcess: WireRepair.LEAK_REPAIR_END_PROCESS,
+  removeContainer: WireRepair.LEAK_REPAIR_REMOVE_CONTAINER,
 };
 const REPAIRS = new Map(Object.entries(WIRE_REPAIRS).map(([repair, value]) => [value, repair as LeakRepair]));
 

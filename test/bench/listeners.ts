@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Wanted } from '../../agent/drivers/connections/listeners.js';
 import { ForeignListeners } from '../../agent/drivers/holders/foreign.js';
+import { Helper } from '../../agent/drivers/holders/helper.js';
 import { createLogger } from '../../shared/log.js';
 import { medianOf, quantile, type Row, type Size } from './rows.js';
 
@@ -46,14 +47,15 @@ export async function benchListeners({ runs, samples }: Size): Promise<Row[]> {
   const netDir = `/proc/${services[0]?.pid}/net`;
   try {
     for (let at = 1; at < PROCESSES; at += 1) services.push(await serve(FIRST + at * SHARE, ['nsenter', `--net=/proc/${services[0]?.pid}/ns/net`]));
-    const foreign = new ForeignListeners({ addresses: ['10.0.0.1'], log: createLogger({ name: 'bench', level: 'silent' }), netDir });
+    const helper = new Helper();
+    const foreign = new ForeignListeners({ addresses: ['10.0.0.1'], log: createLogger({ name: 'bench', level: 'silent' }), netDir, helper });
     try {
       await foreign.find(wanted(FIRST, 1));
       const rows: Row[][] = [];
       for (let run = 0; run < runs; run += 1) rows.push(await take(foreign, samples));
       return medianOf(rows);
     } finally {
-      await foreign.close();
+      await helper.close();
     }
   } finally {
     for (const service of services.reverse()) await service.end();

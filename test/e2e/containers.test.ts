@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { benchOfEachTest } from '../support/describe.js';
 import { Dockerd, IMAGE } from '../support/docker.js';
+import { DockerGate, GATE_SOCKET } from '../support/docker-gate.js';
 import { privateKey, WEB_PORT } from '../support/image.js';
 import { CLIENT, GATEWAY_PUBLIC } from '../support/layout.js';
+import { argvOf } from '../support/processes.js';
 import { MappingState, Wait } from '../support/requests.js';
 import { eventually } from '../support/wait.js';
 import type { Bench } from '../support/bench.js';
@@ -105,6 +107,8 @@ describe('a container that a mapping leads to', function () {
     const [web] = await allocate(bench(), 'env-9', [wantOf('web', 8_889, { container: 'web9' })], Wait.WAIT_RECORDED);
     assert.ok(web);
     await answers(bench(), web.publicPort, 'web9');
+    const helpers = bench().agent('host-a').machine.processes().filter(pid => argvOf(pid)?.some(text => text.endsWith('/holders/server.js')));
+    assert.equal(helpers.length, 1, 'one process of the agent looks who listens');
     await docker.run(['kill', 'web9']);
     await bench().serve('host-a/foreign', [{ transport: 'tcp', port: 8_889, style: 'http' }], { node: 'host-a' });
     await untilState(bench(), 'env-9', MappingState.MAPPING_STATE_BLOCKED, /does not run/);
@@ -249,5 +253,51 @@ describe('a container that publishes its ports itself', function () {
     await allocate(bench(), 'env-1', [wantOf('web', WEB_PORT, { container: 'web1' })]);
     assert.equal((await ask()).stdout.trim(), 'foreign');
     assert.ok(IMAGE);
+  });
+});
+
+describe('a container that a mapping leads to, when Docker is behind a proxy', function () {
+  this.timeout(120_000);
+  const bench = benchOfEachTest({ agent: { docker: { socket: GATE_SOCKET } } });
+  let docker: Dockerd;
+  let gate: DockerGate;
+  beforeEach(async () => {
+    const { machine, process: agent } = bench().agent('host-a');
+    docker = await Dockerd.up(machine);
+    gate = await DockerGate.open(machine);
+    await agent.line(/"msg":"Docker answers again"/);
+  });
+  afterEach(async () => {
+    await gate.close();
+    await docker.close();
+  });
+
+  it('is followed again when nothing comes through its event stream any more, and left in peace while all does', async () => {
+    await docker.container('still', ['--publish', '9000:80', '--publish', '9001:81/udp', '--label', 'a=b']);
+    await docker.run(['network', 'create', '--ipv6', '--subnet', 'fd99:0:0:1::/64', 'net6']);
+    await docker.container('still6', ['--network', 'net6']);
+    await docker.run(['network', 'connect', 'bridge', 'still6']);
+    await docker.run(['create', '--name', 'never', IMAGE]);
+    await docker.container('web1');
+    const [web] = await allocate(bench(), 'env-1', [wantOf('web', WEB_PORT, { container: 'web1' })]);
+    assert.ok(web);
+    await answers(bench(), web.publicPort, 'web1');
+    const looks: string[] = [];
+    gate.watch(path => { looks.push(path); });
+    await eventually('two lists of all containers', () => looks.filter(path => /\/containers\/json$/.test(path)).length >= 2, { withinMs: 60_000, everyMs: 50 });
+    assert.deepEqual(looks.filter(path => /\/containers\/[0-9a-f]+\/json$/.test(path)), [], 'a list says the same of a container as an inspection');
+
+    const ended = bench().agent('host-a').process.line(/the event stream said nothing of a change of container [0-9a-f]{12}/, 60_000);
+    const before = await docker.addressOf('web1');
+    gate.freeze(/\/events$/);
+    await docker.run(['stop', '--time', '1', 'web1']);
+    await docker.container('other');
+    assert.equal(await docker.addressOf('other'), before, 'another container has inherited the address');
+    assert.equal(await page(bench(), web.publicPort), '', 'and gets nothing');
+    await docker.run(['start', 'web1']);
+    await eventually('web1 to answer', async () => await page(bench(), web.publicPort) === 'web1', { withinMs: 40_000, everyMs: 100, hint: () => bench().agent('host-a').process.tail(10) });
+    await ended;
+    await docker.run(['stop', '--time', '1', 'web1']);
+    await untilState(bench(), 'env-1', MappingState.MAPPING_STATE_BLOCKED, /does not run: it is exited/);
   });
 });

@@ -20,6 +20,7 @@ export class DockerGate {
   readonly #sockets = new Set<Duplex>();
   #rule: { pattern: RegExp; when: When } | undefined;
   #held: Held[] = [];
+  readonly #passing = new Set<{ asked: IncomingMessage; freeze: () => void }>();
 
   private constructor(machine: Machine) {
     this.#engine = machine.outside('/run/docker.sock');
@@ -61,6 +62,16 @@ export class DockerGate {
     for (const { breakOff } of this.#held.splice(0)) breakOff();
   }
 
+  /** Told "METHOD /path" of each request from now on. */
+  watch(onRequest: (path: string) => void): void {
+    this.#server.on('request', (asked: IncomingMessage) => { onRequest(pathOf(asked)); });
+  }
+
+  /** From now on nothing comes through of the answers under way whose "METHOD /path" fits, and their connections stay: as when the other end is gone without a word. */
+  freeze(pattern: RegExp): void {
+    for (const { asked, freeze } of this.#passing) if (pattern.test(pathOf(asked))) freeze();
+  }
+
   async close(): Promise<void> {
     this.forget();
     for (const socket of this.#sockets) socket.destroy();
@@ -76,8 +87,14 @@ export class DockerGate {
         answer.writeHead(response.statusCode ?? 500, response.headers);
         answer.flushHeaders();
         response.pipe(answer);
+        let isFrozen = false;
+        const passing = { asked, freeze: () => { isFrozen = true; response.unpipe(answer).resume(); } };
+        this.#passing.add(passing);
         // An answer that breaks off breaks off for the agent, too.
-        response.on('close', () => { if (!response.complete) answer.destroy(); });
+        response.on('close', () => {
+          this.#passing.delete(passing);
+          if (!response.complete && !isFrozen) answer.destroy();
+        });
       });
     });
     engine.on('error', () => { answer.destroy(); });
@@ -85,8 +102,8 @@ export class DockerGate {
     asked.pipe(engine);
   }
 
-  #ruleFor({ method = '', url = '' }: IncomingMessage): When | undefined {
-    return this.#rule?.pattern.test(`${method} ${url.split('?')[0] ?? ''}`) === true ? this.#rule.when : undefined;
+  #ruleFor(asked: IncomingMessage): When | undefined {
+    return this.#rule?.pattern.test(pathOf(asked)) === true ? this.#rule.when : undefined;
   }
 
   #wait(answer: ServerResponse): Promise<void> {
@@ -103,4 +120,8 @@ export class DockerGate {
     engine.on('error', () => { client.destroy(); });
     client.on('error', () => { engine.destroy(); });
   }
+}
+
+function pathOf({ method = '', url = '' }: IncomingMessage): string {
+  return `${method} ${url.split('?')[0] ?? ''}`;
 }

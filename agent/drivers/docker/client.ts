@@ -2,9 +2,8 @@
 import { Readable } from 'node:stream';
 import Docker from 'dockerode';
 import { inspectedContainer, listedContainer, type Container, type InspectedContainer, type ListedContainer, type Network } from './containers.js';
-
-/** Of the event stream; what else an event says is looked up. */
-export type DockerEvent = { kind: 'container'; action: string; id: string } | { kind: 'network'; action: string; container: string | undefined };
+import { within } from './deadline.js';
+import { EventReader, type DockerEvent } from './events.js';
 
 export type DockerClient = {
   /** All containers, also stopped ones. What has an event at this moment may be out of date. */
@@ -22,41 +21,40 @@ export type DockerClient = {
 };
 
 const DEADLINE_MS = 10_000;
-/** Of one event as text: an exec of a long command line is longer, and of no interest. */
-const MAX_LINE = 1_048_576;
 /** Others (exec, attach, top, health checks, …) change nothing that mappings depend on. */
 const ACTIONS = ['create', 'start', 'restart', 'die', 'stop', 'kill', 'pause', 'unpause', 'destroy', 'rename', 'update', 'connect', 'disconnect', 'remove'];
 
-export function dockerClient(socketPath: string): DockerClient {
-  const docker = new Docker({ socketPath, timeout: DEADLINE_MS });
+export function dockerClient(socketPath: string, deadlineMs = DEADLINE_MS): DockerClient {
+  const docker = new Docker({ socketPath, timeout: deadlineMs });
+  const ask = <T>(question: (abortSignal: AbortSignal) => Promise<T>): Promise<T> => within(deadlineMs, question);
   return {
-    containers: async () => (await docker.listContainers({ all: true }) as ListedContainer[]).map(listedContainer),
+    containers: async () => (await ask(abortSignal => docker.listContainers({ all: true, abortSignal })) as ListedContainer[]).map(listedContainer),
     container: async id => {
       try {
-        return inspectedContainer(await docker.getContainer(id).inspect() as InspectedContainer);
+        return inspectedContainer(await ask(abortSignal => docker.getContainer(id).inspect({ abortSignal })) as InspectedContainer);
       } catch (error) {
         if ((error as { statusCode?: number }).statusCode === 404) return undefined;
         throw error;
       }
     },
     pidOf: async id => {
-      const { State: { Pid } } = await docker.getContainer(id).inspect();
+      const { State: { Pid } } = await ask(abortSignal => docker.getContainer(id).inspect({ abortSignal }));
       return Pid > 0 ? Pid : undefined;
     },
     networks: async () => {
-      const listed = await docker.listNetworks();
+      const listed = await ask(abortSignal => docker.listNetworks({ abortSignal }));
       return new Map(listed.map(({ Id, Driver, Internal }) => [Id, { driver: Driver, isInternal: Internal }]));
     },
     isRootless: async () => {
-      const { SecurityOptions } = await docker.info() as { SecurityOptions?: string[] | null };
+      const { SecurityOptions } = await ask(() => docker.info()) as { SecurityOptions?: string[] | null };
       return (SecurityOptions ?? []).some(option => option.split(',').includes('name=rootless'));
     },
-    follow: listener => follow(new Docker({ socketPath }), listener),
+    follow: listener => follow(new Docker({ socketPath }), listener, deadlineMs),
   };
 }
 
-async function follow(docker: Docker, listener: Parameters<DockerClient['follow']>[0]): Promise<{ close(): void }> {
-  const stream = await inTime(docker.getEvents({ filters: { type: ['container', 'network'], event: ACTIONS } }));
+async function follow(docker: Docker, listener: Parameters<DockerClient['follow']>[0], deadlineMs: number): Promise<{ close(): void }> {
+  const stream = asReadable(await within(deadlineMs, abortSignal => docker.getEvents({ filters: { type: ['container', 'network'], event: ACTIONS }, abortSignal })));
   let hasEnded = false;
   const end = (problem: string): void => {
     if (hasEnded) return;
@@ -64,47 +62,19 @@ async function follow(docker: Docker, listener: Parameters<DockerClient['follow'
     stream.destroy();
     listener.onEnd(problem);
   };
-  let partial = '';
+  const reader = new EventReader();
   stream.setEncoding('utf8');
   stream.on('data', (text: string) => {
-    const lines = (partial + text).split('\n');
-    partial = lines.pop() ?? '';
-    if (partial.length > MAX_LINE) return end('an event of the Docker Engine is too long');
-    for (const line of lines) {
-      const event = eventOf(line);
-      if (event !== undefined && !hasEnded) listener.onEvent(event);
-    }
+    const { events, problem } = reader.push(text);
+    for (const event of events) if (!hasEnded) listener.onEvent(event);
+    if (problem !== undefined) end(problem);
   });
   stream.on('error', error => end(error.message));
   stream.on('close', () => end('the Docker Engine closed the event stream'));
   return { close: () => { hasEnded = true; stream.destroy(); } };
 }
 
-/** A deadline of the connection would end a stream that is only quiet. */
-async function inTime(opening: Promise<NodeJS.ReadableStream>): Promise<Readable> {
-  let deadline: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    deadline = setTimeout(() => {
-      reject(new Error(`no event stream within ${DEADLINE_MS} ms`));
-      opening.then(stream => asReadable(stream).destroy(), () => undefined);
-    }, DEADLINE_MS);
-  });
-  try {
-    return asReadable(await Promise.race([opening, late]));
-  } finally {
-    clearTimeout(deadline);
-  }
-}
-
 function asReadable(stream: NodeJS.ReadableStream): Readable {
   if (stream instanceof Readable) return stream;
   throw new Error('the Docker Engine answered without a stream');
-}
-
-function eventOf(line: string): DockerEvent | undefined {
-  if (line.trim() === '') return undefined;
-  const { Type, Action, Actor } = JSON.parse(line) as { Type?: string; Action?: string; Actor?: { ID?: string; Attributes?: Record<string, string> } };
-  if (Action === undefined || Actor?.ID === undefined) return undefined;
-  if (Type === 'container') return { kind: 'container', action: Action, id: Actor.ID };
-  return Type === 'network' ? { kind: 'network', action: Action, container: Actor.Attributes?.['container'] } : undefined;
 }

@@ -1,5 +1,6 @@
 /** What is done to Docker for environments. What the Engine refuses throws EngineRefused; when it does not answer, any other error. */
 import Docker from 'dockerode';
+import { within } from './deadline.js';
 
 export type EngineContainer = {
   readonly id: string;
@@ -27,6 +28,8 @@ export type Engine = {
   create(options: Docker.ContainerCreateOptions): Promise<string>;
   start(id: string): Promise<void>;
   setRestart(id: string, policy: string): Promise<void>;
+  /** Refused when it runs; its volumes stay. Absent is fine. */
+  removeStopped(id: string): Promise<void>;
   /** With its anonymous volumes; absent is fine. */
   remove(kind: 'container' | 'volume', id: string): Promise<void>;
   /** Exit status of a command in the container. */
@@ -47,25 +50,29 @@ const QUESTION_MS = 10_000;
 const WORK_MS = 180_000;
 const EXEC_MS = 60_000;
 
-export function dockerEngine(socketPath: string): Engine {
-  const docker = new Docker({ socketPath, timeout: QUESTION_MS });
+/** `questionMs`: of what changes nothing. */
+export function dockerEngine(socketPath: string, questionMs = QUESTION_MS): Engine {
+  const docker = new Docker({ socketPath, timeout: questionMs });
   const worker = new Docker({ socketPath, timeout: WORK_MS });
+  const question = <T>(ask: () => Promise<T>) => (): Promise<T> => within(questionMs, ask);
+  const work = <T>(act: () => Promise<T>) => (): Promise<T> => within(WORK_MS, act);
   return {
-    container: name => unless(404, async () => inspected(await docker.getContainer(name).inspect()), undefined),
-    labelled: (kind, label) => asked(async () => (kind === 'container' ? containersWith(docker, label) : volumesWith(docker, label))),
-    hasImage: image => unless(404, async () => { await docker.getImage(image).inspect(); return true; }, false),
+    container: name => unless(404, question(async () => inspected(await docker.getContainer(name).inspect())), undefined),
+    labelled: (kind, label) => asked(question(() => (kind === 'container' ? containersWith(docker, label) : volumesWith(docker, label)))),
+    hasImage: image => unless(404, question(async () => { await docker.getImage(image).inspect(); return true; }), false),
     pull: (image, onProgress, signal) => pull(new Docker({ socketPath }), { image, onProgress, signal }),
     ensureVolume: async (name, labels) => {
-      const isThere = await unless(404, async () => { await docker.getVolume(name).inspect(); return true; }, false);
-      if (!isThere) await asked(() => worker.createVolume({ Name: name, Labels: { ...labels } }));
+      const isThere = await unless(404, question(async () => { await docker.getVolume(name).inspect(); return true; }), false);
+      if (!isThere) await asked(work(() => worker.createVolume({ Name: name, Labels: { ...labels } })));
     },
-    create: options => asked(async () => (await worker.createContainer(options)).id),
-    start: id => unless(304, async () => { await worker.getContainer(id).start(); }, undefined),
-    setRestart: (id, policy) => asked(async () => { await worker.getContainer(id).update({ RestartPolicy: { Name: policy } }); }),
-    remove: (kind, id) => unless(404, async () => {
+    create: options => asked(work(async () => (await worker.createContainer(options)).id)),
+    start: id => unless(304, work(async () => { await worker.getContainer(id).start(); }), undefined),
+    setRestart: (id, policy) => asked(work(async () => { await worker.getContainer(id).update({ RestartPolicy: { Name: policy } }); })),
+    removeStopped: id => unless(404, question(async () => { await docker.getContainer(id).remove({ force: false, v: false }); }), undefined),
+    remove: (kind, id) => unless(404, work(async () => {
       await (kind === 'container' ? worker.getContainer(id).remove({ force: true, v: true }) : worker.getVolume(id).remove());
-    }, undefined),
-    exec: (id, argv, env) => asked(() => exec(new Docker({ socketPath }), { id, argv, env })),
+    }), undefined),
+    exec: (id, argv, env) => asked(() => within(EXEC_MS + 2 * questionMs, () => exec(new Docker({ socketPath }), { id, argv, env }))),
   };
 }
 
@@ -89,7 +96,7 @@ function inspected({ Id, Config, State, HostConfig }: Docker.ContainerInspectInf
 
 async function pull(docker: Docker, { image, onProgress, signal }: { image: string; onProgress: (percent: number) => void; signal: AbortSignal }): Promise<void> {
   const name = image.includes('@') || /:[^/]+$/.test(image) ? image : `${image}:latest`;
-  const stream = await asked(() => docker.pull(name) as Promise<NodeJS.ReadableStream & { destroy(): void }>);
+  const stream = await asked(() => within(WORK_MS, () => docker.pull(name)) as Promise<NodeJS.ReadableStream & { destroy(): void }>);
   const layers = new Map<string, { current: number; total: number }>();
   const end = (): void => { stream.destroy(); };
   signal.addEventListener('abort', end, { once: true });

@@ -5,27 +5,25 @@
  */
 import type { Log } from '../../../shared/log.js';
 import { isReachable, isWanted, readListeners, type Listener, type Wanted } from '../connections/listeners.js';
-import { Helper } from './helper.js';
+import type { Helper } from './helper.js';
 
 export type ForeignOptions = {
   addresses: readonly string[];
   log: Log;
+  helper: Pick<Helper, 'find'>;
   /** Default: /proc/self/net. */
   netDir?: string;
   /** Listeners that are no conflict, besides those of this process: what portlease itself, or a mapping's own container, needs. */
   isOwn?: (listener: Listener) => boolean;
-  deadlineMs?: number;
 };
 
 export class ForeignListeners {
-  readonly #options: Required<Omit<ForeignOptions, 'deadlineMs'>>;
-  readonly #helper: Helper;
+  readonly #options: Required<ForeignOptions>;
   #last: { found: readonly Listener[]; foreign: Listener[] } = { found: [], foreign: [] };
   #problem: string | undefined;
 
-  constructor({ deadlineMs, ...options }: ForeignOptions) {
+  constructor(options: ForeignOptions) {
     this.#options = { netDir: '/proc/self/net', isOwn: () => false, ...options };
-    this.#helper = new Helper(deadlineMs);
   }
 
   /** Without a helper the ports are found all the same, but not who holds them. Rejects when the tables of the kernel cannot be read. */
@@ -35,15 +33,11 @@ export class ForeignListeners {
     return this.#last.foreign;
   }
 
-  close(): Promise<void> {
-    return this.#helper.close();
-  }
-
   async #look(wanted: Wanted): Promise<Listener[]> {
-    const { netDir, addresses, log } = this.#options;
+    const { netDir, addresses, log, helper } = this.#options;
     if (wanted.tcp.length === 0 && wanted.udp.length === 0) return [];
     try {
-      const found = await this.#helper.find({ netDir, addresses, wanted });
+      const found = await helper.find({ topic: 'leasedPorts', netDir, addresses, wanted });
       if (this.#problem !== undefined) log.info('it is known again who listens on leased ports');
       this.#problem = undefined;
       return found;

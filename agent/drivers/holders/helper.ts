@@ -1,10 +1,10 @@
-/** The helper process that looks who listens: started when it is first asked, killed when it gives no answer, and started again. */
+/** The helper process that looks who listens, one for all who ask: started when it is first asked, killed when it gives no answer, and started again. */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { extname, join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { SEARCH_PATH } from '../child.js';
 import type { Listener } from '../connections/listeners.js';
-import type { Question } from './lookup.js';
+import type { Question, Topic } from './lookup.js';
 import { LineReader, lineOf, listenersOf, type Answer } from './messages.js';
 
 /** Of a look through /proc; one that takes longer hangs. */
@@ -13,7 +13,7 @@ const MEMORY_FLAGS = ['--max-old-space-size=64', '--max-semi-space-size=1'];
 /** The program beside this one: compiled, or as source, which the flags of this process make readable. */
 const PROGRAM = join(import.meta.dirname, `server${extname(import.meta.filename)}`);
 
-type Pending = { timer: NodeJS.Timeout; resolve: (listeners: Listener[]) => void; reject: (error: Error) => void };
+type Pending = { topic: Topic; timer: NodeJS.Timeout; resolve: (listeners: Listener[]) => void; reject: (error: Error) => void };
 type Child = ChildProcessByStdio<Writable, Readable, null>;
 
 /** One process, from its start to its end. */
@@ -23,7 +23,7 @@ class HelperProcess {
   readonly #pending = new Map<number, Pending>();
   readonly #reader = new LineReader();
   #lastId = 0;
-  #last: Listener[] = [];
+  readonly #last = new Map<Topic, Listener[]>();
   #problem: string | undefined;
 
   constructor() {
@@ -56,7 +56,7 @@ class HelperProcess {
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.kill(`no answer within ${deadlineMs} ms`), deadlineMs);
-      this.#pending.set(id, { timer, resolve, reject });
+      this.#pending.set(id, { topic: question.topic, timer, resolve, reject });
       this.#child.stdin.write(lineOf({ id, ...question }));
     });
   }
@@ -69,10 +69,13 @@ class HelperProcess {
   #take(answer: Answer): void {
     const pending = this.#pending.get(answer.id);
     this.#pending.delete(answer.id);
-    clearTimeout(pending?.timer);
-    if ('problem' in answer) return pending?.reject(new Error(answer.problem));
-    if ('listeners' in answer) this.#last = listenersOf(answer);
-    pending?.resolve(this.#last);
+    if (pending === undefined) return;
+    const { topic, timer, resolve, reject } = pending;
+    clearTimeout(timer);
+    if ('problem' in answer) return reject(new Error(answer.problem));
+    const found = 'listeners' in answer ? listenersOf(answer) : this.#last.get(topic) ?? [];
+    this.#last.set(topic, found);
+    resolve(found);
   }
 
   #fail(problem: string): void {
@@ -96,7 +99,7 @@ export class Helper {
     return this.#current?.pid;
   }
 
-  /** The same array as before when nothing has changed. Rejects when the helper fails; the next call starts another one. */
+  /** The same array as of this topic before when nothing has changed. Rejects when the helper fails; the next call starts another one. */
   find(question: Question): Promise<Listener[]> {
     if (this.#isClosed) return Promise.reject(new Error('the helper that looks who listens is closed'));
     if (this.#current?.isUsable !== true) this.#current = new HelperProcess();

@@ -10,7 +10,11 @@ import { Users } from './users.js';
 /** What no process was found for is not looked for again before: the kernel's own sockets have none. */
 const RETRY_MS = 30_000;
 
+/** Who asks: of each the helper remembers what it has found last. */
+export type Topic = 'leasedPorts' | 'hostPorts';
+
 export type Question = {
+  topic: Topic;
   /** /proc/self/net, or that of a process in another network namespace. */
   netDir: string;
   /** Lease addresses: what listens on others is no conflict. */
@@ -30,7 +34,7 @@ export class HolderLookup {
   }
 
   /** Listeners that others may reach, in the order of the kernel's tables. Throws when a table that is there cannot be read. */
-  find({ netDir, addresses, wanted }: Question, nowMs: number): Listener[] {
+  find({ netDir, addresses, wanted }: Omit<Question, 'topic'>, nowMs: number): Listener[] {
     const isIn = { tcp: portsOf(wanted.tcp), udp: portsOf(wanted.udp) };
     const listeners = LISTENER_FILES.flatMap(({ name, transport }) => parseListeners(tableAt(`${netDir}/${name}`), transport, port => isIn[transport][port] === 1))
       .filter(({ address }) => isReachable(address, addresses));

@@ -5,7 +5,7 @@ import type { Question } from './lookup.js';
 
 export type Request = { id: number } & Question;
 
-/** `same`: as the answer before. Of thousands of sockets few processes are the holders: each is said once, and named by its pid. */
+/** `same`: as the answer of this topic before. Of thousands of sockets few processes are the holders: each is said once, and named by its pid. */
 export type Answer = { id: number } & (Found | { same: true } | { problem: string });
 
 type Found = { listeners: (Omit<Listener, 'holder'> & { pid?: number })[]; holders: PortHolder[] };

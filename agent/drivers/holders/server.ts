@@ -2,19 +2,21 @@
  * The helper: a program that looks who listens on leased ports. To look through /proc takes the time of many system calls, and reading of a
  * process that hangs may hang: so the agent lets another process do it, which it can kill. It ends when the agent does, or closes its stdin.
  */
-import { HolderLookup } from './lookup.js';
+import { HolderLookup, type Topic } from './lookup.js';
 import { foundOf, LineReader, lineOf, type Answer, type Request } from './messages.js';
 
-const lookup = new HolderLookup();
+/** One that was asked of other ports would forget what it knows of these. */
+const lookups = new Map<Topic, { lookup: HolderLookup; last: string }>();
 const reader = new LineReader();
-let last = '';
 
-function answerTo({ id, ...question }: Request): Answer {
+function answerTo({ id, topic, ...question }: Request): Answer {
   try {
-    const found = foundOf(lookup.find(question, performance.now()));
+    const known = lookups.get(topic) ?? { lookup: new HolderLookup(), last: '' };
+    lookups.set(topic, known);
+    const found = foundOf(known.lookup.find(question, performance.now()));
     const text = JSON.stringify(found);
-    if (text === last) return { id, same: true };
-    last = text;
+    if (text === known.last) return { id, same: true };
+    known.last = text;
     return { id, ...found };
   } catch (error) {
     return { id, problem: (error as Error).message };

@@ -31,7 +31,7 @@ const WRONG: Record<string, readonly unknown[]> = {
   targetNetworks: [...NO_LIST, ['10.0.0.1'], ['10.0.0.0/33'], ['127.0.0.0/8'], ['::1/128']],
   snat: NO_FLAG, insecure: NO_FLAG,
   'timing.reconcileInterval': NO_TEXT, 'timing.idleInterval': NO_TEXT, 'timing.reconnectMin': NO_TEXT, 'timing.reconnectMax': NO_TEXT, 'timing.connect': NO_TEXT,
-  'timing.leakInterval': NO_TEXT, 'leaks.sightings': NO_NUMBER, 'leaks.tunnelProcesses': NO_TEXT,
+  'timing.leakInterval': NO_TEXT, 'leaks.sightings': NO_NUMBER, 'leaks.tunnelProcesses': NO_TEXT, 'leaks.containers': NO_TEXT,
   'paths.state': NO_TEXT, 'paths.lock': NO_TEXT, 'paths.bootId': NO_TEXT, 'paths.run': NO_TEXT,
   'tls.certificate': NO_TEXT, 'tls.key': NO_TEXT, 'tls.ca': NO_TEXT,
   'log.level': NO_TEXT,

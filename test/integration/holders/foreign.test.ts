@@ -5,14 +5,14 @@ import { createInterface } from 'node:readline';
 import { ForeignListeners } from '../../../agent/drivers/holders/foreign.js';
 import { Helper } from '../../../agent/drivers/holders/helper.js';
 import { HolderLookup } from '../../../agent/drivers/holders/lookup.js';
-import type { Wanted } from '../../../agent/drivers/connections/listeners.js';
+import type { Listener, Wanted } from '../../../agent/drivers/connections/listeners.js';
 import { createLogger } from '../../../shared/log.js';
 import { allProcesses, argvOf, isRunning, parentOf } from '../../support/processes.js';
 import { eventually } from '../../support/wait.js';
 import { Occupier, SECRET } from './occupier.js';
 
 const LOG = createLogger({ name: 'test', level: 'silent' });
-const LOCAL = { netDir: '/proc/self/net', addresses: ['127.0.0.1', '::1'] };
+const LOCAL = { topic: 'leasedPorts', netDir: '/proc/self/net', addresses: ['127.0.0.1', '::1'] } as const;
 
 function only(...ports: number[]): Wanted {
   const ranges = ports.map(port => ({ first: port, last: port }));
@@ -93,30 +93,46 @@ describe('who listens on a port', () => {
     await assert.rejects(helper.find({ ...LOCAL, wanted: only(port) }), /closed/);
   });
 
+  it('is told to two who ask in turns as to one: neither makes the helper forget what the other asks for', async () => {
+    const { ports: [one = 0, other = 0] } = await occupy([{ transport: 'tcp', address: '127.0.0.1', port: 0 }, { transport: 'tcp', address: '127.0.0.1', port: 0 }]);
+    const helper = new Helper();
+    const ask = (): Promise<Listener[][]> => Promise.all([helper.find({ ...LOCAL, wanted: only(one) }), helper.find({ ...LOCAL, topic: 'hostPorts', wanted: only(other) })]);
+    try {
+      const first = await ask();
+      assert.deepEqual(first.map(([found]) => found?.port), [one, other]);
+      const again = await ask();
+      assert.ok(again[0] === first[0] && again[1] === first[1]);
+    } finally {
+      await helper.close();
+    }
+  });
+
   it('is found without its process while the helper hangs, which is killed and started again', async () => {
     const { pid, ports: [port = 0] } = await occupy([{ transport: 'tcp', address: '127.0.0.1', port: 0 }]);
-    const foreign = new ForeignListeners({ addresses: LOCAL.addresses, log: LOG, deadlineMs: 3_000 });
+    const helper = new Helper(3_000);
+    const foreign = new ForeignListeners({ addresses: LOCAL.addresses, log: LOG, helper });
     try {
       assert.equal((await foreign.find(only(port)))[0]?.holder?.pid, pid);
-      const helper = allProcesses().find(each => argvOf(each)?.some(text => /holders\/server\.[jt]s$/.test(text)) === true && parentOf(each) === process.pid);
-      assert.ok(helper !== undefined);
-      process.kill(helper, 'SIGSTOP');
+      const hung = allProcesses().find(each => argvOf(each)?.some(text => /holders\/server\.[jt]s$/.test(text)) === true && parentOf(each) === process.pid);
+      assert.ok(hung !== undefined);
+      process.kill(hung, 'SIGSTOP');
       const [found] = await foreign.find(only(port));
       assert.deepEqual([found?.port, found?.uid, found?.holder], [port, 65_534, undefined]);
-      await eventually('the helper that hung to be gone', () => !isRunning(helper), { withinMs: 5_000 });
+      await eventually('the helper that hung to be gone', () => !isRunning(hung), { withinMs: 5_000 });
       assert.equal((await foreign.find(only(port)))[0]?.holder?.pid, pid);
     } finally {
-      await foreign.close();
+      await helper.close();
     }
   });
 
   it('is no conflict where it is this process, or what the caller calls its own', async () => {
     const { pid, ports: [port = 0] } = await occupy([{ transport: 'tcp', address: '127.0.0.1', port: 0 }]);
-    const foreign = new ForeignListeners({ addresses: LOCAL.addresses, log: LOG, isOwn: ({ holder }) => holder?.pid === pid });
+    const helper = new Helper();
+    const foreign = new ForeignListeners({ addresses: LOCAL.addresses, log: LOG, helper, isOwn: ({ holder }) => holder?.pid === pid });
     try {
       assert.deepEqual(await foreign.find(only(port)), []);
     } finally {
-      await foreign.close();
+      await helper.close();
     }
   });
 });

@@ -6,6 +6,7 @@ import type { RunChild } from '../../../agent/drivers/child.js';
 import { ConnectionsDriver } from '../../../agent/drivers/connections/connections.js';
 import { countConnections } from '../../../agent/drivers/connections/count.js';
 import { ForeignListeners } from '../../../agent/drivers/holders/foreign.js';
+import { Helper } from '../../../agent/drivers/holders/helper.js';
 import { RulesDriver } from '../../../agent/drivers/rules/driver.js';
 import { ReservedPorts } from '../../../agent/drivers/settings/reserved.js';
 import { ReconcileLoop, type RoundOutcome } from '../../../agent/reconcile/loop.js';
@@ -26,7 +27,7 @@ export class Machine {
   #objects = new Map<string, PortObject>();
   #revision = 0;
   #loop: ReconcileLoop | undefined;
-  #foreign: ForeignListeners | undefined;
+  readonly #helper = new Helper();
 
   /** Waited for after a program of the loop has ended, before the loop is told. */
   afterChild: (file: string) => Promise<void> = () => Promise.resolve();
@@ -53,8 +54,7 @@ export class Machine {
       return result;
     };
     const host = this.talker('host');
-    const foreign = new ForeignListeners({ addresses: [ADDRESS.host.v4, ADDRESS.host.v6], log, netDir: `/proc/${host.pid}/net` });
-    this.#foreign = foreign;
+    const foreign = new ForeignListeners({ addresses: [ADDRESS.host.v4, ADDRESS.host.v6], log, netDir: `/proc/${host.pid}/net`, helper: this.#helper });
     this.#loop = new ReconcileLoop({
       drivers: {
         rules: new RulesDriver({ run, count: forwards => countConnections(run, [ADDRESS.host.v4, ADDRESS.host.v6], forwards) }),
@@ -75,7 +75,7 @@ export class Machine {
 
   async stopLoop(): Promise<void> {
     await this.#loop?.close();
-    await this.#foreign?.close();
+    await this.#helper.close();
     this.#loop = undefined;
     this.outcomes.length = 0;
   }

@@ -254,6 +254,7 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     'hello.roles': { field: 'hello.roles', bad: [[], [0], [99]] },
     'hello.addresses': { field: 'hello.addresses', bad: [['x'], ['10.0.0.256'], Array.from({ length: 17 }, (_, i) => `10.0.0.${i + 1}`)] },
     'hello.last_session': number(), 'hello.driver': { field: 'hello.driver', bad: [3, 99] }, 'hello.hides_clients': FREE,
+    'hello.capabilities': { field: 'hello.capabilities', bad: [[''], ['A'], ['-a'], ['a b'], ['a'.repeat(65)], Array.from({ length: 65 }, (_, i) => `a${i}`)] },
     ...prefixed('hello.accepted', version), ...prefixed('hello.leases', grant('hello.leases[0]')), ...prefixed('hello.routes', grant('hello.routes[0]')),
     'hello.leases.host': FREE, 'hello.routes.host': name('hello.routes[0].host'),
     ...prefixed('hello.state.objects', acceptedObjects),

@@ -3,7 +3,7 @@ import { credentials, Metadata, type ClientDuplexStream, type ServiceError } fro
 import { refusedOf, type Refused } from '../../../cli/errors.js';
 import type { Leak } from '../../../shared/leak.js';
 import { conflictSentence } from '../../../shared/conflict-text.js';
-import type { Confirmation, Conflict, Delta, DesiredObject, HeldGrant, ObjectProblem, Role, StateVersion } from '../../../shared/desired.js';
+import { CAPABILITIES, type Confirmation, type Conflict, type Delta, type DesiredObject, type HeldGrant, type ObjectProblem, type Role, type StateVersion } from '../../../shared/desired.js';
 import { StateDigest } from '../../../shared/digest.js';
 import { AgentServiceClient, type HeartbeatResponse, type SessionRequest, type SessionResponse } from '../../../shared/gen/portlease/v1/agents.js';
 import { CLIENT_OPTIONS } from '../../../shared/grpc.js';
@@ -71,7 +71,7 @@ export class FakeAgent {
     });
     stream.on('error', (error: ServiceError) => { this.#finish(refusedOf(error)); });
     stream.on('end', () => { this.#finish(undefined); });
-    const hello = { host, gateway, roles, addresses, lastSession, bootId: `boot-${host}`, agentVersion: '0.0.0', accepted: undefined, leases: [], routes: [], ...held };
+    const hello = { host, gateway, roles, addresses, lastSession, bootId: `boot-${host}`, agentVersion: '0.0.0', capabilities: CAPABILITIES, accepted: undefined, leases: [], routes: [], ...held };
     stream.write({ message: { $case: 'hello', value: helloToWire(hello) } });
     await within(`${host} to be welcomed`, Promise.race([this.#next(), this.ended.then((error) => { throw error ?? new Error('the stream ended'); })]), { withinMs: 30_000 });
     if (this.#options.heartbeatMs !== 0) this.#timer = setInterval(() => { void this.heartbeat().catch(() => undefined); }, this.#options.heartbeatMs ?? 200);

@@ -57,6 +57,7 @@ const BAD: Record<string, string[]> = {
   'timing.leakInterval': [...NASTY, '30', '0s', '99ms', '61m', '-1s', 'Infinity'],
   'leaks.sightings': [...NASTY, '0', '-1', '1.5', '1001', 'Infinity'],
   'leaks.tunnelProcesses': [...NASTY, 'kill', 'REPAIR', 'report,repair'],
+  'leaks.containers': [...NASTY, 'remove', 'REPAIR', 'report,repair'],
   'timing.reconnectMin': [...NASTY, '0ms', '9ms', '61s', '31s'],
   'timing.reconnectMax': [...NASTY, '9ms', '601s', '500ms'],
   'timing.connect': [...NASTY, '99ms', '121s'],

@@ -122,6 +122,37 @@ describe('limits of a mapping', () => {
     assert.equal(reasonOf(update(world, mappingId, { maxConnections: 1 })), 'MAPPING_UNKNOWN');
   });
 
+  it('are refused on a host whose agent does not know them, and of one that was not heard since the start nobody can say so', () => {
+    for (const world of [shared(), hostScope()]) {
+      const { mappingId } = allocated(world);
+      const old = agentOf(world, 'b');
+      old.capabilities = ['other'];
+      world.hello(old);
+      world.settle();
+      const refusals: [Reply, string | undefined][] = [
+        [world.allocate('f', 'b', [want(), want({ name: 'web', limits: LIMITS })]), 'wants[1].client_networks'],
+        [world.allocate('f', 'b', [want({ limits: { networks: [], maxConnections: 1 } })]), 'wants[0].max_connections'],
+        [world.decide({ kind: 'move', actor: 'o', environment: 'e', host: 'b', targets: [], verify: false }), 'host'],
+      ];
+      for (const [reply, field] of refusals) assert.deepEqual(reply.kind === 'refused' && [reply.reason, reply.field, reply.metadata?.['host']], ['AGENT_TOO_OLD', field, 'b']);
+      assert.equal(world.book.environment('f'), undefined);
+      assert.equal(world.allocate('f', 'b', [want()]).kind, 'allocated', 'without limits it gets ports');
+      world.settle();
+
+      const other = agentOf(world, 'a');
+      other.capabilities = [];
+      world.hello(other);
+      assert.equal(reasonOf(update(world, mappingId, { maxConnections: 6 })), 'AGENT_TOO_OLD');
+      assert.equal(update(world, mappingId, { networks: [], maxConnections: 0 }).kind, 'updated', 'what it does not keep to can be taken away');
+      world.restart();
+      assert.equal(update(world, mappingId, { maxConnections: 6 }).kind, 'updated');
+      for (const agent of world.agents.values()) {
+        agent.capabilities = ['client-limits'];
+        comeBack(world, agent.host);
+      }
+    }
+  });
+
   it('are read back from the host when an older copy of the database was restored, the newer ones too (S9)', () => {
     for (const isKnown of [true, false]) {
       const world = shared();

@@ -161,6 +161,12 @@ const ROWS: Partial<Record<Reason, [field: string | undefined, provoke: (world: 
     hello(world, { host: 'gw-1', roles: gateway.roles, addresses: [gateway.address], lastSession: gateway.session, accepted: gateway.accepted, hidesClients: true });
     return ask(world, { limits: { networks: ['198.51.100.0/24'], maxConnections: 0 } });
   }],
+  AGENT_TOO_OLD: ['wants[0].max_connections', (world) => {
+    const agent = world.agents.get('a') as FakeAgent;
+    agent.capabilities = [];
+    world.hello(agent);
+    return ask(world, { limits: { networks: [], maxConnections: 1 } });
+  }],
   SECOND_MACHINE: [undefined, (world) => hello(world, { lastSession: 0, accepted: undefined })],
   STATE_NEEDED: [undefined, (world) => hello(world, { lastSession: 99 })],
   RESTORING: [undefined, (world) => {

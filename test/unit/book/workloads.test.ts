@@ -24,13 +24,14 @@ function workload(world: World, environment = 'e-1'): WorkloadView {
 }
 
 /** What the host's agent says of the environment, with its ports served. */
-function say(world: World, word: Partial<EnvironmentWord>, verified = false): Reply {
+function say(world: World, word: Partial<EnvironmentWord>, verified = false, problem?: { reason: string; message: string }): Reply {
   const agent = agentOf(world, 'a');
   agent.apply();
   const generation = world.book.workload('e-1')?.generation ?? 0;
   const mappings = [...agent.objects.values()].flatMap((object) => (object.kind === 'mapping' ? [object.mappingId] : []));
   return world.decide({
-    kind: 'report', host: 'a', session: agent.session, applied: agent.accepted as NonNullable<typeof agent.accepted>, problems: [], confirmations: agent.confirmations(),
+    kind: 'report', host: 'a', session: agent.session, applied: agent.accepted as NonNullable<typeof agent.accepted>,
+    problems: problem === undefined ? [] : mappings.map((id) => ({ key: `mapping/${id}`, ...problem })), confirmations: agent.confirmations(),
     verified: verified ? mappings : [], driftRepairs: 0, occupied: [],
     environments: [{ environment: 'e-1', generation, state: 'working', step: 'create', reason: '', message: '', percent: 0, containerId: '', rotation: 0, ...word }],
   });
@@ -90,6 +91,20 @@ describe('the container of an environment, in the book', () => {
     assert.deepEqual(kindsOf(world), ['EnvironmentCreating', 'EnvironmentFailed', 'EnvironmentDeleted']);
     world.pass(2_000);
     assert.equal(create(world, 'e-1').kind, 'environment');
+  });
+
+  it('is undone when its port is blocked for good, and not while what blocks it passes', () => {
+    const world = shared();
+    create(world, 'e-1');
+    world.settle();
+    for (const reason of ['CONTAINER_NOT_FOUND', 'CONTAINER_STOPPED', 'CONTAINER_ADDRESS_UNSETTLED', 'DOCKER_UNAVAILABLE']) {
+      say(world, { state: 'started', step: 'run' }, false, { reason, message: 'not now: it has no address' });
+      const mapping = world.book.environment('e-1')?.mappings[0];
+      assert.deepEqual([workload(world).phase, mapping?.state, mapping?.reason], ['creating', 'blocked', `${reason}: not now: it has no address`]);
+    }
+    say(world, { state: 'started', step: 'run' }, false, { reason: 'CONTAINER_UNREACHABLE', message: 'container web: it has no IPv4 address' });
+    assert.deepEqual([workload(world).phase, workload(world).failure?.step, workload(world).failure?.reason], ['undoing', 'map', 'CONTAINER_UNREACHABLE']);
+    assert.match(workload(world).failure?.message ?? '', /^port \d+: container web: it has no IPv4 address$/);
   });
 
   it('is undone when the time is up, which a restart begins anew', () => {

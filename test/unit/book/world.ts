@@ -6,7 +6,7 @@ import type { Leak } from '../../../shared/leak.js';
 import assert from 'node:assert/strict';
 import type { ContainerSpec } from '../../../shared/container.js';
 import { Book } from '../../../coordinator/book/book.js';
-import type { IdleMapping } from '../../../shared/desired.js';
+import { CAPABILITIES, type IdleMapping } from '../../../shared/desired.js';
 import { StateDigest } from '../../../shared/digest.js';
 import { applyRows, type StoredRows } from '../../support/stored-rows.js';
 import type {
@@ -118,6 +118,8 @@ export class FakeAgent {
   leaks: Leak[] = [];
   /** Leaks that its last heartbeat was told to repair. */
   toResolve: readonly string[] = [];
+  /** As its hello says. */
+  capabilities: readonly string[] = CAPABILITIES;
   readonly confirmed = new Set<string>();
   /** Programs of others that listen on this machine, by port. */
   readonly foreign = new Map<number, string>();
@@ -227,7 +229,7 @@ export class World {
 
   hello(agent: FakeAgent): Reply {
     const reply = this.decide({
-      kind: 'hello', actor: `host:${agent.host}`, host: agent.host, bootId: agent.bootId, agentVersion: '1', roles: agent.roles, addresses: [agent.address],
+      kind: 'hello', actor: `host:${agent.host}`, host: agent.host, bootId: agent.bootId, agentVersion: '1', roles: agent.roles, addresses: [agent.address], capabilities: agent.capabilities,
       lastSession: agent.session, accepted: agent.accepted, leases: [], routes: [], admit: true,
     });
     if (reply.kind !== 'welcome') return reply;

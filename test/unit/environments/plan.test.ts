@@ -14,6 +14,7 @@ const SPEC: ContainerSpec = {
   image: 'lab/jupyter:4', entrypoint: [], command: [], env: {}, workingDir: '', user: '', mounts: [], gpus: { kind: 'none' }, network: '', memoryBytes: 0, cpuMillis: 0, maxProcesses: 0,
   shmBytes: 0, ulimits: [], restart: 'unlessStopped', credentials: [], rotateCommand: [],
 };
+const MAKING = { container: SPEC, credentials: [], rules: RULES, host: 'gw/host-a' };
 
 function object(of: Partial<EnvironmentObject> = {}): EnvironmentObject {
   return {
@@ -92,7 +93,7 @@ describe('what a scheduler may ask for', () => {
 
 describe('a container as Docker is asked for it', () => {
   it('has GPUs as docker run --gpus gives them', () => {
-    const requestOf = (gpus: ContainerSpec['gpus']) => createOptions(object(), { ...SPEC, gpus }, [], RULES).HostConfig?.DeviceRequests;
+    const requestOf = (gpus: ContainerSpec['gpus']) => createOptions(object(), { ...MAKING, container: { ...SPEC, gpus } }).HostConfig?.DeviceRequests;
     assert.deepEqual(requestOf({ kind: 'all' }), [{ Driver: 'nvidia', Capabilities: [['gpu']], Count: -1 }]);
     assert.deepEqual(requestOf({ kind: 'count', count: 2 }), [{ Driver: 'nvidia', Capabilities: [['gpu']], Count: 2 }]);
     assert.deepEqual(requestOf({ kind: 'ids', ids: ['0', '3'] }), [{ Driver: 'nvidia', Capabilities: [['gpu']], DeviceIDs: ['0', '3'] }]);
@@ -100,7 +101,8 @@ describe('a container as Docker is asked for it', () => {
   });
 
   it('has what the config allows at most where nothing was asked for, and no right besides', () => {
-    const { HostConfig } = createOptions(object(), SPEC, [], RULES);
+    const { HostConfig, Labels } = createOptions(object(), MAKING);
+    assert.deepEqual(Labels, { 'portlease.environment': 'e', 'portlease.generation': '5', 'portlease.tenant': 't', 'portlease.host': 'gw/host-a' });
     assert.deepEqual(HostConfig, {
       NetworkMode: 'bridge', Mounts: [], Privileged: false, RestartPolicy: { Name: 'no' }, PidsLimit: 100, Ulimits: [], SecurityOpt: ['no-new-privileges'],
       Memory: 1_073_741_824, MemorySwap: 1_073_741_824, NanoCpus: 2_000_000_000,
@@ -109,7 +111,7 @@ describe('a container as Docker is asked for it', () => {
 
   it('has its credentials in its variables', () => {
     const credentials = [{ name: 'web', variables: ['A', 'B'], value: 'secret' }];
-    assert.deepEqual(createOptions(object(), { ...SPEC, env: { C: 'c' } }, credentials, RULES).Env, ['C=c', 'A=secret', 'B=secret']);
+    assert.deepEqual(createOptions(object(), { ...MAKING, container: { ...SPEC, env: { C: 'c' } }, credentials }).Env, ['C=c', 'A=secret', 'B=secret']);
     assert.deepEqual(credentialsIn({ A: 'secret', B: 'secret' }, [{ name: 'web', variables: ['A', 'B'] }]), credentials);
     assert.equal(credentialsIn({ B: 'secret' }, [{ name: 'web', variables: ['A', 'B'] }]), undefined);
   });

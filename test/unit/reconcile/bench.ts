@@ -5,9 +5,10 @@ import type { Listener } from '../../../agent/drivers/connections/listeners.js';
 import type { Applied, Sighting } from '../../../agent/drivers/rules/driver.js';
 import { emptyFamily } from '../../../agent/drivers/rules/parse.js';
 import type { RulesSpec } from '../../../agent/drivers/rules/spec.js';
+import type { ReconcileObject } from '../../../agent/reconcile/objects.js';
 import { ReconcileLoop, type RoundOutcome } from '../../../agent/reconcile/loop.js';
 import type { After } from '../../../shared/timers.js';
-import type { PortObject, Role } from '../../../shared/desired.js';
+import type { Role } from '../../../shared/desired.js';
 import { createLogger } from '../../../shared/log.js';
 import { parseCidr, type Cidr } from '../../../shared/names.js';
 import type { PortRange } from '../../../shared/ports.js';
@@ -37,6 +38,8 @@ export class LoopBench {
   holdLooks = false;
   /** Ids of forwards that the driver does not serve. */
   unserved: string[] = [];
+  /** Why containers get nothing, by address. */
+  readonly bridgeProblems = new Map<string, string>();
   readonly heldRules: Held<void>[] = [];
   readonly heldLooks: Held<void>[] = [];
   looks = 0;
@@ -62,6 +65,7 @@ export class LoopBench {
           look: () => this.#look(), isCurrent: sighting => sighting.writes === this.#writes,
           apply: (spec, { observe }) => this.#apply(spec, observe !== false),
         },
+        bridges: { hold: () => Promise.resolve(0), admit: () => Promise.resolve(), problems: () => this.bridgeProblems },
         connections: { cut: (cuts, standing) => this.#cut(cuts, standing) },
         reservedPorts: { ours: guarded, set: ports => this.#reserve(ports) },
         listeners: () => { this.order.push('listeners'); return Promise.resolve(this.listeners); },
@@ -75,7 +79,7 @@ export class LoopBench {
     });
   }
 
-  want(...objects: PortObject[]): void {
+  want(...objects: ReconcileObject[]): void {
     this.loop.setDesired({ epoch: 1, session: 1, revision: ++this.#revision }, new Map(objects.map(object => [object.key, object])));
   }
 

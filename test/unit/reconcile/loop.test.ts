@@ -98,6 +98,17 @@ describe('the reconcile loop', () => {
     assert.deepEqual(bench.last.problems, []);
   });
 
+  it('says of a container whose bridge port was not found yet that its address is not settled, until it is found', async () => {
+    const at = { kind: 'at', address: '10.2.0.9', containerId: 'c1', endpointId: 'e1' } as const;
+    bench.bridgeProblems.set('10.2.0.9', 'the bridge port of container c1 was not found: it does not run');
+    bench.want(RANGE, { ...ONE, target: at }, TWO);
+    await bench.settle();
+    assert.deepEqual(bench.last.problems, [{ key: 'mapping/m30001', reason: 'CONTAINER_ADDRESS_UNSETTLED', message: 'the bridge port of container c1 was not found: it does not run' }]);
+    bench.bridgeProblems.clear();
+    await bench.pass(2_000);
+    assert.deepEqual(bench.last.problems, []);
+  });
+
   it('repeats a confirmation for as long as the object is wanted, and cuts once only', async () => {
     bench.want(RANGE, release(ONE));
     await bench.settle();

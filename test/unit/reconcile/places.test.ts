@@ -70,7 +70,7 @@ describe('the place of a container', () => {
   it('is none on networks that the host cannot reach, unless there is another one', () => {
     const inner = { name: 'inner', networkId: 'n-inner', endpointId: 'e1', v4: '172.18.0.2', v6: undefined };
     const mac = { name: 'mac', networkId: 'n-mac', endpointId: 'e1', v4: '10.0.0.9', v6: undefined };
-    for (const attachment of [inner, mac, { ...inner, networkId: 'gone' }]) assert.equal(reasonOf('container:web', known(container({ attachments: [attachment] }))), 'CONTAINER_UNREACHABLE');
+    for (const attachment of [inner, mac]) assert.equal(reasonOf('container:web', known(container({ attachments: [attachment] }))), 'CONTAINER_UNREACHABLE');
     assert.deepEqual(placeOf('container:web', known(container({ attachments: [inner, mac, six] }))), { ...at, address: 'fd99::2' });
     assert.equal(reasonOf('container:web', known(container({ networkMode: `container:${'e'.repeat(64)}` }))), 'CONTAINER_UNREACHABLE');
     assert.equal(reasonOf('container:web', known(container({ attachments: [] }))), 'CONTAINER_NOT_ON_NETWORK');
@@ -78,8 +78,16 @@ describe('the place of a container', () => {
 
   it('is none while another container has the same address: one of the two is out of date', () => {
     const other = container({ id: 'f'.repeat(64), name: 'other' });
-    assert.equal(reasonOf('container:web', known(container(), other)), 'CONTAINER_UNREACHABLE');
+    assert.equal(reasonOf('container:web', known(container(), other)), 'CONTAINER_ADDRESS_UNSETTLED');
     assert.deepEqual(placeOf('container:web', known(container(), { ...other, attachments: [] })), at);
+  });
+
+  it('is said to be on its way, not unreachable, while one of its networks may settle', () => {
+    const inner = { name: 'inner', networkId: 'n-inner', endpointId: 'e1', v4: '172.18.0.2', v6: undefined };
+    const fresh = { ...inner, name: 'fresh', networkId: 'n-fresh' };
+    assert.equal(reasonOf('container:web', known(container({ attachments: [fresh] }))), 'CONTAINER_ADDRESS_UNSETTLED');
+    assert.equal(reasonOf('container:web', known(container({ attachments: [inner, fresh] }))), 'CONTAINER_ADDRESS_UNSETTLED');
+    assert.equal(reasonOf('container:web', known(container({ attachments: [inner, { ...inner, name: 'second' }] }))), 'CONTAINER_UNREACHABLE');
   });
 
   it('is the host itself where the container has its network and listens there, and nobody else of the host', () => {

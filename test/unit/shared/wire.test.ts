@@ -30,7 +30,7 @@ const OBJECTS: DesiredObject[] = [
 ];
 
 const HELLO: wire.AgentHello = {
-  host: 'host-a', gateway: 'gw', bootId: 'b-1', agentVersion: '0.1.0', roles: ['host', 'gateway'], addresses: ['10.1.0.1'], driver: 'userspace', hidesClients: true, lastSession: 3,
+  host: 'host-a', gateway: 'gw', bootId: 'b-1', agentVersion: '0.1.0', roles: ['host', 'gateway'], addresses: ['10.1.0.1'], driver: 'userspace', hidesClients: true, capabilities: ['client-limits', 'later-1'], lastSession: 3,
   accepted: { epoch: 1, session: 3, revision: 99 }, leases: [{ ...grant, host: '' }], routes: [{ ...grant, host: 'host-b' }], state: undefined,
 };
 
