@@ -21,9 +21,11 @@ import { adopted, refuseWhileRestoring, restoreView, waiveHost } from './restori
 import { MARGIN, type Adopted } from './adopt.js';
 import type { State } from './state.js';
 import { tick } from './tick.js';
+import { tunnelCounts, tunnelView, tunnelViews } from './tunnel-reports.js';
+import { decideTunnel } from './tunnels.js';
 import type {
   Changes, Command, Decision, EnvironmentCommand, EnvironmentView, GatewayRecord, HostView, IdleView, LeaseView, LossView, MappingRecord, PoolFigures, PoolSpec, PortExplanation, Reply,
-  RestoreView, StoredGateway, WorkloadView,
+  RestoreView, StoredGateway, TunnelCommand, TunnelView, WorkloadView,
 } from './types.js';
 import { passWorkloads } from './workloads.js';
 import { figuresOf, hostView, leaseView, viewOf } from './views.js';
@@ -40,6 +42,7 @@ const AUDITED = {
   deletePool: 'DeletePool', createHost: 'CreateHost', replaceHost: 'ReplaceHost', reclaimHost: 'ReclaimHost', waiveHost: 'WaiveHost', hello: 'Session',
   cordonHost: 'CordonHost', uncordonHost: 'UncordonHost', drainHost: 'DrainHost', holdHost: 'HoldHost',
   forgetHost: 'ForgetHost', overrideMassLoss: 'OverrideMassLoss', notePurge: 'Purge',
+  createTunnel: 'CreateTunnel', restartTunnel: 'RestartTunnel', stopTunnel: 'StopTunnel', startTunnel: 'StartTunnel', removeTunnel: 'RemoveTunnel',
 } as const;
 
 type HostCommand = Extract<Command, { kind: 'createHost' | 'replaceHost' | 'reclaimHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost' | 'forgetHost' | 'overrideMassLoss' | 'waiveHost' }>;
@@ -84,7 +87,7 @@ export class Book {
     state.takeOver(before, records.mappings);
     state.gateway.sequence += 1;
     this.state = state;
-    return { reply, sequence: state.gateway.sequence, pushes: [], touchedMappings: [...state.mappings.keys(), ...Array.from(state.workloads.keys(), (name) => `environment/${name}`)], progress: true };
+    return { reply, sequence: state.gateway.sequence, pushes: [], touchedMappings: [...state.mappings.keys(), ...Array.from(state.workloads.keys(), (name) => `environment/${name}`), ...Array.from(tunnelViews(state), ({ host, spec }) => `tunnel/${host}/${spec.tunnel}`)], progress: true };
   }
 
   /** All rows that changed since it was last called, or undefined when nothing did. */
@@ -96,7 +99,7 @@ export class Book {
       gateway: { ...state.gateway }, removedPools: dirty.removedPools, removedHosts: dirty.removedHosts, removedLeases: dirty.removedLeases,
       removedEnvironments: dirty.removedEnvironments, removedRequests: dirty.removedRequests, pools: [...dirty.pools].map((pool) => pool.spec),
       hosts: records(dirty.hosts), leases: records(dirty.leases), environments: records(dirty.environments), mappings: records(dirty.mappings),
-      requests: records(dirty.requests), removedForgotten: dirty.removedForgotten, removedOverrides: dirty.removedOverrides, removedWorkloads: dirty.removedWorkloads, workloads: records(dirty.workloads),
+      requests: records(dirty.requests), removedForgotten: dirty.removedForgotten, removedOverrides: dirty.removedOverrides, removedWorkloads: dirty.removedWorkloads, removedTunnels: dirty.removedTunnels, tunnels: [...dirty.tunnels], workloads: records(dirty.workloads),
       forgotten: [...dirty.forgotten.values()], overrides: [...dirty.overrides.values()], events: dirty.events, audits: dirty.audits,
     };
     const empty = state.gateway.sequence === this.takenSequence;
@@ -210,6 +213,20 @@ export class Book {
     return requested(this.state, requestId);
   }
 
+  /** In order of host and name. */
+  tunnels(): TunnelView[] {
+    return tunnelViews(this.state);
+  }
+
+  tunnel(host: string, tunnel: string): TunnelView | undefined {
+    const known = this.state.hosts.get(host);
+    return known && tunnelView(this.state, known, tunnel);
+  }
+
+  tunnelCounts(): { up: number; down: number } {
+    return tunnelCounts(this.state);
+  }
+
   restoring(): RestoreView {
     return restoreView(this.state);
   }
@@ -250,13 +267,24 @@ function dispatch(state: State, command: Command): Reply {
       tick(state);
       return { kind: 'done' };
     default:
-      return isAboutEnvironment(command) ? decideEnvironment(state, command) : dispatchHost(state, command);
+      return dispatchOther(state, command);
   }
+}
+
+function dispatchOther(state: State, command: EnvironmentCommand | HostCommand | TunnelCommand): Reply {
+  if (isAboutTunnel(command)) return decideTunnel(state, command);
+  return isAboutEnvironment(command) ? decideEnvironment(state, command) : dispatchHost(state, command);
 }
 
 function isAboutEnvironment(command: EnvironmentCommand | HostCommand): command is EnvironmentCommand {
   return command.kind in ENVIRONMENT_COMMANDS;
 }
+
+function isAboutTunnel(command: EnvironmentCommand | HostCommand | TunnelCommand): command is TunnelCommand {
+  return command.kind in TUNNEL_COMMANDS;
+}
+
+const TUNNEL_COMMANDS: Record<TunnelCommand['kind'], true> = { createTunnel: true, restartTunnel: true, stopTunnel: true, startTunnel: true, removeTunnel: true };
 
 const ENVIRONMENT_COMMANDS: Record<EnvironmentCommand['kind'], true> = { createEnvironment: true, deleteEnvironment: true, rotateCredentials: true, noteCredentials: true };
 

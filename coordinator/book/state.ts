@@ -4,6 +4,7 @@
  * never part. Rules of who may own a port: docs/architecture.md, "Blocks, leases, ports".
  */
 import type { IdleMapping } from '../../shared/desired.js';
+import type { TunnelReport } from '../../shared/tunnel.js';
 import type { Report } from './adopt.js';
 import type { Blocks } from './blocks.js';
 import type { Desired } from './desired.js';
@@ -17,7 +18,7 @@ import type { KnownLevel } from './usage.js';
 import { Queue } from './queue.js';
 import type {
   AuditRecord, Conflict, EnvironmentRecord, EpochStart, EventRecord, ForgottenRecord, GatewayRecord, HostLiveness, HostRecord, LeaseRecord, LossScope, MappingRecord,
-  OverrideRecord, PoolSpec, RequestRecord, Timing, WorkloadRecord,
+  OverrideRecord, PoolSpec, RequestRecord, Timing, TunnelRecord, WorkloadRecord,
 } from './types.js';
 
 /** A lease with what is known of its route. */
@@ -98,6 +99,12 @@ export type Host = {
   /** By id of the mapping: what its last report called idle. */
   idle: Map<string, Idle>;
   workloads: Set<Workload>;
+  /** By name: those that were made over RPC, and what was ordered for those of its config. */
+  tunnels: Map<string, TunnelRecord>;
+  /** By name: what it said of its tunnels last. */
+  tunnelReports: Map<string, { report: TunnelReport; atMs: number }>;
+  /** By name, of tunnels without a record: what was told of them last. */
+  configTunnelsTold: Map<string, Pick<TunnelRecord, 'told' | 'toldFlapping'>>;
 };
 
 /** `sinceMs`: heard of by this coordinator. `isTold`: its event is out. */
@@ -161,9 +168,9 @@ export type Deadline = { kind: 'quarantine'; mapping: Mapping } | { kind: 'idleL
 
 type Dirty = {
   pools: Set<Pool>; hosts: Set<Host>; leases: Set<Lease>; environments: Set<Environment>; mappings: Set<Pick<Mapping, 'record'>>; requests: Set<Request>;
-  forgotten: Map<string, ForgottenRecord>; overrides: Map<LossScope, OverrideRecord>; workloads: Set<Workload>;
+  forgotten: Map<string, ForgottenRecord>; overrides: Map<LossScope, OverrideRecord>; workloads: Set<Workload>; tunnels: Set<TunnelRecord>;
   removedPools: string[]; removedHosts: string[]; removedLeases: string[]; removedEnvironments: string[]; removedRequests: string[];
-  removedForgotten: string[]; removedOverrides: LossScope[]; removedWorkloads: string[];
+  removedForgotten: string[]; removedOverrides: LossScope[]; removedWorkloads: string[]; removedTunnels: string[];
   events: EventRecord[]; audits: AuditRecord[];
 };
 
@@ -312,6 +319,12 @@ export class State {
     this.touched.push(`environment/${environment}`);
   }
 
+  dirtyTunnel(record: TunnelRecord): void {
+    this.changed = true;
+    this.dirty.tunnels.add(record);
+    this.touched.push(`tunnel/${record.host}/${record.spec.tunnel}`);
+  }
+
   dirtyHost(host: Host): void {
     this.changed = true;
     this.dirty.hosts.add(host);
@@ -344,6 +357,7 @@ export class State {
     for (const { spec } of old.pools) dirty.pools.add(this.pools.get(spec.pool) as Pool);
     for (const { record } of old.requests) dirty.requests.add(this.requests.get(record.requestId) as Request);
     for (const workload of this.workloads.values()) dirty.workloads.add(workload);
+    takeOverTunnels(this, before, old.removedTunnels);
     for (const record of this.forgotten.values()) dirty.forgotten.set(record.host, record);
     for (const record of old.overrides.values()) dirty.overrides.set(record.scope, record);
     dirty.removedForgotten.push(...old.removedForgotten);
@@ -366,6 +380,13 @@ export class State {
   }
 }
 
+function takeOverTunnels({ dirty, hosts }: State, before: State, removed: readonly string[]): void {
+  const keysOf = (all: ReadonlyMap<string, Host>): string[] => [...all].flatMap(([host, { tunnels }]) => [...tunnels.keys()].map((name) => `${host}/${name}`));
+  for (const { tunnels } of hosts.values()) for (const tunnel of tunnels.values()) dirty.tunnels.add(tunnel);
+  const kept = new Set(keysOf(hosts));
+  dirty.removedTunnels.push(...removed, ...keysOf(before.hosts).filter((key) => !kept.has(key)));
+}
+
 export function inRanges(ranges: readonly { first: number; last: number }[], port: number): boolean {
   for (const range of ranges) if (port >= range.first && port <= range.last) return true;
   return false;
@@ -374,7 +395,7 @@ export function inRanges(ranges: readonly { first: number; last: number }[], por
 function newDirty(): Dirty {
   return {
     pools: new Set(), hosts: new Set(), leases: new Set(), environments: new Set(), mappings: new Set(), requests: new Set(),
-    forgotten: new Map(), overrides: new Map(), workloads: new Set(), removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [],
-    removedForgotten: [], removedOverrides: [], removedWorkloads: [], events: [], audits: [],
+    forgotten: new Map(), overrides: new Map(), workloads: new Set(), tunnels: new Set(), removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [],
+    removedForgotten: [], removedOverrides: [], removedWorkloads: [], removedTunnels: [], events: [], audits: [],
   };
 }

@@ -31,6 +31,8 @@ export async function statusAnswer({ gateways, clock, version, startedAtMs, jour
     hostsUnknown: sum(({ hosts }) => hosts.unknown),
     environments: sum(({ environments }) => environments),
     mappings: sum(({ mappings }) => mappings),
+    tunnelsUp: sum(({ tunnels }) => tunnels.up),
+    tunnelsDown: sum(({ tunnels }) => tunnels.down),
     massLosses: parts.flatMap(({ massLosses }) => massLosses),
   };
 }
@@ -42,5 +44,5 @@ function screenOf(book: Book, keeper: Keeper) {
   for (const { state } of book.hosts()) hosts[state] += 1;
   const { environments, mappings } = book.counts();
   const massLosses = book.massLosses().map((loss) => massLossToWire(loss, book.gateway.gateway));
-  return { gateway: gatewayToWire(book), pools: poolsToWire(book, (pool) => keeper.ratesOf(pool)), hosts, environments, mappings, massLosses };
+  return { gateway: gatewayToWire(book), pools: poolsToWire(book, (pool) => keeper.ratesOf(pool)), hosts, environments, mappings, massLosses, tunnels: book.tunnelCounts() };
 }

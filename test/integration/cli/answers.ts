@@ -55,6 +55,6 @@ export function environment(part: Partial<Environment> = {}): Environment {
 export function statusAnswer(part: Partial<GetStatusResponse> = {}): GetStatusResponse {
   return {
     version: '0.1.0', uptime: { seconds: 7_500, nanos: 0 }, journal: 'ok', gateways: [GATEWAY], pools: [POOL],
-    hostsAlive: 2, hostsSuspect: 0, hostsLost: 0, hostsUnknown: 0, environments: 1, mappings: 1, massLosses: [], ...part,
+    hostsAlive: 2, hostsSuspect: 0, hostsLost: 0, hostsUnknown: 0, environments: 1, mappings: 1, massLosses: [], tunnelsUp: 0, tunnelsDown: 0, ...part,
   };
 }

@@ -167,6 +167,7 @@ function confirmationOf(object: DesiredObject): Confirmation[] {
     case 'lease':
     case 'environment':
     case 'removal':
+    case 'tunnel':
     case 'mapping': return [];
     default: return object satisfies never;
   }

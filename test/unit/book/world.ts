@@ -7,6 +7,7 @@ import type { ContainerSpec } from '../../../shared/container.js';
 import { Book } from '../../../coordinator/book/book.js';
 import type { IdleMapping } from '../../../shared/desired.js';
 import { StateDigest } from '../../../shared/digest.js';
+import type { TunnelReport } from '../../../shared/tunnel.js';
 import { applyRows, type StoredRows } from '../../support/stored-rows.js';
 import type {
   AllocateCommand, Changes, Command, Confirmation, Decision, DesiredObject, PoolSpec, Reply, ReportCommand, StoredGateway, Timing, WantSpec,
@@ -61,6 +62,7 @@ export class Tables {
   readonly forgotten: StoredRows['forgotten'] = new Map();
   readonly overrides: StoredRows['overrides'] = new Map();
   readonly workloads: StoredRows['workloads'] = new Map();
+  readonly tunnels: StoredRows['tunnels'] = new Map();
   readonly audits: Changes['audits'] = [];
   readonly events: Changes['events'] = [];
 
@@ -99,7 +101,7 @@ export class Tables {
     return {
       gateway: { ...this.gateway }, epochs: [...this.epochs], pools: rows(this.pools), hosts: rows(this.hosts), leases: rows(this.leases),
       environments: rows(this.environments), mappings: rows(this.mappings), requests: rows(this.requests),
-      forgotten: rows(this.forgotten), overrides: rows(this.overrides), workloads: rows(this.workloads),
+      forgotten: rows(this.forgotten), overrides: rows(this.overrides), workloads: rows(this.workloads), tunnels: rows(this.tunnels),
     };
   }
 }
@@ -114,6 +116,8 @@ export class FakeAgent {
   online = true;
   /** What it calls idle. */
   idle: IdleMapping[] = [];
+  /** What it says of its tunnels. */
+  tunnels: TunnelReport[] = [];
   readonly confirmed = new Set<string>();
   /** Programs of others that listen on this machine, by port. */
   readonly foreign = new Map<number, string>();
@@ -243,7 +247,7 @@ export class World {
     agent.apply();
     return this.decide({
       kind: 'report', host: agent.host, session: agent.session, applied: agent.accepted as { epoch: number; session: number; revision: number },
-      confirmations: agent.confirmations(), verified: [], driftRepairs: 0, idle: agent.idle, ...conflictsOf(agent),
+      confirmations: agent.confirmations(), verified: [], driftRepairs: 0, idle: agent.idle, tunnels: agent.tunnels, ...conflictsOf(agent),
     });
   }
 
