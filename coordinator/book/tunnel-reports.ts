@@ -115,7 +115,7 @@ export function tunnelView(state: State, host: Host, tunnel: string): TunnelView
   const reportAgeMs = state.nowMs - atMs;
   const sinceMs = report?.state === now ? report.sinceMs + reportAgeMs : undefined;
   return {
-    host: host.record.host, spec, state: now, sinceMs, isFromConfig, ...whyOf(host, { tunnel, isRival, report }), report, reportAgeMs, ...ordersOf(isFromConfig && !isRival, record),
+    host: host.record.host, spec, state: now, sinceMs, isFromConfig, ...whyOf(host, { tunnel, isRival, report }), report, reportAgeMs, ...ordersOf(record, { isFromConfig, isRival }),
   };
 }
 
@@ -124,8 +124,9 @@ function specOf(isFromConfig: boolean, record: TunnelRecord | undefined, report:
   return isFromConfig && report !== undefined ? report.spec : record?.spec;
 }
 
-function ordersOf(isOfConfig: boolean, record: TunnelRecord | undefined): Pick<TunnelView, 'revision' | 'restart'> {
-  return { revision: isOfConfig ? 0 : record?.revision ?? 0, restart: record?.restart ?? 0 };
+function ordersOf(record: TunnelRecord | undefined, { isFromConfig, isRival }: { isFromConfig: boolean; isRival: boolean }): Pick<TunnelView, 'revision' | 'restart' | 'isStopped'> {
+  if (record === undefined) return { revision: 0, restart: 0, isStopped: false };
+  return { revision: isFromConfig && !isRival ? 0 : record.revision, restart: record.restart, isStopped: record.isStopped && !isRival };
 }
 
 /** What the host said, as far as it had heard by then what is ordered now. */
@@ -154,7 +155,7 @@ export function tunnelCounts(state: State): { up: number; down: number } {
     if (host.tunnels.size === 0 && host.tunnelReports.size === 0) continue;
     for (const tunnel of new Set([...host.tunnels.keys(), ...host.tunnelReports.keys()])) {
       const view = tunnelView(state, host, tunnel);
-      if (view === undefined || view.state === 'stopped' || host.tunnels.get(tunnel)?.isStopped === true) continue;
+      if (view === undefined || view.state === 'stopped' || view.isStopped) continue;
       counts[view.state === 'up' && host.state !== 'lost' ? 'up' : 'down'] += 1;
     }
   }

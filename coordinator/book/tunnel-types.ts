@@ -33,6 +33,8 @@ export type TunnelView = {
   /** In that state. undefined: not known. */
   sinceMs: number | undefined;
   isFromConfig: boolean;
+  /** Ordered. */
+  isStopped: boolean;
   /** Why it is not up, or was not last time; '' when there is nothing to say. */
   reason: string;
   message: string;

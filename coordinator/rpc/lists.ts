@@ -2,6 +2,7 @@
 import type { ListConflictsRequest, ListConflictsResponse, ListLeasesRequest, ListLeasesResponse } from '../../shared/gen/portlease/v1/operations.js';
 import { MappingState as WireState } from '../../shared/gen/portlease/v1/common.js';
 import type { ListEnvironmentsRequest, ListEnvironmentsResponse, ListMappingsRequest, ListMappingsResponse } from '../../shared/gen/portlease/v1/ports.js';
+import type { ListTunnelsRequest, ListTunnelsResponse } from '../../shared/gen/portlease/v1/tunnels.js';
 import type { Book, ConflictView } from '../book/book.js';
 import type { EnvironmentRecord, LeaseRecord, MappingRecord } from '../book/types.js';
 import type { Gateways } from '../keeper/gateways.js';
@@ -9,6 +10,8 @@ import type { Keeper } from '../keeper/keeper.js';
 import { Checks } from './checks.js';
 import { conflictViewToWire, environmentToWire, leaseToWire, mappingStateToWire, mappingToWire, namingOf } from './messages.js';
 import { pageSize, pageToken, positionOf } from './pages.js';
+import { parseTunnelFilter } from './parse-tunnels.js';
+import { tunnelToWire } from './tunnel-messages.js';
 import { parseEnvironmentFilter, parseMappingFilter, type EnvironmentFilter, type MappingFilter } from './parse-ports.js';
 
 /** An element with the key that orders the list. */
@@ -119,6 +122,21 @@ export async function listConflicts(gateways: Gateways, request: ListConflictsRe
 
 function conflictKey({ host, conflict: { port, transport } }: ConflictView): string {
   return `${host}!${String(port).padStart(5, '0')}!${transport}`;
+}
+
+/** In order of gateway, host and name. */
+export async function listTunnels(gateways: Gateways, request: ListTunnelsRequest): Promise<ListTunnelsResponse> {
+  const filter = parseTunnelFilter(request);
+  const { elements, nextPageToken } = await page(gateways, {
+    list: 'tunnels', filter, request,
+    read: (book, after, limit) => {
+      const { gateway } = book.gateway;
+      const fitting = book.tunnels().map((view) => ({ key: `${gateway}!${view.host}!${view.spec.tunnel}`, view }))
+        .filter(({ key, view }) => key > after && (filter.host === '' || view.host === filter.host));
+      return fitting.slice(0, limit).map(({ key, view }) => ({ key, value: tunnelToWire(view, gateway) }));
+    },
+  });
+  return { tunnels: elements, nextPageToken };
 }
 
 function hostFilter(request: { gateway: string; host: string; pool: string }): { gateway: string; host: string; pool: string } {

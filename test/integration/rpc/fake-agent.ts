@@ -5,6 +5,7 @@ import { conflictSentence } from '../../../shared/conflict-text.js';
 import type { Confirmation, Conflict, Delta, DesiredObject, HeldGrant, ObjectProblem, Role, StateVersion } from '../../../shared/desired.js';
 import { StateDigest } from '../../../shared/digest.js';
 import { AgentServiceClient, type SessionRequest, type SessionResponse } from '../../../shared/gen/portlease/v1/agents.js';
+import type { TunnelReport } from '../../../shared/tunnel.js';
 import { CLIENT_OPTIONS } from '../../../shared/grpc.js';
 import { deltaFromWire, helloToWire, reportToWire } from '../../../shared/wire.js';
 import { within } from '../../support/wait.js';
@@ -23,6 +24,8 @@ export type FakeAgentOptions = {
   problemOf?: (object: DesiredObject) => Omit<ObjectProblem, 'key'> | undefined;
 };
 
+type TunnelObject = Extract<DesiredObject, { kind: 'tunnel' }>;
+
 export class FakeAgent {
   readonly objects = new Map<string, DesiredObject>();
   /** Every state that arrived, in order. */
@@ -33,6 +36,8 @@ export class FakeAgent {
   verified: string[] = [];
   /** Foreign processes on its ports. */
   conflicts: Conflict[] = [];
+  /** What it says of its tunnels. */
+  tunnels: (objects: readonly TunnelObject[]) => TunnelReport[] = () => [];
   /** Why the stream ended. */
   readonly ended: Promise<Refused | undefined>;
   lastHeartbeat: { staleSession: boolean; rebuild: boolean } | undefined;
@@ -103,7 +108,7 @@ export class FakeAgent {
       if (problem !== undefined) problems.push({ key: object.key, ...problem });
       else confirmations.push(...confirmationOf(object));
     }
-    const value = reportToWire({ session: this.session, applied: this.version, problems, confirmations, verified: this.verified, driftRepairs: 0, occupied: this.#leased(), conflicts: this.#leased() });
+    const value = reportToWire({ session: this.session, applied: this.version, problems, confirmations, verified: this.verified, driftRepairs: 0, occupied: this.#leased(), conflicts: this.#leased(), tunnels: this.tunnels(this.tunnelObjects()) });
     this.send({ $case: 'report', value });
   }
 
@@ -120,6 +125,10 @@ export class FakeAgent {
 
   mappings(): Extract<DesiredObject, { kind: 'mapping' }>[] {
     return [...this.objects.values()].filter((object) => object.kind === 'mapping');
+  }
+
+  tunnelObjects(): TunnelObject[] {
+    return [...this.objects.values()].filter((object) => object.kind === 'tunnel');
   }
 
   /** Stops reading, as a process that hangs. */
