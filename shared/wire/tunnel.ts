@@ -3,7 +3,7 @@ import type { Duration } from '../gen/google/protobuf/duration.js';
 import * as wire from '../gen/portlease/v1/tunnels.js';
 import { atMost, count, dnsLabel, matching, port, required, shown } from '../fields.js';
 import { InvalidField } from '../invalid.js';
-import { canonicalAddress, isPublicHost } from '../names.js';
+import { canonicalAddress, isBanner, isPublicHost, isSshOption, isSshOptionValue } from '../names.js';
 import type { Endpoint, ForwardDirection, TunnelEngine, TunnelForward, TunnelProbe, TunnelReport, TunnelSpec, TunnelState, TunnelStatistics } from '../tunnel.js';
 import { durationToMs, msToDuration } from './basics.js';
 
@@ -15,10 +15,6 @@ const MAX_LOG_LINE = 200;
 const DEFAULT_INTERVAL_MS = 10_000;
 const DEFAULT_TIMEOUT_MS = 5_000;
 const LOOPBACK = '127.0.0.1';
-const BANNER = /^[\x20-\x7e]{0,128}$/;
-/** Which ones are allowed is for the host to say. */
-const OPTION = /^[A-Za-z][A-Za-z0-9]{0,63}$/;
-const OPTION_VALUE = /^[A-Za-z0-9+^][A-Za-z0-9 .,:+@_/=*-]{0,254}$/;
 const REASON = /^[A-Z][A-Z0-9_]{0,63}$/;
 
 const DIRECTIONS: Record<ForwardDirection, wire.ForwardDirection> = {
@@ -105,9 +101,10 @@ function engineFromWire(value: wire.TunnelEngine, field: string): TunnelEngine |
 
 function probeFromWire(value: wire.TunnelProbe, { forwards, field }: { forwards: number; field: string }): TunnelProbe {
   if (value.forward >= forwards) throw new InvalidField(`${field}.forward`, `${value.forward} is not one of the forwards: 0-${forwards - 1}`);
+  if (!isBanner(value.banner)) throw new InvalidField(`${field}.banner`, `${shown(value.banner)} is not at most 128 printable characters of ASCII`);
   return {
     forward: value.forward,
-    banner: matching(value.banner, BANNER, { field: `${field}.banner`, wanted: 'a banner: at most 128 printable characters of ASCII' }),
+    banner: value.banner,
     intervalMs: timeFromWire(value.interval, { field: `${field}.interval`, otherwise: DEFAULT_INTERVAL_MS, least: 1_000, most: 86_400_000 }),
     timeoutMs: timeFromWire(value.timeout, { field: `${field}.timeout`, otherwise: DEFAULT_TIMEOUT_MS, least: 100, most: 300_000 }),
   };
@@ -124,10 +121,10 @@ function optionsFromWire(options: Readonly<Record<string, string>>, field: strin
   atMost(entries, MAX_OPTIONS, field);
   const names = new Set<string>();
   for (const [name, value] of entries) {
-    if (!OPTION.test(name)) throw new InvalidField(field, `${shown(name)} is not the name of an option of ssh: letters and digits, a letter first`);
+    if (!isSshOption(name)) throw new InvalidField(field, `${shown(name)} is not the name of an option of ssh: letters and digits, a letter first`);
     if (names.has(name.toLowerCase())) throw new InvalidField(field, `${name} comes twice: ssh does not tell upper from lower case`);
     names.add(name.toLowerCase());
-    if (!OPTION_VALUE.test(value)) throw new InvalidField(field, `${name}=${shown(value)}: a value has 1-255 of A-Z a-z 0-9 space . , : + ^ @ _ / = * -, the first one a letter, a digit, + or ^`);
+    if (!isSshOptionValue(value)) throw new InvalidField(field, `${name}=${shown(value)}: a value has 1-255 of A-Z a-z 0-9 space . , : + ^ @ _ / = * -, the first one a letter, a digit, + or ^`);
   }
   return Object.fromEntries(entries);
 }

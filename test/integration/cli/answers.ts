@@ -5,6 +5,7 @@ import type {
   Gateway, GetStatusResponse} from '../../../shared/gen/portlease/v1/operations.js';
 import { GatewayScope, Host, HostState, IdleAction, Lease, LeaseState, Pool, PortConflict, Strategy
 } from '../../../shared/gen/portlease/v1/operations.js';
+import { ForwardDirection, Tunnel, TunnelEngine, TunnelState } from '../../../shared/gen/portlease/v1/tunnels.js';
 import { EnvironmentStatus, type Environment, type Mapping } from '../../../shared/gen/portlease/v1/ports.js';
 
 export const GATEWAY: Gateway = {
@@ -34,6 +35,19 @@ export const CONFLICT: PortConflict = PortConflict.fromPartial({
     protocol: Protocol.PROTOCOL_TCP, port: 30_007, address: '0.0.0.0', uid: 33, user: 'www-data',
     holder: { pid: 812, program: 'nginx', command: 'nginx: (+2 arguments)', containerId: '4f'.repeat(32), startedAt: { seconds: 1_700_000_000, nanos: 0 } },
   },
+});
+
+export const TUNNEL: Tunnel = Tunnel.fromPartial({
+  spec: {
+    tunnel: 'db', host: 'host-a', server: 'bastion', engine: TunnelEngine.TUNNEL_ENGINE_SSH, options: { Compression: 'yes' },
+    probe: { forward: 1, banner: 'SSH-2.0-', interval: { seconds: 10, nanos: 0 }, timeout: { seconds: 5, nanos: 0 } },
+    forwards: [
+      { direction: ForwardDirection.FORWARD_DIRECTION_LOCAL, listen: { host: '127.0.0.1', port: 5432 }, to: { host: 'db.internal', port: 5432 } },
+      { direction: ForwardDirection.FORWARD_DIRECTION_REVERSE, listen: { host: '::', port: 2222 }, to: { host: '127.0.0.1', port: 22 } },
+    ],
+  },
+  gateway: 'gw-1', state: TunnelState.TUNNEL_STATE_BACKOFF, since: { seconds: 12, nanos: 0 }, reason: 'SSH_FAILED', message: 'it ended with 255', flapping: true, pid: 812, revision: 1_234,
+  statistics: { attempts: 3, connections: 4, failures: 5, restarts: 6, probes: 7, probesFailed: 1, probeTime: { seconds: 0, nanos: 4_000_000 }, probeAge: { seconds: 20, nanos: 0 }, restartTime: { seconds: 0, nanos: 280_000_000 } },
 });
 
 export function mapping(part: Partial<Mapping> = {}): Mapping {
