@@ -87,7 +87,7 @@ export class Book {
     state.takeOver(before, records.mappings);
     state.gateway.sequence += 1;
     this.state = state;
-    return { reply, sequence: state.gateway.sequence, pushes: [], touchedMappings: [...state.mappings.keys(), ...Array.from(state.workloads.keys(), (name) => `environment/${name}`), ...Array.from(tunnelViews(state), ({ host, spec }) => `tunnel/${host}/${spec.tunnel}`)], progress: true };
+    return { reply, sequence: state.gateway.sequence, pushes: [], touchedMappings: [...state.mappings.keys(), ...Array.from(state.workloads.keys(), (name) => `environment/${name}`), ...tunnelViews(state, () => true, Infinity).map(({ host, spec }) => `tunnel/${host}/${spec.tunnel}`)], progress: true };
   }
 
   /** All rows that changed since it was last called, or undefined when nothing did. */
@@ -213,9 +213,9 @@ export class Book {
     return requested(this.state, requestId);
   }
 
-  /** In order of host and name. */
-  tunnels(): TunnelView[] {
-    return tunnelViews(this.state);
+  /** In order of host and name, at most `limit` that fit. */
+  tunnels(fits: (host: string, tunnel: string) => boolean = () => true, limit = Infinity): TunnelView[] {
+    return tunnelViews(this.state, fits, limit);
   }
 
   tunnel(host: string, tunnel: string): TunnelView | undefined {

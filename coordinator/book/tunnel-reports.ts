@@ -95,12 +95,25 @@ export function tellGone(state: State, { host, spec: { tunnel, server } }: Tunne
   state.event('TunnelDown', { host, detail: JSON.stringify({ tunnel, server, state: 'stopped', reason: 'REMOVED', message: '' }) });
 }
 
-/** In order of host and name: those that were made over RPC, and those of the hosts' own configs. */
-export function tunnelViews(state: State): TunnelView[] {
-  return [...state.hosts.values()].sort((a, b) => (a.record.host < b.record.host ? -1 : 1)).flatMap((host) => {
-    const names = new Set([...host.tunnels.keys(), ...host.tunnelReports.keys()]);
-    return [...names].sort().flatMap((tunnel) => tunnelView(state, host, tunnel) ?? []);
-  });
+/** At most `limit` that fit, in order of host and name: those that were made over RPC, and those of the hosts' own configs. */
+export function tunnelViews(state: State, fits: (host: string, tunnel: string) => boolean, limit: number): TunnelView[] {
+  const found: TunnelView[] = [];
+  for (const host of [...state.hosts.values()].filter(hasTunnels).sort((a, b) => (a.record.host < b.record.host ? -1 : 1))) {
+    for (const tunnel of namesOf(host).sort()) {
+      const view = fits(host.record.host, tunnel) ? tunnelView(state, host, tunnel) : undefined;
+      if (view !== undefined) found.push(view);
+      if (found.length === limit) return found;
+    }
+  }
+  return found;
+}
+
+function hasTunnels({ tunnels, tunnelReports }: Host): boolean {
+  return tunnels.size > 0 || tunnelReports.size > 0;
+}
+
+function namesOf({ tunnels, tunnelReports }: Host): string[] {
+  return [...new Set([...tunnels.keys(), ...tunnelReports.keys()])];
 }
 
 /** undefined: there is none. A tunnel of the config goes before one of the same name that was made over RPC. */
@@ -152,8 +165,8 @@ function whyOf(host: Host, { tunnel, isRival, report }: { tunnel: string; isRiva
 export function tunnelCounts(state: State): { up: number; down: number } {
   const counts = { up: 0, down: 0 };
   for (const host of state.hosts.values()) {
-    if (host.tunnels.size === 0 && host.tunnelReports.size === 0) continue;
-    for (const tunnel of new Set([...host.tunnels.keys(), ...host.tunnelReports.keys()])) {
+    if (!hasTunnels(host)) continue;
+    for (const tunnel of namesOf(host)) {
       const view = tunnelView(state, host, tunnel);
       if (view === undefined || view.state === 'stopped' || view.isStopped) continue;
       counts[view.state === 'up' && host.state !== 'lost' ? 'up' : 'down'] += 1;

@@ -131,9 +131,9 @@ export async function listTunnels(gateways: Gateways, request: ListTunnelsReques
     list: 'tunnels', filter, request,
     read: (book, after, limit) => {
       const { gateway } = book.gateway;
-      const fitting = book.tunnels().map((view) => ({ key: `${gateway}!${view.host}!${view.spec.tunnel}`, view }))
-        .filter(({ key, view }) => key > after && (filter.host === '' || view.host === filter.host));
-      return fitting.slice(0, limit).map(({ key, view }) => ({ key, value: tunnelToWire(view, gateway) }));
+      const keyOf = (host: string, tunnel: string): string => `${gateway}!${host}!${tunnel}`;
+      const fits = (host: string, tunnel: string): boolean => keyOf(host, tunnel) > after && (filter.host === '' || host === filter.host);
+      return book.tunnels(fits, limit).map((view) => ({ key: keyOf(view.host, view.spec.tunnel), value: tunnelToWire(view, gateway) }));
     },
   });
   return { tunnels: elements, nextPageToken };
