@@ -112,7 +112,8 @@ function hasTunnels({ tunnels, tunnelReports }: Host): boolean {
   return tunnels.size > 0 || tunnelReports.size > 0;
 }
 
-function namesOf({ tunnels, tunnelReports }: Host): string[] {
+/** Of the tunnels that were made for the host, and those that it reports. */
+export function namesOf({ tunnels, tunnelReports }: Host): string[] {
   return [...new Set([...tunnels.keys(), ...tunnelReports.keys()])];
 }
 

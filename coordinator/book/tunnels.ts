@@ -6,7 +6,7 @@ import { MAX_TUNNELS } from '../../shared/desired.js';
 import { hostOf } from './duty.js';
 import { tunnelObject } from './objects.js';
 import { drop, put } from './outbox.js';
-import { tellGone, touchKey, tunnelView } from './tunnel-reports.js';
+import { namesOf, tellGone, touchKey, tunnelView } from './tunnel-reports.js';
 import type { Host, State } from './state.js';
 import type { Refusal, Reply, TunnelCommand, TunnelRecord } from './types.js';
 
@@ -30,7 +30,7 @@ function createTunnel(state: State, { spec }: Extract<TunnelCommand, { kind: 'cr
   const known = host.tunnels.get(spec.tunnel);
   if (known !== undefined && !known.isOfConfig) return sameOrRefused(state, host, { known, spec });
   if (host.tunnelReports.get(spec.tunnel)?.report.isFromConfig === true) return refuseNameOfConfig(host, spec.tunnel);
-  if (known === undefined && host.tunnels.size >= MAX_TUNNELS) {
+  if (known === undefined && namesOf(host).length >= MAX_TUNNELS) {
     return { kind: 'refused', reason: 'TOO_MANY_TUNNELS', message: `host ${spec.host} has ${MAX_TUNNELS} tunnels`, field: 'spec.host', metadata: { host: spec.host, limit: `${MAX_TUNNELS}` } };
   }
   const record: TunnelRecord = {
@@ -90,8 +90,7 @@ function restartTunnel(state: State, host: Host, record: TunnelRecord): Reply {
 function orderedRecord(state: State, host: Host, tunnel: string): TunnelRecord | undefined {
   const known = host.tunnels.get(tunnel);
   const report = host.tunnelReports.get(tunnel)?.report;
-  if (known !== undefined) return report?.isFromConfig === true && known.isOfConfig ? Object.assign(known, { spec: report.spec }) : known;
-  if (report?.isFromConfig !== true) return undefined;
+  if (known !== undefined || report?.isFromConfig !== true) return known;
   const told = host.configTunnelsTold.get(tunnel) ?? { told: 'nothing', toldFlapping: false };
   return {
     host: host.record.host, spec: report.spec, restart: report.restart, isStopped: false, isOfConfig: true, createdAtMs: state.nowMs, revision: state.sequence, ...told,
@@ -131,6 +130,8 @@ function forget(state: State, host: Host, record: TunnelRecord): void {
 }
 
 function keep(state: State, host: Host, record: TunnelRecord): void {
+  const report = host.tunnelReports.get(record.spec.tunnel)?.report;
+  if (record.isOfConfig && report?.isFromConfig === true) record.spec = report.spec;
   host.tunnels.set(record.spec.tunnel, record);
   state.dirtyTunnel(record);
   put(state, host, tunnelObject(state, record));

@@ -112,7 +112,7 @@ export function reportToWire(report: AgentReport): Report {
     conflicts: (report.conflicts ?? []).map(conflictToWire),
     idle: (report.idle ?? []).map(({ mappingId, generation, idleMs, lives }) => ({ mappingId, generation, idle: msToDuration(idleMs), environmentLives: lives })),
     environments: (report.environments ?? []).map(environmentToWire),
-    tunnels: (report.tunnels ?? []).map(tunnelReportToWire),
+    tunnels: (report.tunnels ?? []).slice(0, MAX_TUNNELS).map(tunnelReportToWire),
   };
 }
 

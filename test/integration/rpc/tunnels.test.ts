@@ -82,6 +82,12 @@ describe('tunnels, over the wire', () => {
     agent.tunnels = (objects) => objects.map(({ spec: of, restart }) => tunnelReport({ spec: of, restart, state: 'refused', reason: 'KEY_READABLE' }));
     const refused = await refusalOf(coordinator.api.restartTunnel('h1', 'db', 60_000));
     assert.deepEqual([refused.code, refused.details.reason, refused.details.metadata['host_reason']], [status.FAILED_PRECONDITION, 'TUNNEL_REFUSED', 'KEY_READABLE']);
+    const before = agent.tunnelObjects()[0]?.restart ?? 0;
+    agent.tunnels = (objects) => objects.map(({ spec: of }) => tunnelReport({ spec: of, restart: before, state: 'refused', reason: 'KEY_READABLE' }));
+    const restarting = coordinator.api.restartTunnel('h1', 'db', 30_000);
+    await eventually('the host to be told', () => (agent.tunnelObjects()[0]?.restart ?? 0) > before, { withinMs: 10_000 });
+    supervise();
+    assert.equal((await restarting).tunnel?.state, UP, 'what was said before it had heard of this restart does not count');
   });
 
   it('of a host that falls silent meanwhile end the waiting, and are not restarted from then on', async () => {

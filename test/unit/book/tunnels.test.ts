@@ -265,6 +265,19 @@ describe('a tunnel of the config of its host', () => {
     assert.deepEqual(told(world), ['TunnelUp', 'TunnelDown STOPPED', 'TunnelUp']);
   });
 
+  it('may change in the config: what is ordered next carries its new spec, and what is refused carries nothing', () => {
+    const world = shared();
+    say(world, 'up', { isFromConfig: true });
+    ask(world, 'stopTunnel');
+    const spec = tunnelSpec({ server: 'other' });
+    say(world, 'stopped', { isFromConfig: true, spec });
+    assert.equal(reasonOf(ask(world, 'restartTunnel')), 'TUNNEL_STOPPED');
+    assert.equal(objectOf(world)?.spec.server, 'bastion');
+    assert.deepEqual([world.tables.tunnels.get('a/db')?.spec.server, viewOf(world).spec.server], ['bastion', 'other']);
+    ask(world, 'startTunnel');
+    assert.equal(objectOf(world)?.spec.server, 'other');
+  });
+
   it('that is in the config no more leaves orders behind, which can be removed, or give way to a tunnel of that name', () => {
     const world = shared();
     say(world, 'up', { isFromConfig: true });

@@ -44,6 +44,10 @@ describe('a tunnel on the wire', () => {
     assert.deepEqual(wire.reportFromWire(agents.Report.decode(agents.Report.encode(reportOf(...said)).finish())).tunnels, said);
   });
 
+  it('is left out of a report that has more than 256: the rest of it matters', () => {
+    assert.equal(reportOf(...Array.from({ length: 300 }, () => REPORT)).tunnels.length, 256);
+  });
+
   it('has one form, whatever was left out and in what order options come', () => {
     const value = tunnels.TunnelSpec.fromPartial({
       tunnel: 'db', host: 'a', server: 's', options: { TCPKeepAlive: 'yes', Compression: 'no' }, probe: {},
