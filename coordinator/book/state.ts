@@ -103,7 +103,7 @@ export type Host = {
   tunnels: Map<string, TunnelRecord>;
   /** By name: what it said of its tunnels last. */
   tunnelReports: Map<string, { report: TunnelReport; atMs: number }>;
-  /** By name, of tunnels without a record: what was told of them last. */
+  /** By name, of tunnels of its config without a record: what was told of them last. */
   configTunnelsTold: Map<string, Pick<TunnelRecord, 'told' | 'toldFlapping'>>;
 };
 

@@ -8,12 +8,9 @@ import type { ReportCommand, TunnelRecord, TunnelTold, TunnelView } from './type
 
 type Told = Pick<TunnelRecord, 'told' | 'toldFlapping'>;
 
-/** Of tunnels that a host does not report any more, so many are remembered. */
-const MAX_REMEMBERED = 512;
-
 /** All that the host says of its tunnels now. */
 export function takeTunnels(state: State, host: Host, { tunnels = [] }: Pick<ReportCommand, 'tunnels'>): void {
-  if (host.tunnelReports.size === 0 && tunnels.length === 0) return;
+  if (!hasTunnels(host) && tunnels.length === 0) return;
   const before = host.tunnelReports;
   host.tunnelReports = new Map(tunnels.map((report) => [report.spec.tunnel, { report, atMs: state.nowMs }]));
   for (const { report } of host.tunnelReports.values()) {
@@ -22,13 +19,22 @@ export function takeTunnels(state: State, host: Host, { tunnels = [] }: Pick<Rep
     tellTunnel(state, host, report);
   }
   for (const tunnel of before.keys()) if (!host.tunnelReports.has(tunnel)) state.touched.push(touchKey(host, tunnel));
-  forgetOldest(host);
+  forgetConfigured(state, host, before);
 }
 
-function forgetOldest({ configTunnelsTold, tunnelReports }: Host): void {
-  for (const tunnel of configTunnelsTold.keys()) {
-    if (configTunnelsTold.size <= MAX_REMEMBERED) return;
-    if (!tunnelReports.has(tunnel)) configTunnelsTold.delete(tunnel);
+/** Those of its config that it does not name any more are in its config no more. */
+function forgetConfigured(state: State, host: Host, before: Host['tunnelReports']): void {
+  for (const [tunnel, { told }] of host.configTunnelsTold) {
+    if (host.tunnelReports.has(tunnel)) continue;
+    const spec = before.get(tunnel)?.report.spec;
+    if (told === 'up' && spec !== undefined) tellGone(state, { host: host.record.host, spec });
+    host.configTunnelsTold.delete(tunnel);
+  }
+  for (const record of host.tunnels.values()) {
+    if (!record.isOfConfig || record.told !== 'up' || host.tunnelReports.has(record.spec.tunnel)) continue;
+    tellGone(state, record);
+    record.told = 'down';
+    state.dirtyTunnel(record);
   }
 }
 
@@ -90,8 +96,8 @@ function tellChange(state: State, host: Host, { report, before, told }: { report
   if (report.isFlapping && !before.toldFlapping) tell('TunnelFlapping', why);
 }
 
-/** It was up, and an operator removed it, or its host. */
-export function tellGone(state: State, { host, spec: { tunnel, server } }: TunnelRecord): void {
+/** It was up, and was removed: over RPC, with its host, or in the config. */
+export function tellGone(state: State, { host, spec: { tunnel, server } }: Pick<TunnelRecord, 'host' | 'spec'>): void {
   state.event('TunnelDown', { host, detail: JSON.stringify({ tunnel, server, state: 'stopped', reason: 'REMOVED', message: '' }) });
 }
 

@@ -6,7 +6,7 @@ import { MAX_TUNNELS } from '../../shared/desired.js';
 import { hostOf } from './duty.js';
 import { tunnelObject } from './objects.js';
 import { drop, put } from './outbox.js';
-import { namesOf, tellGone, touchKey, tunnelView } from './tunnel-reports.js';
+import { namesOf, takeTunnels, tellGone, touchKey, tunnelView } from './tunnel-reports.js';
 import type { Host, State } from './state.js';
 import type { Refusal, Reply, TunnelCommand, TunnelRecord } from './types.js';
 
@@ -36,6 +36,8 @@ function createTunnel(state: State, { spec }: Extract<TunnelCommand, { kind: 'cr
   const record: TunnelRecord = {
     host: spec.host, spec, restart: state.sequence, isStopped: false, isOfConfig: false, createdAtMs: state.nowMs, revision: state.sequence, told: 'nothing', toldFlapping: false,
   };
+  // What was left of orders for one of the config.
+  if (known?.told === 'up') tellGone(state, known);
   keep(state, host, record);
   return tunnelReply(state, host, spec.tunnel);
 }
@@ -109,8 +111,9 @@ function removeTunnel(state: State, command: Order): Reply {
   return { kind: 'tunnelRemoved', tunnel: view };
 }
 
-/** All that were made for the host: it is forgotten. */
+/** The host is forgotten, and all that is known of its tunnels. */
 export function forgetTunnels(state: State, host: Host): void {
+  takeTunnels(state, host, { tunnels: [] });
   for (const record of [...host.tunnels.values()]) forget(state, host, record);
 }
 
@@ -133,6 +136,7 @@ function keep(state: State, host: Host, record: TunnelRecord): void {
   const report = host.tunnelReports.get(record.spec.tunnel)?.report;
   if (record.isOfConfig && report?.isFromConfig === true) record.spec = report.spec;
   host.tunnels.set(record.spec.tunnel, record);
+  host.configTunnelsTold.delete(record.spec.tunnel);
   state.dirtyTunnel(record);
   put(state, host, tunnelObject(state, record));
 }

@@ -278,6 +278,32 @@ describe('a tunnel of the config of its host', () => {
     assert.equal(objectOf(world)?.spec.server, 'other');
   });
 
+  it('is told to be down when it is in the config no more, or its host is forgotten, and up when it comes back', () => {
+    const world = hostScope();
+    const report = (...tunnels: TunnelReport[]): void => {
+      agentOf(world, 'a').tunnels = tunnels;
+      world.report(agentOf(world, 'a'));
+    };
+    const up = tunnelReport({ isFromConfig: true });
+    report(up);
+    report();
+    report();
+    report(up);
+    assert.deepEqual(told(world), ['TunnelUp', 'TunnelDown REMOVED', 'TunnelUp']);
+    ask(world, 'startTunnel');
+    report();
+    report({ ...up });
+    assert.deepEqual(told(world).slice(3), ['TunnelDown REMOVED', 'TunnelUp'], 'also where orders for it are left');
+    world.restart();
+    create(world);
+    assert.deepEqual(told(world).slice(5), ['TunnelDown REMOVED'], 'another tunnel took its place');
+    agentOf(world, 'a').tunnels = [];
+    comeBack(world, 'a');
+    report(tunnelReport({ spec: tunnelSpec({ tunnel: 'other' }), isFromConfig: true }));
+    world.decide({ kind: 'forgetHost', actor: ACTOR, host: 'a', reason: 'sold', hostIsOff: false, gatewayIsOff: false });
+    assert.deepEqual(told(world).slice(6), ['TunnelUp', 'TunnelDown REMOVED']);
+  });
+
   it('that is in the config no more leaves orders behind, which can be removed, or give way to a tunnel of that name', () => {
     const world = shared();
     say(world, 'up', { isFromConfig: true });
