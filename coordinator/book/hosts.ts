@@ -17,6 +17,7 @@ import { problemText } from './problem.js';
 import { isInForce } from './states.js';
 import { snapshot } from './outbox.js';
 import { takeReport } from './restoring.js';
+import { takeTunnels } from './tunnel-reports.js';
 import { hear } from './workloads.js';
 import type { Host, Lease, Mapping, State } from './state.js';
 import type { Command, Confirmation, HeartbeatCommand, HelloCommand, HostRecord, Refusal, ReportCommand, Reply, StateVersion } from './types.js';
@@ -25,7 +26,7 @@ export function makeHost(record: HostRecord, nowMs: number): Host {
   return {
     record, state: record.lostAtMs > 0 ? 'lost' : 'unknown', heardAtMs: nowMs, heard: false, mappings: new Set(), leases: new Set(), guarding: new Set(), unguarded: new Set(), driftRepairs: 0,
     desired: undefined, revision: 0, appliedRevision: 0, mustApply: 0, awaiting: new Set(), problems: new Map(), behind: { heartbeats: 0, lastAccepted: 0 },
-    occupied: new Set(), conflicts: new Map(), idle: new Map(), leaks: new Map(), workloads: new Set(), capabilities: undefined,
+    occupied: new Set(), conflicts: new Map(), idle: new Map(), leaks: new Map(), workloads: new Set(), tunnels: new Map(), tunnelReports: new Map(), configTunnelsTold: new Map(), capabilities: undefined,
   };
 }
 
@@ -113,6 +114,7 @@ export function report(state: State, command: ReportCommand): Reply {
   takeIdle(state, host, command.idle ?? []);
   takeLeaks(state, host, command.leaks ?? []);
   for (const word of command.environments ?? []) hear(state, host, word);
+  takeTunnels(state, host, command);
   return { kind: 'done' };
 }
 
