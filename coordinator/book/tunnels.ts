@@ -80,7 +80,7 @@ function restartTunnel(state: State, host: Host, record: TunnelRecord): Reply {
   const { tunnel } = record.spec;
   const metadata = { host: name, tunnel };
   if (record.isStopped) return { kind: 'refused', reason: 'TUNNEL_STOPPED', message: `tunnel ${tunnel} of host ${name} is stopped`, field: 'tunnel', metadata };
-  if (host.state === 'lost') return { kind: 'refused', reason: 'HOST_LOST', message: `host ${name} is lost: nobody can restart a tunnel there`, field: 'host', metadata };
+  if (host.state === 'lost') return { kind: 'refused', reason: 'HOST_LOST', message: `host ${name} is lost: nobody can restart a tunnel there`, field: 'host', metadata, retryAfterMs: state.timing.heartbeatMs };
   if (host.state === 'unknown') return { kind: 'refused', reason: 'HOST_NOT_READY', message: `host ${name} has not said hello`, field: 'host', metadata, retryAfterMs: state.timing.heartbeatMs };
   record.restart = state.sequence;
   record.revision = state.sequence;
