@@ -1,0 +1,41 @@
+/**
+ * Starts the process that leads a tunnel's group, so that it outlives this agent: a session of its own, no descriptor but its log, and under
+ * systemd a scope of its own, because what is in the agent's own control group ends with the agent.
+ */
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import type { Command } from './argv.js';
+import { leaderOf } from './processes.js';
+import type { Leader } from './words.js';
+
+/** `onExit` is called when it ends while this process is still there. Rejects when it cannot be started. */
+export type Launch = (command: Command, log: FileHandle, onExit: () => void) => Promise<Leader>;
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** True in a unit of systemd. */
+export function isUnderSystemd(env: Env): boolean {
+  return (env['INVOCATION_ID'] ?? '') !== '' && existsSync('/run/systemd/system');
+}
+
+/** The same program in a scope: systemd-run becomes it, so pid and environment stay. */
+export function inScope({ file, argv, env }: Command, suffix: string): Command {
+  return { file: 'systemd-run', argv: ['--scope', '--quiet', '--collect', `--unit=portlease-tunnel-${suffix}`, '--', file, ...argv], env };
+}
+
+export function launcher({ usesScopes }: { usesScopes: boolean }): Launch {
+  return (command, log, onExit) => new Promise((resolve, reject) => {
+    const { file, argv, env } = usesScopes ? inScope(command, randomBytes(6).toString('hex')) : command;
+    const child = spawn(file, argv, { env: { ...env }, cwd: '/', detached: true, stdio: ['ignore', log.fd, log.fd] });
+    child.on('error', reject);
+    child.on('exit', onExit);
+    child.on('spawn', () => {
+      const leader = child.pid === undefined ? undefined : leaderOf(child.pid);
+      if (leader === undefined) reject(new Error(`${file} ended at once`));
+      else resolve(leader);
+    });
+    child.unref();
+  });
+}
