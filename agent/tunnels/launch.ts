@@ -10,8 +10,8 @@ import type { Command } from './argv.js';
 import { leaderOf } from './processes.js';
 import type { Leader } from './words.js';
 
-/** `onExit` is called when it ends while this process is still there. Rejects when it cannot be started. */
-export type Launch = (command: Command, log: FileHandle, onExit: () => void) => Promise<Leader>;
+/** Rejects when it cannot be started. */
+export type Launch = (command: Command, log: FileHandle) => Promise<Leader>;
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -26,11 +26,10 @@ export function inScope({ file, argv, env }: Command, suffix: string): Command {
 }
 
 export function launcher({ usesScopes }: { usesScopes: boolean }): Launch {
-  return (command, log, onExit) => new Promise((resolve, reject) => {
+  return (command, log) => new Promise((resolve, reject) => {
     const { file, argv, env } = usesScopes ? inScope(command, randomBytes(6).toString('hex')) : command;
     const child = spawn(file, argv, { env: { ...env }, cwd: '/', detached: true, stdio: ['ignore', log.fd, log.fd] });
     child.on('error', reject);
-    child.on('exit', onExit);
     child.on('spawn', () => {
       const leader = child.pid === undefined ? undefined : leaderOf(child.pid);
       if (leader === undefined) reject(new Error(`${file} ended at once`));

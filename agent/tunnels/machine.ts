@@ -169,7 +169,7 @@ function up(state: TunnelMachine, held: { leader: Leader; sshPid: number }, { no
   const restartTimeMs = downSinceMs === undefined ? statistics.restartTimeMs : nowMs - downSinceMs;
   const probing: Probing = { nextAtMs: nowMs + (state.probeIntervalMs ?? Infinity), inFlight: false, failed: 0 };
   const counted = { ...state, why: undefined, downSinceMs: undefined, statistics: { ...statistics, attempts: 0, connections: statistics.connections + 1, restartTimeMs } };
-  return { state: enter(counted, { kind: 'up', ...held, probing }, nowMs), effects: [{ kind: 'record' }] };
+  return { state: enter(counted, { kind: 'up', leader: held.leader, sshPid: held.sshPid, probing }, nowMs), effects: [{ kind: 'record' }] };
 }
 
 function onProbed(state: TunnelMachine, { tookMs, problem }: Extract<Event, { kind: 'probed' }>, now: Now): Step {

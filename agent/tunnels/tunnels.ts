@@ -48,11 +48,13 @@ export type TunnelsOptions = {
   readonly log: Log;
   readonly timers?: Timers;
   readonly settings?: Partial<Settings>;
+  /** Between two looks at the logs. */
+  readonly keepLogsMs?: number;
 };
 
 const KEEP_LOGS_MS = 5_000;
-/** The starts of many tunnels are spread over this, but no more than SPREAD_EACH_MS for each. */
-const SPREAD_MS = 5_000;
+/** Starts of tunnels that are new at one time are spread: each later than the one before by up to SPREAD_EACH_MS, none later than SPREAD_MS. */
+const SPREAD_MS = 10_000;
 const SPREAD_EACH_MS = 100;
 
 const SETTINGS: Omit<Settings, 'backoff' | 'probeFailures' | 'flapping'> = {
@@ -69,10 +71,11 @@ export class Tunnels {
   readonly #policy: Policy;
   #endKeepingLogs: () => void = () => undefined;
   #keeping: Promise<unknown> = Promise.resolve();
+  /** Of those that are new at a time. */
   #started = 0;
 
   private constructor({ settings, ...options }: TunnelsOptions, records: Records, left: Map<string, TunnelProcess[]>) {
-    this.#options = { timers: systemTimers, ...options };
+    this.#options = { timers: systemTimers, keepLogsMs: KEEP_LOGS_MS, ...options };
     const { config, host, addresses } = options;
     const { backoff, probeFailures, flapping } = config;
     this.#settings = {
@@ -110,6 +113,7 @@ export class Tunnels {
 
   /** All that the coordinator wants of this host; what it does not name is ended and forgotten, the tunnels of the config excepted. */
   setDesired(wishes: readonly TunnelWish[]): void {
+    this.#started = 0;
     const wanted = this.#wantedByConfig();
     for (const { spec, restart, isStopped, isOfConfig } of wishes) {
       const own = this.#ofConfig.get(spec.tunnel);
@@ -143,7 +147,7 @@ export class Tunnels {
   #begin(desired: readonly TunnelWish[] | undefined): void {
     if (desired !== undefined) this.setDesired(desired);
     else for (const [name, wish] of this.#wantedByConfig()) this.#want(name, wish);
-    this.#endKeepingLogs = every(this.#options.timers, KEEP_LOGS_MS, () => {
+    this.#endKeepingLogs = every(this.#options.timers, this.#options.keepLogsMs, () => {
       this.#keeping = Promise.all(Array.from(this.#workers.values(), worker => worker.keepLog()));
     });
   }
@@ -178,8 +182,7 @@ export class Tunnels {
 
   /** The first one begins at once. */
   #spreadMs(): number {
-    const { config: { list }, random } = this.#options;
-    return Math.min(SPREAD_MS, this.#started++ * SPREAD_EACH_MS * (list.length > 50 ? 50 / list.length : 1)) * (0.5 + random() / 2);
+    return Math.min(SPREAD_MS, this.#started++ * SPREAD_EACH_MS) * (0.5 + this.#options.random() / 2);
   }
 
   #newWorker(name: string, wish: Wish, from: ConstructorParameters<typeof Worker>[2]): Worker {

@@ -38,7 +38,7 @@ export class Watcher {
     this.#options = options;
     this.#since = options.since;
     this.#done = this.#run().catch((error: unknown) => {
-      if (!this.#isOver) options.tell({ kind: 'failed', why: { reason: 'UNKNOWN', message: (error as Error).message } });
+      if (!this.#isOver()) options.tell({ kind: 'failed', why: { reason: 'UNKNOWN', message: (error as Error).message } });
     });
   }
 
@@ -54,21 +54,21 @@ export class Watcher {
     await this.#done;
   }
 
-  get #isOver(): boolean {
+  #isOver(): boolean {
     return this.#abort.signal.aborted;
   }
 
   async #run(): Promise<void> {
     const { leader, tell, log } = this.#options;
     let lost: number | undefined;
-    while (!this.#isOver) {
+    while (!this.#isOver()) {
       const sshPid = await this.#connected(lost);
       if (sshPid === undefined) return;
       this.#since = await log.size();
       tell({ kind: 'connected', sshPid });
       await this.#standing();
       this.#link = undefined;
-      if (this.#isOver) return;
+      if (this.#isOver()) return;
       if (!await this.#engineStays(sshPid)) return this.#failed('the process of the connection has ended');
       lost = sshPid;
       tell({ kind: 'disconnected', why: await this.#why('the connection was lost') });
@@ -79,19 +79,19 @@ export class Watcher {
   /** Undefined: it failed, which was told, or nobody wants to know any more. */
   async #connected(lost: number | undefined): Promise<number | undefined> {
     const { leader } = this.#options;
-    for (; !this.#isOver; await this.#pause(CONNECTING_MS)) {
+    while (!this.#isOver()) {
       if (!isAlive(leader) || await this.#attemptFailed(lost)) {
         await this.#failed('it ended before it was connected');
         return undefined;
       }
       const link = await this.#open();
-      if (link === undefined) continue;
-      const sshPid = await link.pid().catch(() => undefined);
+      const sshPid = await link?.pid().catch(() => undefined);
       if (sshPid !== undefined && await this.#isReady(sshPid)) {
         this.#link = link;
         return sshPid;
       }
-      link.close();
+      link?.close();
+      await this.#pause(CONNECTING_MS);
     }
     return undefined;
   }
@@ -121,7 +121,7 @@ export class Watcher {
     const link = this.#link;
     let isClosed = false;
     const closed = link?.closed.then(() => { isClosed = true; });
-    while (!this.#isOver && !isClosed) {
+    while (!this.#isOver() && !isClosed) {
       await Promise.race([closed, this.#pause(STANDING_MS)]);
       if (!isAlive(leader)) break;
     }
@@ -132,12 +132,12 @@ export class Watcher {
   async #engineStays(sshPid: number): Promise<boolean> {
     const { leader } = this.#options;
     if (leader.pid !== sshPid) return isAlive(leader);
-    for (let waitedMs = 0; isAlive(leader) && waitedMs < LAST_WORDS_MS && !this.#isOver; waitedMs += CONNECTING_MS) await this.#pause(CONNECTING_MS);
+    for (let waitedMs = 0; isAlive(leader) && waitedMs < LAST_WORDS_MS && !this.#isOver(); waitedMs += CONNECTING_MS) await this.#pause(CONNECTING_MS);
     return false;
   }
 
   async #failed(otherwise: string): Promise<void> {
-    if (!this.#isOver) this.#options.tell({ kind: 'failed', why: await this.#why(otherwise) });
+    if (!this.#isOver()) this.#options.tell({ kind: 'failed', why: await this.#why(otherwise) });
   }
 
   async #why(otherwise: string): Promise<Why> {

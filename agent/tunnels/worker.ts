@@ -52,6 +52,10 @@ export class Worker {
   #state: TunnelMachine;
   /** The newest connection. */
   #made: Made | undefined;
+  /** Started by this process, so it is the tunnel's even before it has become ssh. */
+  #startedHere: Leader | undefined;
+  /** Where the lines of the newest attempt begin in the log. */
+  #since = 0;
   #watcher: Watcher | undefined;
   #seen: readonly TunnelProcess[] = [];
   #tail: readonly string[] = [];
@@ -79,7 +83,7 @@ export class Worker {
 
   start(): void {
     this.#dispatch({ kind: 'tick' });
-    this.#tell(undefined);
+    if (this.#state.phase.kind === 'waiting') this.#options.onChange();
   }
 
   /** Takes over a connection that an earlier agent made. */
@@ -166,14 +170,14 @@ export class Worker {
     this.#cancelTimer = this.#options.timers.after(Math.max(0, Math.ceil(wakeMs - this.#options.clock.nowMs())), () => this.#dispatch({ kind: 'tick' }));
   }
 
-  #tell(before: TunnelReport | undefined): void {
+  #tell(before: TunnelReport): void {
     const { log, id, onChange } = this.#options;
     const now = this.report();
-    const isSame = before !== undefined && (['state', 'reason', 'message', 'pid', 'restart', 'isFlapping'] as const).every(key => before[key] === now[key]);
+    const isSame = (['state', 'reason', 'message', 'pid', 'restart', 'isFlapping'] as const).every(key => before[key] === now[key]);
     if (isSame) return;
-    if (before?.state !== now.state) {
+    if (before.state !== now.state) {
       const fields = { tunnel: id, state: now.state, ...(now.reason === '' ? {} : { reason: now.reason, why: now.message }), ...(now.pid === 0 ? {} : { pid: now.pid }) };
-      const isBad = now.state === 'blocked' || now.state === 'refused' || now.state === 'backoff' || before?.state === 'up';
+      const isBad = now.state === 'blocked' || now.state === 'refused' || now.state === 'backoff' || before.state === 'up';
       log[isBad ? 'warn' : now.state === 'up' || now.state === 'stopped' ? 'info' : 'debug'](fields, 'tunnel');
     }
     onChange();
@@ -206,8 +210,8 @@ export class Worker {
     try {
       const ofId = (await processesOfTunnels()).get(this.#options.id) ?? [];
       this.#seen = ofId;
-      const leader = this.#made?.leader;
-      const isLeaderLeft = leader !== undefined && isAlive(leader) && !ofId.some(({ pid }) => pid === leader.pid) && this.#state.phase.kind === 'clearing' && this.#startedHere === leader;
+      const leader = this.#startedHere;
+      const isLeaderLeft = leader !== undefined && isAlive(leader) && !ofId.some(({ pid }) => pid === leader.pid);
       const alive = ofId.length + (isLeaderLeft ? 1 : 0);
       const busy = alive > 0 ? undefined : await holderOf(localEnds(this.#wish.spec.forwards), this.#options.find, pid => ofId.some(one => one.pid === pid));
       this.#dispatch({ kind: 'looked', turn, sight: { alive, isBusy: busy !== undefined, holder: busy?.holder } });
@@ -215,9 +219,6 @@ export class Worker {
       this.#dispatch({ kind: 'looked', turn, sight: { alive: 0, isBusy: true, holder: { reason: 'LOCAL_PORT_TAKEN', message: `who listens cannot be looked at: ${(error as Error).message}` } } });
     }
   }
-
-  /** Started by this process, so it is the tunnel's even before it has become ssh. */
-  #startedHere: Leader | undefined;
 
   #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
     try {
@@ -232,13 +233,16 @@ export class Worker {
     const wish = this.#wish;
     try {
       const prepared = await prepare(wish);
-      if (prepared.kind === 'refused') return this.#dispatch({ kind: 'refused', turn, why: prepared.why });
+      if (prepared.kind === 'refused') {
+        this.#dispatch({ kind: 'refused', turn, why: prepared.why });
+        return;
+      }
       await makeRoom();
       const handle = await tunnelLog.openForAppend(`attempt ${this.#state.statistics.attempts}, at ${new Date(this.#options.clock.nowMs()).toISOString()}`);
       try {
         this.#since = await tunnelLog.size();
         if (turn !== this.#state.turn || this.#isClosed) return;
-        const leader = await launch(prepared.command, handle, () => undefined);
+        const leader = await launch(prepared.command, handle);
         this.#startedHere = leader;
         this.#made = { leader, digest: digestOf(prepared.command), restart: wish.restart };
         this.#dispatch({ kind: 'started', turn, leader });
@@ -249,9 +253,6 @@ export class Worker {
       this.#dispatch({ kind: 'failed', turn, why: { reason: 'START_FAILED', message: (error as Error).message } });
     }
   }
-
-  /** Where the lines of the newest attempt begin. */
-  #since = 0;
 
   #watch(turn: number, leader: Leader): void {
     this.#unwatch();

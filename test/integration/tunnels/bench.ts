@@ -66,8 +66,8 @@ export class TunnelBench {
   }
 
   /** Starts an agent with these tunnels. */
-  start({ config = this.config(), settings = {}, desired, host = HOST }: { config?: unknown; settings?: Partial<Settings>; desired?: TunnelWish[]; host?: string } = {}): void {
-    const given = { host, config, directory: this.directory, settings, desired };
+  start({ config = this.config(), settings = {}, desired, host = HOST, directory = this.directory }: { config?: unknown; settings?: Partial<Settings>; desired?: TunnelWish[]; host?: string; directory?: string } = {}): void {
+    const given = { host, config, directory, settings, desired };
     const program = join(import.meta.dirname, 'guest.ts');
     this.agent = new AskedProcess(inNamespace(this.namespace('host'), ['env', '-C', ROOT, process.execPath, '--import', 'tsx', program, JSON.stringify(given)]));
   }
@@ -107,9 +107,9 @@ export class TunnelBench {
   }
 
   /** Processes of ssh and autossh of tunnels, by program. */
-  async processes(): Promise<{ pid: number; program: string }[]> {
-    return processesIn(this.namespace('host')).map(pid => ({ pid, program: (argvOf(pid)?.[0] ?? '').split('/').at(-1) ?? '' }))
-      .filter(({ pid, program }) => (program === 'ssh' || program === 'autossh') && markOf(pid) !== undefined);
+  processes(): Promise<{ pid: number; program: string }[]> {
+    return Promise.resolve(processesIn(this.namespace('host')).map(pid => ({ pid, program: (argvOf(pid)?.[0] ?? '').split('/').at(-1) ?? '' }))
+      .filter(({ pid, program }) => (program === 'ssh' || program === 'autossh') && markOf(pid) !== undefined));
   }
 
   async pidOf(program: 'ssh' | 'autossh'): Promise<number> {
