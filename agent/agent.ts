@@ -21,6 +21,8 @@ import { openKernel } from './kernel.js';
 import { nextPlaced, type Placed } from './reconcile/places.js';
 import type { Listener, Wanted } from './drivers/connections/listeners.js';
 import { IdleWatch } from './idle/watch.js';
+import type { TunnelProcess } from './leaks/findings.js';
+import { tunnelProcesses } from './leaks/tunnels.js';
 import { LeakWatch } from './leaks/watch.js';
 import { ReconcileLoop, type RoundOutcome } from './reconcile/loop.js';
 import type { Serving } from './serving.js';
@@ -29,6 +31,8 @@ import { grpcTransport } from './session/transport.js';
 import type { Owner } from './state/accepted.js';
 import { StateStore, StateUnusable } from './state/store.js';
 import { systemTimers } from '../shared/timers.js';
+import { isOfHost } from './tunnels/argv.js';
+import { HostTunnels } from './tunnels/host.js';
 
 export type AgentOptions = {
   config: AgentConfig;
@@ -39,11 +43,13 @@ export type AgentOptions = {
   log: Log;
   /** Command line of this process, for the remedy when the lock is missing. */
   command: readonly string[];
+  /** Under systemd: what is to outlive this process needs a scope of its own. */
+  isUnderSystemd: boolean;
 };
 
 /** What a start waits for Docker at most: without its word a mapping to a container leads nowhere. */
 const DOCKER_READY_MS = 5_000;
-/** This agent opens none yet. */
+/** Before they are opened. */
 const NO_TUNNELS: ReadonlySet<string> = new Set();
 const NO_DOCKER: DockerView = { kind: 'unknown', problem: 'docker.enabled is false in the config of this agent' };
 
@@ -71,6 +77,7 @@ export class Agent {
   /** Before that nothing is served: where containers are is not known. */
   #isReady = false;
   #idle: IdleWatch | undefined;
+  #tunnels: HostTunnels | undefined;
   #outcome: RoundOutcome | undefined;
   /** Resolves when the coordinator has said that this config is none for its gateway. */
   readonly refused: Promise<StartRefused>;
@@ -110,7 +117,7 @@ export class Agent {
       },
     });
     this.#leaks = new LeakWatch({
-      policy: config.leaks, intervalMs: timing.leakInterval, log, placed: () => this.#placed, docker: () => this.#dockerView, tunnels: () => NO_TUNNELS,
+      policy: config.leaks, intervalMs: timing.leakInterval, log, placed: () => this.#placed, docker: () => this.#dockerView, tunnels: () => this.#tunnels?.known() ?? NO_TUNNELS, processes: () => tunnelProcessesOf(host),
     });
     const listeners = withPublished(wanted => parts.serving.drivers.listeners(wanted), () => this.#dockerView);
     this.#loop = new ReconcileLoop({
@@ -152,6 +159,7 @@ export class Agent {
       await agent.#docker?.ready(DOCKER_READY_MS);
       agent.#isReady = true;
       await agent.#watchTraffic(options, { serving, store, bootId });
+      agent.#tunnels = await agent.#openTunnels(options, bootId);
       agent.#serve();
       agent.#link.start();
       agent.#leaks.start();
@@ -175,6 +183,7 @@ export class Agent {
   /** Waits for what runs. Rules in the kernel stay; what this process itself forwards ends. */
   async close(): Promise<void> {
     await this.#leaks.close();
+    await this.#tunnels?.close();
     await this.#link.close();
     await this.#environments.close();
     await this.#docker?.close();
@@ -199,10 +208,18 @@ export class Agent {
     this.#idle.start();
   }
 
-  /** Says what the last round came to, which mappings are idle, and how far environments are. */
+  #openTunnels({ config, clock, random, log, isUnderSystemd }: AgentOptions, bootId: string): Promise<HostTunnels> {
+    const { version, objects } = this.#store.current();
+    const options = { config, bootId, uid: process.getuid?.() ?? 0, usesScopes: isUnderSystemd, clock, random, log, onChange: () => this.#report() };
+    return HostTunnels.open(options, version === undefined ? undefined : objects);
+  }
+
+  /** Says what the last round came to, which mappings are idle, and how far environments and tunnels are. */
   #report(): void {
     const idle = this.#idle?.idle() ?? [];
-    if (this.#outcome !== undefined) this.#link.roundOutcome({ ...this.#outcome, ...(idle.length === 0 ? {} : { idle }), environments: this.#environments.reports() });
+    const tunnels = this.#tunnels?.reports() ?? [];
+    if (this.#outcome === undefined) return;
+    this.#link.roundOutcome({ ...this.#outcome, ...(idle.length === 0 ? {} : { idle }), ...(tunnels.length === 0 ? {} : { tunnels }), environments: this.#environments.reports() });
   }
 
   /** A container that runs lives; of an address nobody knows. */
@@ -220,7 +237,12 @@ export class Agent {
     if (this.#placed.objects !== before || version !== this.#served) this.#loop.setDesired(version, this.#placed.objects);
     this.#served = version;
     this.#environments.setDesired(objects);
+    this.#tunnels?.setDesired(objects);
   }
+}
+
+async function tunnelProcessesOf(host: string): Promise<TunnelProcess[]> {
+  return (await tunnelProcesses()).filter(({ tunnelId }) => isOfHost(tunnelId, host));
 }
 
 /** What Docker publishes counts as listened on. */

@@ -1,6 +1,6 @@
 /**
  * Processes with the mark of a tunnel: found in /proc, and ended. Promises:
- * - only ssh and autossh with the mark in their environment, in the same pid namespace as the agent, are found: what a container runs is not;
+ * - only ssh and autossh with the mark in their environment, in the same pid and network namespace as the agent, are found: what a container runs is not;
  * - each signal goes out only right after mark and start time were seen once more: who got the pid meanwhile is left alone;
  * - the event loop is not kept for more than some dozens of processes at a time.
  */
@@ -36,7 +36,7 @@ export function tunnelProcess(pid: number, proc = '/proc'): TunnelProcess | unde
   const stat = readStat(proc, pid);
   if (stat === undefined || !PROGRAMS.has(stat.program)) return undefined;
   try {
-    if (readlinkSync(`${proc}/${pid}/ns/pid`) !== readlinkSync(`${proc}/self/ns/pid`)) return undefined;
+    if (['pid', 'net'].some(kind => readlinkSync(`${proc}/${pid}/ns/${kind}`) !== readlinkSync(`${proc}/self/ns/${kind}`))) return undefined;
     const tunnelId = markIn(readFileSync(`${proc}/${pid}/environ`, 'utf8'));
     return tunnelId === undefined ? undefined : { pid, startTicks: stat.startTicks, program: stat.program, tunnelId };
   } catch {

@@ -29,6 +29,11 @@ export function tunnelId(host: string, tunnel: string): string {
   return `${host}.${tunnel}`;
 }
 
+/** False for the id of a tunnel of another host: several agents may run on one machine, each as a host of its own. */
+export function isOfHost(id: string, host: string): boolean {
+  return !id.includes('.') || id.startsWith(`${host}.`);
+}
+
 export function commandOf({ spec, server, engine, id, places, path }: CommandOptions): Command {
   const options = { ...DEFAULTS, ...spec.options, ...FIXED, ControlPath: places.controlPath, UserKnownHostsFile: places.knownHosts, HostKeyAlias: aliasOf(spec.server) };
   const argv = [

@@ -21,13 +21,13 @@ export function isUnderSystemd(env: Env): boolean {
 }
 
 /** The same program in a scope: systemd-run becomes it, so pid and environment stay. */
-export function inScope({ file, argv, env }: Command, suffix: string): Command {
-  return { file: 'systemd-run', argv: ['--scope', '--quiet', '--collect', `--unit=portlease-tunnel-${suffix}`, '--', file, ...argv], env };
+export function inScope({ file, argv, env }: Command, { suffix, isRoot }: { suffix: string; isRoot: boolean }): Command {
+  return { file: 'systemd-run', argv: [...(isRoot ? [] : ['--user']), '--scope', '--quiet', '--collect', `--unit=portlease-tunnel-${suffix}`, '--', file, ...argv], env };
 }
 
-export function launcher({ usesScopes }: { usesScopes: boolean }): Launch {
+export function launcher({ usesScopes, isRoot }: { usesScopes: boolean; isRoot: boolean }): Launch {
   return (command, log) => new Promise((resolve, reject) => {
-    const { file, argv, env } = usesScopes ? inScope(command, randomBytes(6).toString('hex')) : command;
+    const { file, argv, env } = usesScopes ? inScope(command, { suffix: randomBytes(6).toString('hex'), isRoot }) : command;
     const child = spawn(file, argv, { env: { ...env }, cwd: '/', detached: true, stdio: ['ignore', log.fd, log.fd] });
     child.on('error', reject);
     child.on('spawn', () => {

@@ -61,6 +61,10 @@ export class ControlLink {
     });
   }
 
+  get isClosed(): boolean {
+    return this.#socket.destroyed;
+  }
+
   /** Id of the ssh process. */
   async pid(): Promise<number> {
     const { type, rest } = await this.#ask(ALIVE_CHECK, Buffer.alloc(0));

@@ -2,7 +2,7 @@
  * Processes of tunnels: found and signalled. One is a tunnel's when it bears its mark (environment), is in this network and pid namespace, and is ssh
  * or autossh; each signal goes out only right after mark and start time were seen once more. Nothing else is ever signalled.
  */
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { TunnelProcess } from '../leaks/findings.js';
 import { signalTunnel, tunnelProcess, tunnelProcesses } from '../leaks/tunnels.js';
 import { readStat } from '../drivers/holders/process.js';
@@ -30,10 +30,9 @@ export function leaderOf(pid: number): Leader | undefined {
 
 /** Living processes of tunnels in this network namespace, by the id of the tunnel. */
 export async function processesOfTunnels(): Promise<Map<string, TunnelProcess[]>> {
-  const own = netOf('self');
   const found = new Map<string, TunnelProcess[]>();
   for (const process of await tunnelProcesses()) {
-    if (netOf(process.pid) !== own || isZombie(process.pid)) continue;
+    if (isZombie(process.pid)) continue;
     found.set(process.tunnelId, [...found.get(process.tunnelId) ?? [], process]);
   }
   return found;
@@ -42,17 +41,9 @@ export async function processesOfTunnels(): Promise<Map<string, TunnelProcess[]>
 /** The process with this pid, if it is this tunnel's. */
 export function markedProcess(pid: number, id: string): TunnelProcess | undefined {
   const found = tunnelProcess(pid);
-  return found?.tunnelId === id && netOf(pid) === netOf('self') ? found : undefined;
+  return found?.tunnelId === id ? found : undefined;
 }
 
 export function signalAll(processes: readonly TunnelProcess[], signal: 'SIGTERM' | 'SIGKILL'): void {
   for (const process of processes) signalTunnel(process, signal);
-}
-
-function netOf(pid: number | 'self'): string | undefined {
-  try {
-    return readlinkSync(`/proc/${pid}/ns/net`);
-  } catch {
-    return undefined;
-  }
 }

@@ -35,9 +35,10 @@ export type TunnelsOptions = {
   /** Where tunnels may listen, too. */
   readonly addresses: readonly string[];
   readonly config: TunnelsConfig;
+  /** What is in it is made when it is needed. */
   readonly stateDir: string;
-  /** For control sockets: a folder whose path is short. */
-  readonly runDir: string;
+  /** For control sockets: a folder with a short path, made when it is needed. */
+  readonly controlDir: string;
   readonly bootId: string;
   readonly uid: number;
   readonly launch: Launch;
@@ -52,7 +53,11 @@ export type TunnelsOptions = {
   readonly keepLogsMs?: number;
 };
 
+/** In the folder of the state: known hosts, and logs unless the config says otherwise. */
+const FOLDER = 'tunnels';
 const KEEP_LOGS_MS = 5_000;
+/** Statistics are told anew so often. */
+const TELL_MS = 15_000;
 /** Starts of tunnels that are new at one time are spread: each later than the one before by up to SPREAD_EACH_MS, none later than SPREAD_MS. */
 const SPREAD_MS = 10_000;
 const SPREAD_EACH_MS = 100;
@@ -69,7 +74,7 @@ export class Tunnels {
   readonly #workers = new Map<string, Worker>();
   readonly #ofConfig: ReadonlyMap<string, TunnelSpec>;
   readonly #policy: Policy;
-  #endKeepingLogs: () => void = () => undefined;
+  #endTimers: () => void = () => undefined;
   #keeping: Promise<unknown> = Promise.resolve();
   /** Of those that are new at a time. */
   #started = 0;
@@ -92,10 +97,8 @@ export class Tunnels {
    * coordinator wanted last is left as it is. Throws when its files cannot be read or written.
    */
   static async open(options: TunnelsOptions, desired: readonly TunnelWish[] | undefined): Promise<Tunnels> {
-    const { stateDir, runDir, config, bootId } = options;
-    await mkdir(runDir, { recursive: true, mode: 0o700 });
-    await mkdir(stateDir, { recursive: true, mode: 0o700 });
-    await writeKnownHosts(stateDir, config.servers);
+    const { stateDir, config, bootId } = options;
+    await writeKnownHosts(join(stateDir, FOLDER), config.servers);
     const tunnels = new Tunnels(options, await Records.open(join(stateDir, 'tunnels.json'), bootId), await processesOfTunnels());
     tunnels.#begin(desired);
     return tunnels;
@@ -103,7 +106,7 @@ export class Tunnels {
 
   /** Ids of the tunnels that there are, also while they are being ended: their processes are no leaks. */
   known(): ReadonlySet<string> {
-    return new Set(Array.from(this.#workers.keys(), name => tunnelId(this.#options.host, name)));
+    return new Set([...this.#workers.keys(), ...this.#records.names()].map(name => tunnelId(this.#options.host, name)));
   }
 
   /** In order of their names. */
@@ -138,7 +141,7 @@ export class Tunnels {
   }
 
   async close(): Promise<void> {
-    this.#endKeepingLogs();
+    this.#endTimers();
     await this.#keeping;
     await Promise.all(Array.from(this.#workers.values(), worker => worker.close()));
     await this.#records.close();
@@ -147,9 +150,17 @@ export class Tunnels {
   #begin(desired: readonly TunnelWish[] | undefined): void {
     if (desired !== undefined) this.setDesired(desired);
     else for (const [name, wish] of this.#wantedByConfig()) this.#want(name, wish);
-    this.#endKeepingLogs = every(this.#options.timers, this.#options.keepLogsMs, () => {
+    const { timers, keepLogsMs, onChange } = this.#options;
+    const keep = every(timers, keepLogsMs, () => {
       this.#keeping = Promise.all(Array.from(this.#workers.values(), worker => worker.keepLog()));
     });
+    const tell = every(timers, TELL_MS, () => {
+      if (this.#workers.size > 0) onChange();
+    });
+    this.#endTimers = () => {
+      keep();
+      tell();
+    };
   }
 
   /** Without an order a connection stays that of the last one. */
@@ -186,12 +197,12 @@ export class Tunnels {
   }
 
   #newWorker(name: string, wish: Wish, from: ConstructorParameters<typeof Worker>[2]): Worker {
-    const { host, config: { logs }, stateDir, launch, find, onChange, clock, random, log, timers } = this.#options;
+    const { host, config: { logs }, launch, find, onChange, clock, random, log, timers } = this.#options;
     const controlPath = this.#controlPath(name);
     const worker: Worker = new Worker({
       id: tunnelId(host, name), settings: this.#settings, controlPath, launch, find, onChange, clock, random, log, timers,
-      tunnelLog: new TunnelLog(join(logs.dir ?? stateDir, `${name}.log`), { maxBytes: logs.maxKiB * 1_024, keep: logs.keep }),
-      prepare: one => this.#prepare(one), makeRoom: () => rm(controlPath, { force: true }),
+      tunnelLog: new TunnelLog(this.#logPath(name), { maxBytes: logs.maxKiB * 1_024, keep: logs.keep }),
+      prepare: one => this.#prepare(one), makeRoom: () => this.#makeRoom(controlPath),
       record: record => this.#records.set(record),
       forget: () => this.#forget(name, worker),
     }, wish, from);
@@ -220,16 +231,26 @@ export class Tunnels {
 
   /** Of a spec that is allowed. */
   #commandOf(spec: HeldSpec): Command {
-    const { host, stateDir, config } = this.#options;
+    const { host, stateDir } = this.#options;
     const server = this.#policy.servers[spec.server];
     if (server === undefined) throw new Error(`there is no server ${spec.server}`);
-    const places = { controlPath: this.#controlPath(spec.tunnel), knownHosts: knownHostsPath(stateDir, spec.server), log: join(config.logs.dir ?? stateDir, `${spec.tunnel}.log`) };
+    const places = { controlPath: this.#controlPath(spec.tunnel), knownHosts: knownHostsPath(join(stateDir, FOLDER), spec.server), log: this.#logPath(spec.tunnel) };
     return commandOf({ spec, server, engine: this.#engineOf(spec), id: tunnelId(host, spec.tunnel), places, path: SEARCH_PATH });
+  }
+
+  #logPath(name: string): string {
+    const { config: { logs }, stateDir } = this.#options;
+    return join(logs.dir ?? join(stateDir, FOLDER), `${name}.log`);
+  }
+
+  async #makeRoom(controlPath: string): Promise<void> {
+    await mkdir(this.#options.controlDir, { recursive: true, mode: 0o700 });
+    await rm(controlPath, { force: true });
   }
 
   /** ssh adds 17 characters while it makes the socket, and the kernel takes 107. */
   #controlPath(name: string): string {
-    return join(this.#options.runDir, createHash('sha256').update(name).digest('hex').slice(0, 12));
+    return join(this.#options.controlDir, createHash('sha256').update(name).digest('hex').slice(0, 12));
   }
 
   /** What an earlier agent recorded, and nobody wants any more. What bears a mark of this host without a record is a leak: agent/leaks tells of it. */

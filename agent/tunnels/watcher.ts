@@ -119,12 +119,7 @@ export class Watcher {
   async #standing(): Promise<void> {
     const { leader } = this.#options;
     const link = this.#link;
-    let isClosed = false;
-    const closed = link?.closed.then(() => { isClosed = true; });
-    while (!this.#isOver() && !isClosed) {
-      await Promise.race([closed, this.#pause(STANDING_MS)]);
-      if (!isAlive(leader)) break;
-    }
+    while (!this.#isOver() && link?.isClosed === false && isAlive(leader)) await Promise.race([link.closed, this.#pause(STANDING_MS)]);
     link?.close();
   }
 

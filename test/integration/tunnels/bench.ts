@@ -72,6 +72,13 @@ export class TunnelBench {
     this.agent = new AskedProcess(inNamespace(this.namespace('host'), ['env', '-C', ROOT, process.execPath, '--import', 'tsx', program, JSON.stringify(given)]));
   }
 
+  /** For another agent on this machine. */
+  otherDirectory(): string {
+    const directory = join(this.directory, 'other');
+    mkdirSync(join(directory, 'state'), { recursive: true });
+    return directory;
+  }
+
   async tell(op: string, more: Record<string, unknown> = {}): Promise<unknown> {
     if (this.agent === undefined) throw new Error('no agent runs');
     return this.agent.tell({ op, ...more });
@@ -139,7 +146,7 @@ export class TunnelBench {
 
   /** Text of all logs: of sshd, and of the tunnels. */
   logs(): string {
-    const folder = join(this.directory, 'state');
+    const folder = join(this.directory, 'state/tunnels');
     const own = readdirSync(folder).filter(name => name.includes('.log')).map(name => readFileSync(join(folder, name), 'utf8'));
     return [readFileSync(join(this.directory, 'sshd.log'), 'utf8'), ...own].join('\n');
   }

@@ -45,7 +45,7 @@ describe('a tunnel that is looked after', () => {
     const spec = { ...specOf('talkative', { local: 9_001, engine: 'ssh' as const }), forwards: [{ direction: 'local' as const, listen: { host: '127.0.0.1', port: 9_001 }, to: { host: '127.0.0.1', port: 1 } }] };
     await bench.desire(wish(spec));
     const { pid } = await bench.untilUp('talkative');
-    const folder = join(bench.directory, 'state');
+    const folder = join(bench.directory, 'state/tunnels');
     const logs = (): string[] => readdirSync(folder).filter(name => name.startsWith('talkative.log')).sort();
     await eventually('two logs that were cut off', async () => {
       await Promise.all(Array.from({ length: 20 }, () => bench.ask(9_001).catch(() => undefined)));
@@ -86,7 +86,7 @@ describe('a tunnel that is looked after', () => {
     for (const { tunnel } of specs) await bench.untilUp(tunnel);
     const pids = (await bench.processes()).map(({ pid }) => pid).sort();
     const { agent } = bench;
-    bench.start({ host: 'host-u', desired: [], directory: join(bench.directory, 'other-agent') });
+    bench.start({ host: 'host-u', desired: [], directory: bench.otherDirectory() });
     assert.deepEqual(await bench.tell('reports'), []);
     await bench.stop();
     bench.agent = agent;

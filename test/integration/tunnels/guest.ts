@@ -20,8 +20,8 @@ const log = createLogger({ name: 'tunnels', level: 'debug', destination: process
 let changes = 0;
 
 const tunnels = await Tunnels.open({
-  host: given.host, addresses: ['10.79.0.1'], config: z.parse(tunnelsConfig, given.config), stateDir: `${given.directory}/state`, runDir: `${given.directory}/run`, bootId: readBootId(BOOT_ID_PATH),
-  uid: 0, launch: launcher({ usesScopes: false }), find: question => holders.find(question), onChange: () => { changes += 1; }, clock: systemClock(), random: Math.random, log, settings: given.settings, keepLogsMs: 200,
+  host: given.host, addresses: ['10.79.0.1'], config: z.parse(tunnelsConfig, given.config), stateDir: `${given.directory}/state`, controlDir: `${given.directory}/run`, bootId: readBootId(BOOT_ID_PATH),
+  uid: 0, launch: launcher({ usesScopes: false, isRoot: true }), find: question => holders.find(question), onChange: () => { changes += 1; }, clock: systemClock(), random: Math.random, log, settings: given.settings, keepLogsMs: 200,
 }, given.desired);
 
 async function answer({ op, wishes, tunnel, forward, port }: Request): Promise<unknown> {
