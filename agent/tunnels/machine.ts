@@ -146,7 +146,7 @@ function cleared(state: TunnelMachine, phase: Clearing, { nowMs }: Now): Step {
 function onStarted(state: TunnelMachine, leader: Leader, { nowMs }: Now): Step {
   if (state.phase.kind !== 'starting') return unchanged(state);
   const phase: Phase = { kind: 'connecting', leader, deadlineMs: nowMs + state.settings.connectMs, from: 'start' };
-  return { state: enter(state, phase, nowMs), effects: [{ kind: 'record' }, { kind: 'watch', turn: state.turn, leader }] };
+  return { state: enter(state, phase, nowMs), effects: [{ kind: 'watch', turn: state.turn, leader }] };
 }
 
 function onConnected(state: TunnelMachine, sshPid: number, now: Now): Step {

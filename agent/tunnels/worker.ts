@@ -52,6 +52,8 @@ export class Worker {
   #state: TunnelMachine;
   /** The newest connection. */
   #made: Made | undefined;
+  /** A look waits for it: what is being started cannot be seen yet. */
+  #launching: Promise<unknown> = Promise.resolve();
   /** Started by this process, so it is the tunnel's even before it has become ssh. */
   #startedHere: Leader | undefined;
   /** Where the lines of the newest attempt begin in the log. */
@@ -135,7 +137,7 @@ export class Worker {
     this.#isClosed = true;
     this.#cancelTimer();
     await this.#watcher?.close();
-    await Promise.allSettled(this.#running);
+    while (this.#running.size > 0) await Promise.allSettled(this.#running);
   }
 
   #link() {
@@ -208,6 +210,7 @@ export class Worker {
   /** Never fails: what cannot be looked at counts as in the way. */
   async #look(turn: number): Promise<void> {
     try {
+      await this.#launching;
       const ofId = (await processesOfTunnels()).get(this.#options.id) ?? [];
       this.#seen = ofId;
       const leader = this.#startedHere;
@@ -242,9 +245,12 @@ export class Worker {
       try {
         this.#since = await tunnelLog.size();
         if (turn !== this.#state.turn || this.#isClosed) return;
-        const leader = await launch(prepared.command, handle);
+        const launched = launch(prepared.command, handle);
+        this.#launching = launched.catch(() => undefined);
+        const leader = await launched;
         this.#startedHere = leader;
         this.#made = { leader, digest: digestOf(prepared.command), restart: wish.restart };
+        this.#record();
         this.#dispatch({ kind: 'started', turn, leader });
       } finally {
         await handle.close();

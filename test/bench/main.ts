@@ -16,6 +16,7 @@ import { benchMove } from './move.js';
 import type { Row, Size } from './rows.js';
 import { benchRpc } from './rpc.js';
 import { benchStart } from './start.js';
+import { benchTunnel } from './tunnel.js';
 
 /** What a figure's name begins with; samples of each run unless the command line says otherwise. */
 type Part = { prefix: string; samples: number; take: (size: Size) => Promise<Row[]> };
@@ -35,6 +36,7 @@ const PARTS: readonly Part[] = [
   { prefix: 'move', samples: 25, take: benchMove },
   { prefix: 'heal', samples: 20, take: benchHeal },
   { prefix: 'listeners', samples: 50, take: benchListeners },
+  { prefix: 'tunnel', samples: 20, take: benchTunnel },
 ];
 
 const USAGE = `npm run bench -- [--only PREFIX] [--json FILE] [--runs N] [--samples N]

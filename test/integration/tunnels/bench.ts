@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createWriteStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import type { TunnelReport, TunnelSpec } from '../../../shared/tunnel.js';
 import type { TunnelWish } from '../../../agent/tunnels/tunnels.js';
 import type { Settings } from '../../../agent/tunnels/words.js';
@@ -68,8 +68,9 @@ export class TunnelBench {
   /** Starts an agent with these tunnels. */
   start({ config = this.config(), settings = {}, desired, host = HOST, directory = this.directory }: { config?: unknown; settings?: Partial<Settings>; desired?: TunnelWish[]; host?: string; directory?: string } = {}): void {
     const given = { host, config, directory, settings, desired };
-    const program = join(import.meta.dirname, 'guest.ts');
-    this.agent = new AskedProcess(inNamespace(this.namespace('host'), ['env', '-C', ROOT, process.execPath, '--import', 'tsx', program, JSON.stringify(given)]));
+    const kind = extname(import.meta.filename);
+    const loader = kind === '.ts' ? ['--import', 'tsx'] : [];
+    this.agent = new AskedProcess(inNamespace(this.namespace('host'), ['env', '-C', ROOT, process.execPath, ...loader, join(import.meta.dirname, `guest${kind}`), JSON.stringify(given)]));
   }
 
   /** For another agent on this machine. */
