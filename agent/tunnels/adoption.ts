@@ -12,10 +12,11 @@ export type Adoption = { readonly kind: 'adopt'; readonly leader: Leader } | { r
 /** autossh and its ssh, which may be between two attempts. */
 const MOST: Readonly<Record<TunnelEngine, number>> = { ssh: 1, autossh: 2 };
 
-/** `processes`: with the mark of this tunnel, living. */
+/** `processes`: with the mark of this tunnel, living. A record without a leader was written right before a start: the one that then was started is its leader. */
 export function adoptionOf(record: TunnelRecord | undefined, processes: readonly TunnelProcess[], wish: Wish): Adoption {
-  const leader = record?.leader;
-  if (leader === undefined || !wish.isWantedUp || processes.length > MOST[wish.engine]) return { kind: 'end' };
-  const isThere = processes.some(({ pid, startTicks, program }) => pid === leader.pid && startTicks === leader.startTicks && program === wish.engine);
-  return isThere && record?.digest === wish.digest && record.restart === wish.restart ? { kind: 'adopt', leader } : { kind: 'end' };
+  const leads = processes.filter(({ program }) => program === wish.engine);
+  const [leader] = record?.leader === undefined ? leads : leads.filter(({ pid, startTicks }) => pid === record.leader?.pid && startTicks === record.leader.startTicks);
+  const isWanted = wish.isWantedUp && record?.digest === wish.digest && record.restart === wish.restart;
+  if (leader === undefined || !isWanted || leads.length > 1 || processes.length > MOST[wish.engine]) return { kind: 'end' };
+  return { kind: 'adopt', leader: { pid: leader.pid, startTicks: leader.startTicks } };
 }

@@ -1,6 +1,7 @@
 /** One end-to-end probe of a tunnel: a TCP connection through a forward, to what is behind it. */
 import { connect } from 'node:net';
 import type { Endpoint } from '../../shared/tunnel.js';
+import type { HeldSpec } from './words.js';
 
 export type ProbeTarget = { readonly end: Endpoint; readonly banner: string; readonly timeoutMs: number };
 
@@ -32,4 +33,16 @@ export function probe({ end, banner, timeoutMs }: ProbeTarget): Promise<string |
       else if (!banner.startsWith(said)) finish(`it began with ${JSON.stringify(said.slice(0, 32))} instead of ${JSON.stringify(banner)}`);
     });
   });
+}
+
+/** A local forward is gone through; what a reverse one leads to is asked itself. */
+export function probeTarget({ probe: wanted, forwards }: HeldSpec): ProbeTarget | undefined {
+  const forward = wanted === undefined ? undefined : forwards[wanted.forward];
+  if (wanted === undefined || forward === undefined) return undefined;
+  const end = forward.direction === 'local' ? reachable(forward.listen) : forward.to;
+  return { end, banner: wanted.banner, timeoutMs: wanted.timeoutMs };
+}
+
+function reachable(listen: { host: string; port: number }): { host: string; port: number } {
+  return { port: listen.port, host: listen.host === '0.0.0.0' ? '127.0.0.1' : listen.host === '::' ? '::1' : listen.host };
 }

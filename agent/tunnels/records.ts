@@ -6,9 +6,9 @@ import type { Leader, TunnelMachine } from './words.js';
 
 export type TunnelRecord = {
   readonly tunnel: string;
-  /** Of the newest connection, which may have ended since; undefined: there was none. */
+  /** Of the newest connection, which may have ended since; undefined: it was about to be started. */
   readonly leader: Leader | undefined;
-  /** Of its command (argv.ts). */
+  /** Of its command (argv.ts); '': there was none yet. */
   readonly digest: string;
   /** Number of the order that it was made for. */
   readonly restart: number;

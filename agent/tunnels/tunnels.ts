@@ -56,6 +56,7 @@ export type TunnelsOptions = {
 /** In the folder of the state: known hosts, and logs unless the config says otherwise. */
 const FOLDER = 'tunnels';
 const KEEP_LOGS_MS = 5_000;
+const MAX_REPORTS = 256;
 /** Statistics are told anew so often. */
 const TELL_MS = 15_000;
 /** Starts of tunnels that are new at one time are spread: each later than the one before by up to SPREAD_EACH_MS, none later than SPREAD_MS. */
@@ -109,9 +110,9 @@ export class Tunnels {
     return new Set([...this.#workers.keys(), ...this.#records.names()].map(name => tunnelId(this.#options.host, name)));
   }
 
-  /** In order of their names. */
+  /** In order of their names, as many as a report may have. */
   reports(): TunnelReport[] {
-    return [...this.#workers].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, worker]) => (worker.isGone ? [] : [worker.report()]));
+    return [...this.#workers].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, worker]) => (worker.isGone ? [] : [worker.report()])).slice(0, MAX_REPORTS);
   }
 
   /** All that the coordinator wants of this host; what it does not name is ended and forgotten, the tunnels of the config excepted. */
@@ -120,7 +121,8 @@ export class Tunnels {
     const wanted = this.#wantedByConfig();
     for (const { spec, restart, isStopped, isOfConfig } of wishes) {
       const own = this.#ofConfig.get(spec.tunnel);
-      if (own === undefined && isOfConfig === true) continue;
+      // A name that the config has goes first; an order for one that it has no more is about nothing.
+      if ((own !== undefined) !== (isOfConfig === true)) continue;
       wanted.set(spec.tunnel, { spec: own ?? spec, restart, wanted: isStopped ? 'stopped' : 'up', isFromConfig: own !== undefined });
     }
     for (const [name, wish] of wanted) this.#want(name, wish);

@@ -1,4 +1,5 @@
 /** One tunnel, for as long as it is known: carries out what its state machine wants, and tells it what became of it. */
+import type { FileHandle } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../shared/clock.js';
 import type { Log } from '../../shared/log.js';
@@ -11,8 +12,9 @@ import type { TunnelLog } from './logs.js';
 import { adopt, begin, nextWakeMs, step } from './machine.js';
 import { isFlapping } from './phases.js';
 import { holderOf, localEnds, type FindHolders } from './ports.js';
-import { probe, type ProbeTarget } from './probe.js';
+import { probe, probeTarget } from './probe.js';
 import { isAlive, processesOfTunnels, signalAll } from './processes.js';
+import { plainLine } from './reasons.js';
 import type { TunnelRecord } from './records.js';
 import { stateOf } from './shown.js';
 import { Watcher } from './watcher.js';
@@ -44,7 +46,11 @@ export type WorkerOptions = {
   readonly log: Log;
 };
 
-type Made = { readonly leader: Leader; readonly digest: string; readonly restart: number };
+/** `leader`: undefined before it is started. */
+type Made = { readonly leader: Leader | undefined; readonly digest: string; readonly restart: number };
+
+/** A disk that is slower than this does not hold a start up. */
+const RECORD_MS = 500;
 
 export class Worker {
   readonly #options: WorkerOptions;
@@ -72,7 +78,7 @@ export class Worker {
     this.#options = options;
     this.#wish = wish;
     const { record } = from;
-    this.#made = record?.leader === undefined ? undefined : { leader: record.leader, digest: record.digest, restart: record.restart };
+    this.#made = record && { leader: record.leader, digest: record.digest, restart: record.restart };
     this.#state = begin({
       settings: options.settings, wanted: wish.wanted, restart: wish.restart, probeIntervalMs: wish.spec.probe?.intervalMs, startAtMs: from.startAtMs,
       statistics: record?.statistics ?? { attempts: 0, connections: 0, failures: 0, restarts: 0, probes: 0, probesFailed: 0, probeTimeMs: undefined, restartTimeMs: undefined },
@@ -109,7 +115,7 @@ export class Worker {
     return {
       spec: this.#wish.spec as TunnelSpec, isFromConfig: this.#wish.isFromConfig, state: stateOf(phase), sinceMs: nowMs - phaseSinceMs,
       statistics: { ...statistics, probeAgeMs: probedAtMs === undefined ? undefined : nowMs - probedAtMs },
-      reason: why?.reason ?? '', message: why?.message ?? '', isFlapping: isFlapping(this.#state, nowMs), pid, logTail: this.#tail, restart,
+      reason: why?.reason ?? '', message: plainLine(why?.message ?? ''), isFlapping: isFlapping(this.#state, nowMs), pid, logTail: this.#tail, restart,
     };
   }
 
@@ -201,7 +207,7 @@ export class Worker {
       case 'watch': return this.#watch(effect.turn, effect.leader);
       case 'unwatch': return this.#unwatch();
       case 'probe': return this.#run(this.#probe(effect.turn));
-      case 'record': return this.#record();
+      case 'record': return this.#run(this.#record());
       case 'forget': return this.#options.forget();
       default: return effect satisfies never;
     }
@@ -232,7 +238,7 @@ export class Worker {
   }
 
   async #start(turn: number): Promise<void> {
-    const { prepare, launch, makeRoom, tunnelLog } = this.#options;
+    const { prepare, makeRoom, tunnelLog } = this.#options;
     const wish = this.#wish;
     try {
       const prepared = await prepare(wish);
@@ -244,13 +250,9 @@ export class Worker {
       const handle = await tunnelLog.openForAppend(`attempt ${this.#state.statistics.attempts}, at ${new Date(this.#options.clock.nowMs()).toISOString()}`);
       try {
         this.#since = await tunnelLog.size();
+        await this.#intend({ leader: undefined, digest: digestOf(prepared.command), restart: wish.restart });
         if (turn !== this.#state.turn || this.#isClosed) return;
-        const launched = launch(prepared.command, handle);
-        this.#launching = launched.catch(() => undefined);
-        const leader = await launched;
-        this.#startedHere = leader;
-        this.#made = { leader, digest: digestOf(prepared.command), restart: wish.restart };
-        this.#record();
+        const leader = await this.#launch(prepared.command, handle, wish.restart);
         this.#dispatch({ kind: 'started', turn, leader });
       } finally {
         await handle.close();
@@ -258,6 +260,22 @@ export class Worker {
     } catch (error) {
       this.#dispatch({ kind: 'failed', turn, why: { reason: 'START_FAILED', message: (error as Error).message } });
     }
+  }
+
+  /** Durable before it is started: an agent that finds it with its mark, and not in the record, knows what it was started for. */
+  async #intend(made: Made): Promise<void> {
+    this.#made = made;
+    await Promise.race([this.#record(), new Promise<void>(resolve => this.#options.timers.after(RECORD_MS, resolve))]);
+  }
+
+  async #launch(command: Command, handle: FileHandle, restart: number): Promise<Leader> {
+    const launched = this.#options.launch(command, handle);
+    this.#launching = launched.catch(() => undefined);
+    const leader = await launched;
+    this.#startedHere = leader;
+    this.#made = { leader, digest: digestOf(command), restart };
+    this.#run(this.#record());
+    return leader;
   }
 
   #watch(turn: number, leader: Leader): void {
@@ -281,24 +299,15 @@ export class Worker {
     this.#dispatch({ kind: 'probed', turn, tookMs: clock.nowMs() - beganMs, problem });
   }
 
-  #record(): void {
+  /** Never rejects. */
+  async #record(): Promise<void> {
     const { record, log, id } = this.#options;
     const { spec, restart } = this.#wish;
     const made = this.#made;
-    this.#run(record({ tunnel: spec.tunnel, leader: made?.leader, digest: made?.digest ?? '', restart: made?.restart ?? restart, statistics: this.#state.statistics }).catch((error: unknown) => {
+    try {
+      await record({ tunnel: spec.tunnel, leader: made?.leader, digest: made?.digest ?? '', restart: made?.restart ?? restart, statistics: this.#state.statistics });
+    } catch (error) {
       log.warn({ tunnel: id, problem: (error as Error).message }, 'a connection of a tunnel could not be recorded: an agent that starts now would make it anew');
-    }));
+    }
   }
-}
-
-/** A local forward is gone through; what a reverse one leads to is asked itself. */
-function probeTarget({ probe: wanted, forwards }: HeldSpec): ProbeTarget | undefined {
-  const forward = wanted === undefined ? undefined : forwards[wanted.forward];
-  if (wanted === undefined || forward === undefined) return undefined;
-  const end = forward.direction === 'local' ? reachable(forward.listen) : forward.to;
-  return { end, banner: wanted.banner, timeoutMs: wanted.timeoutMs };
-}
-
-function reachable(listen: { host: string; port: number }): { host: string; port: number } {
-  return { port: listen.port, host: listen.host === '0.0.0.0' ? '127.0.0.1' : listen.host === '::' ? '::1' : listen.host };
 }

@@ -75,7 +75,7 @@ export class TunnelBench {
 
   /** For another agent on this machine. */
   otherDirectory(): string {
-    const directory = join(this.directory, 'other');
+    const directory = join(this.directory, 'second');
     mkdirSync(join(directory, 'state'), { recursive: true });
     return directory;
   }

@@ -65,7 +65,10 @@ describe('a tunnel that is looked after', () => {
     const first = await bench.untilUp('own');
     assert.deepEqual([first.isFromConfig, await bench.ask(9_001)], [true, 'server']);
     const order = { ...wish(first.spec, 1), isOfConfig: true };
+    await bench.desire(wish({ ...first.spec, options: { Compression: 'yes' } }, 7, true));
+    assert.deepEqual([(await bench.untilUp('own')).pid, (await bench.untilUp('own')).restart], [first.pid, 0], 'one of the same name is not kept');
     await bench.desire(order, { ...order, spec: { ...first.spec, tunnel: 'none' } });
+    assert.equal(await bench.report('none'), undefined);
     const second = await bench.until('own', 'is up anew', ({ state, pid }) => state === 'up' && pid !== first.pid);
     await bench.kill();
     bench.start({ config: bench.config({ list }), desired: [order] });

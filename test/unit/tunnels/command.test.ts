@@ -99,13 +99,15 @@ describe('a connection that an earlier agent left', () => {
 
   it('is taken over when it is what is wanted', () => {
     assert.deepEqual(adoptionOf(record, [process], wish), { kind: 'adopt', leader });
+    assert.deepEqual(adoptionOf({ ...record, leader: undefined }, [process], wish), { kind: 'adopt', leader }, 'recorded as about to be started');
     assert.deepEqual(adoptionOf(record, [{ ...process, program: 'autossh' }, { ...process, pid: 8 }], { ...wish, engine: 'autossh' }), { kind: 'adopt', leader });
   });
 
   it('is ended when it is another, of another order, not wanted, not recorded, or not alone', () => {
     const end = { kind: 'end' };
     assert.deepEqual(adoptionOf(undefined, [process], wish), end);
-    assert.deepEqual(adoptionOf({ ...record, leader: undefined }, [process], wish), end);
+    assert.deepEqual(adoptionOf({ ...record, leader: undefined }, [process, { ...process, pid: 9 }], wish), end);
+    assert.deepEqual(adoptionOf({ ...record, leader: undefined, digest: '' }, [process], wish), end);
     assert.deepEqual(adoptionOf(record, [], wish), end);
     assert.deepEqual(adoptionOf(record, [{ ...process, startTicks: 71 }], wish), end);
     assert.deepEqual(adoptionOf(record, [{ ...process, program: 'autossh' }], wish), end);
