@@ -49,6 +49,8 @@ describe('the daemon of the agent with tunnels in its config', () => {
     await start();
     const [ssh, autossh, sessions] = [await bench.pidOf('ssh'), await bench.pidOf('autossh'), bench.sessions()];
     assert.equal(parentOf(ssh), autossh);
+    const [, , group, session] = readFileSync(`/proc/${autossh}/stat`, 'latin1').split(') ')[1]!.split(' ').map(Number);
+    assert.deepEqual([group, session], [autossh, autossh], 'it is in a group of the agent, and ends with that');
     const files = readdirSync(`/proc/${autossh}/fd`).map(fd => readlinkSync(`/proc/${autossh}/fd/${fd}`));
     assert.ok(!files.some(file => file.endsWith('agent.lock')), `a tunnel holds the writer's lock: ${files.join(' ')}`);
     for (const signal of ['SIGKILL', 'SIGTERM', 'SIGKILL'] as const) {

@@ -53,7 +53,8 @@ describe('a tunnel that is not up', () => {
   }
 
   it('says REVERSE_PORT_REFUSED when the server does not listen for it', async () => {
-    const { reason, message } = await downOf(specOf('remote', { reverse: 9_050, engine: 'ssh' }));
+    const { reason, message, statistics: { connections } } = await downOf(specOf('remote', { local: 9_001, reverse: 9_050, engine: 'ssh' }));
+    assert.equal(connections, 0, 'it was called up without its forward');
     assert.deepEqual([reason, message], ['REVERSE_PORT_REFUSED', 'Error: remote port forwarding failed for listen port 9050']);
   });
 

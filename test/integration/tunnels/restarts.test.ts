@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { setTimeout as pause } from 'node:timers/promises';
+import { eventually } from '../../support/wait.js';
 import { specOf, TunnelBench, wish } from './bench.js';
 
 const RESTARTS = { ssh: 120, autossh: 80 } as const;
@@ -32,6 +34,24 @@ describe('restarts of a tunnel, one after the other', () => {
     }));
     for (const i of [0, 1]) assert.deepEqual([await bench.ask(9_001 + i), await bench.askFrom('server', 9_011 + i)], ['server', 'host']);
     assert.equal((await bench.processes()).length, 3);
+    assert.doesNotMatch(bench.logs(), /in use/i);
+    await bench.desire();
+    await eventually('their removal', async () => (await bench.processes()).length === 0, { withinMs: 10_000 });
+  });
+
+  it('leave one connection when orders overtake each other', async () => {
+    for (const engine of ['ssh', 'autossh'] as const) {
+      const spec = specOf('hasty', { local: 9_021, reverse: 9_022, engine });
+      for (let restart = 1; restart <= 40; restart += 1) {
+        await bench.desire(wish(spec, restart));
+        await pause(restart * 7 % 45);
+      }
+      await bench.until('hasty', 'is up', ({ state, restart }) => state === 'up' && restart === 40);
+      assert.equal((await bench.processes()).length, engine === 'ssh' ? 1 : 2);
+      assert.deepEqual([await bench.ask(9_021), await bench.askFrom('server', 9_022)], ['server', 'host']);
+      await bench.desire();
+      await eventually('its removal', async () => await bench.report('hasty') === undefined && (await bench.processes()).length === 0, { withinMs: 10_000 });
+    }
     assert.doesNotMatch(bench.logs(), /in use/i);
   });
 });
