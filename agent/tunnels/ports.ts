@@ -18,17 +18,21 @@ export function isInTheWay({ address, port, transport }: Pick<Listener, 'address
   return transport === 'tcp' && port === end.port && (address === end.host || EVERYWHERE.has(address) || EVERYWHERE.has(end.host));
 }
 
-/** Undefined: all are free. `isOwn`: the process is of the tunnel that asks. */
-export async function holderOf(ends: readonly Endpoint[], find: FindHolders, isOwn: (pid: number) => boolean): Promise<{ holder: Why | undefined } | undefined> {
+/** Undefined: all are free. `holder` undefined: it is not known who has one. Never rejects. To be asked when no process of the tunnel lives. */
+export async function holderOf(ends: readonly Endpoint[], find: FindHolders): Promise<{ holder: Why | undefined } | undefined> {
   if (ends.length === 0) return undefined;
   const isTaken = (listeners: readonly Listener[]): Listener[] => listeners.filter(one => ends.some(end => isInTheWay(one, end)));
-  const taken = isTaken(await readListeners(NET_DIR));
-  if (taken.length === 0) return undefined;
-  const wanted: Wanted = { tcp: taken.map(({ port }) => ({ first: port, last: port })), udp: [] };
-  const known = isTaken(await find({ netDir: NET_DIR, addresses: taken.map(({ address }) => address), wanted }));
-  if (known.length === 0) return undefined;
-  const foreign = known.find(({ holder }) => holder !== undefined && !isOwn(holder.pid));
-  return { holder: foreign === undefined ? undefined : { reason: 'LOCAL_PORT_TAKEN', message: describe(foreign) } };
+  try {
+    const taken = isTaken(await readListeners(NET_DIR));
+    if (taken.length === 0) return undefined;
+    const wanted: Wanted = { tcp: taken.map(({ port }) => ({ first: port, last: port })), udp: [] };
+    const known = isTaken(await find({ netDir: NET_DIR, addresses: taken.map(({ address }) => address), wanted }));
+    if (known.length === 0) return undefined;
+    const holder = known.find(one => one.holder !== undefined);
+    return { holder: holder && { reason: 'LOCAL_PORT_TAKEN', message: describe(holder) } };
+  } catch (error) {
+    return { holder: { reason: 'LOCAL_PORT_TAKEN', message: `who listens cannot be looked at: ${(error as Error).message}` } };
+  }
 }
 
 function describe({ port, address, holder, user, uid }: Listener): string {

@@ -44,6 +44,14 @@ export function markedProcess(pid: number, id: string): TunnelProcess | undefine
   return found?.tunnelId === id ? found : undefined;
 }
 
-export function signalAll(processes: readonly TunnelProcess[], signal: 'SIGTERM' | 'SIGKILL'): void {
-  for (const process of processes) signalTunnel(process, signal);
+/** What went wrong; those that are gone are fine. */
+export function signalAll(processes: readonly TunnelProcess[], signal: 'SIGTERM' | 'SIGKILL'): Error[] {
+  return processes.flatMap(process => {
+    try {
+      signalTunnel(process, signal);
+      return [];
+    } catch (error) {
+      return [error as Error];
+    }
+  });
 }

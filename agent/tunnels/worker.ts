@@ -58,8 +58,8 @@ export class Worker {
   #state: TunnelMachine;
   /** The newest connection. */
   #made: Made | undefined;
-  /** A look waits for it: what is being started cannot be seen yet. */
-  #launching: Promise<unknown> = Promise.resolve();
+  /** A look waits for it: what is being started cannot be seen yet. Never rejects. */
+  #starting: Promise<void> = Promise.resolve();
   /** Started by this process, so it is the tunnel's even before it has become ssh. */
   #startedHere: Leader | undefined;
   /** Where the lines of the newest attempt begin in the log. */
@@ -203,7 +203,7 @@ export class Worker {
     switch (effect.kind) {
       case 'look': return this.#run(this.#look(effect.turn));
       case 'signal': return this.#signal(effect.signal);
-      case 'start': return this.#run(this.#start(effect.turn));
+      case 'start': return this.#run(this.#starting = this.#start(effect.turn));
       case 'watch': return this.#watch(effect.turn, effect.leader);
       case 'unwatch': return this.#unwatch();
       case 'probe': return this.#run(this.#probe(effect.turn));
@@ -215,26 +215,26 @@ export class Worker {
 
   /** Never fails: what cannot be looked at counts as in the way. */
   async #look(turn: number): Promise<void> {
+    await this.#starting;
+    const alive = await this.#countAlive();
+    const busy = alive > 0 ? undefined : await holderOf(localEnds(this.#wish.spec.forwards), this.#options.find);
+    this.#dispatch({ kind: 'looked', turn, sight: { alive, isBusy: busy !== undefined, holder: busy?.holder } });
+  }
+
+  async #countAlive(): Promise<number> {
     try {
-      await this.#launching;
-      const ofId = (await processesOfTunnels()).get(this.#options.id) ?? [];
-      this.#seen = ofId;
+      this.#seen = (await processesOfTunnels()).get(this.#options.id) ?? [];
       const leader = this.#startedHere;
-      const isLeaderLeft = leader !== undefined && isAlive(leader) && !ofId.some(({ pid }) => pid === leader.pid);
-      const alive = ofId.length + (isLeaderLeft ? 1 : 0);
-      const busy = alive > 0 ? undefined : await holderOf(localEnds(this.#wish.spec.forwards), this.#options.find, pid => ofId.some(one => one.pid === pid));
-      this.#dispatch({ kind: 'looked', turn, sight: { alive, isBusy: busy !== undefined, holder: busy?.holder } });
+      const isLeft = leader !== undefined && isAlive(leader) && !this.#seen.some(({ pid }) => pid === leader.pid);
+      return this.#seen.length + (isLeft ? 1 : 0);
     } catch (error) {
-      this.#dispatch({ kind: 'looked', turn, sight: { alive: 0, isBusy: true, holder: { reason: 'LOCAL_PORT_TAKEN', message: `who listens cannot be looked at: ${(error as Error).message}` } } });
+      this.#options.log.warn({ tunnel: this.#options.id, problem: (error as Error).message }, 'the processes of a tunnel could not be looked for');
+      return 1;
     }
   }
 
   #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
-    try {
-      signalAll(this.#seen, signal);
-    } catch (error) {
-      this.#options.log.warn({ tunnel: this.#options.id, problem: (error as Error).message }, 'a process of a tunnel could not be ended');
-    }
+    for (const { message } of signalAll(this.#seen, signal)) this.#options.log.warn({ tunnel: this.#options.id, problem: message }, 'a process of a tunnel could not be ended');
   }
 
   async #start(turn: number): Promise<void> {
@@ -265,13 +265,13 @@ export class Worker {
   /** Durable before it is started: an agent that finds it with its mark, and not in the record, knows what it was started for. */
   async #intend(made: Made): Promise<void> {
     this.#made = made;
-    await Promise.race([this.#record(), new Promise<void>(resolve => this.#options.timers.after(RECORD_MS, resolve))]);
+    let cancel: () => void = () => undefined;
+    await Promise.race([this.#record(), new Promise<void>(resolve => { cancel = this.#options.timers.after(RECORD_MS, resolve); })]);
+    cancel();
   }
 
   async #launch(command: Command, handle: FileHandle, restart: number): Promise<Leader> {
-    const launched = this.#options.launch(command, handle);
-    this.#launching = launched.catch(() => undefined);
-    const leader = await launched;
+    const leader = await this.#options.launch(command, handle);
     this.#startedHere = leader;
     this.#made = { leader, digest: digestOf(command), restart };
     this.#run(this.#record());
