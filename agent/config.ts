@@ -7,6 +7,7 @@ import { isLoopback, isTargetAddress } from '../shared/names.js';
 import { isDockerName } from '../shared/target.js';
 import { listenPolicy } from '../shared/tls.js';
 import { BOOT_ID_PATH } from './drivers/settings/boot.js';
+import { tunnelsConfig } from './tunnels/config.js';
 
 const DEFAULT_CONFIG_PATH = '/etc/portlease/agent.yaml';
 
@@ -118,7 +119,7 @@ const paths = z.strictObject({
   /** The writer's lock: the agent is started under flock on it. Left out: agent.lock in paths.run. */
   lock: filePathText.optional(),
   bootId: filePathText.prefault(BOOT_ID_PATH),
-}).transform(({ state, run, lock, bootId }) => ({ state, bootId, lock: lock ?? `${run}/agent.lock` }));
+}).transform(({ state, run, lock, bootId }) => ({ state, run, bootId, lock: lock ?? `${run}/agent.lock` }));
 
 export const agentConfigSchema = z.strictObject({
   /** This machine. */
@@ -133,6 +134,7 @@ export const agentConfigSchema = z.strictObject({
   docker: docker.prefault({}),
   environments: environments.prefault({}),
   leaks: leaks.prefault({}),
+  tunnels: tunnelsConfig.prefault({}),
   /** Where the coordinator listens. */
   coordinator: endpointText.refine(endpoint => endpoint.kind === 'unix' || endpoint.port !== 0, { error: 'has port 0' }),
   /** Lease addresses of this machine: where the public ports arrive. */

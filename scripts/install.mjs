@@ -26,8 +26,9 @@ const PACKAGES = {
 const CONTAINERS = {
   'docker.io': 'containers of tests and demo',
   'busybox-static': 'what their image is made of',
-  'openssh-server': 'what their image is made of',
-  'openssh-client': 'logs in to them',
+  'openssh-server': 'what their image is made of; the server of tunnels in tests',
+  'openssh-client': 'logs in to them; tunnels',
+  'autossh': 'tunnels',
 };
 
 const COMPARISONS = {

@@ -58,6 +58,21 @@ const BAD: Record<string, string[]> = {
   'leaks.sightings': [...NASTY, '0', '-1', '1.5', '1001', 'Infinity'],
   'leaks.tunnelProcesses': [...NASTY, 'kill', 'REPAIR', 'report,repair'],
   'leaks.containers': [...NASTY, 'remove', 'REPAIR', 'report,repair'],
+  'tunnels.engine': [...NASTY, 'openssh', 'SSH'],
+  'tunnels.servers': [...NASTY, 'edge'],
+  'tunnels.options': NASTY.slice(1).concat('ProxyCommand', 'compression', 'LocalCommand'),
+  'tunnels.forwards.listen': NASTY.slice(1).concat('127.0.0.1', '10.0.0.0/33'),
+  'tunnels.forwards.minPort': [...NASTY, '0', '65536', '1.5'],
+  'tunnels.forwards.to': NASTY.slice(1).concat('127.0.0.1', '10.0.0.0/33'),
+  'tunnels.list': NASTY.slice(1).concat('edge'),
+  'tunnels.logs.dir': [...NASTY, 'relative', '/a/../b'],
+  'tunnels.logs.maxKiB': [...NASTY, '3', '1048577', '1.5'],
+  'tunnels.logs.keep': [...NASTY, '-1', '101', '1.5'],
+  'tunnels.probeFailures': [...NASTY, '0', '1001', '1.5'],
+  'tunnels.flapping.downs': [...NASTY, '0', '1001', '1.5'],
+  'tunnels.flapping.window': [...NASTY, '999ms', '25h', '5'],
+  'tunnels.backoff.min': [...NASTY, '9ms', '61s'],
+  'tunnels.backoff.max': [...NASTY, '9ms', '601s', '500ms'],
   'timing.reconnectMin': [...NASTY, '0ms', '9ms', '61s', '31s'],
   'timing.reconnectMax': [...NASTY, '9ms', '601s', '500ms'],
   'timing.connect': [...NASTY, '99ms', '121s'],
@@ -76,7 +91,7 @@ describe("the agent's config", () => {
   it('needs host, gateway, coordinator and addresses, and has a default for the rest', () => {
     const config = load({});
     assert.deepEqual([config.driver, config.roles, config.snat, config.insecure, config.tls], ['iptables', ['host'], false, false, undefined]);
-    assert.deepEqual(config.paths, { state: '/var/lib/portlease', lock: '/run/portlease/agent.lock', bootId: '/proc/sys/kernel/random/boot_id' });
+    assert.deepEqual(config.paths, { state: '/var/lib/portlease', run: '/run/portlease', lock: '/run/portlease/agent.lock', bootId: '/proc/sys/kernel/random/boot_id' });
     assert.deepEqual(config.timing, { reconcileInterval: 2_000, idleInterval: 60_000, leakInterval: 30_000, reconnectMin: 1_000, reconnectMax: 30_000, connect: 10_000 });
     const problems = problemsOf(() => loadAgentConfig({ configPath: '/dev/null', set: {} }, {}));
     assert.deepEqual(problems.map(problem => problem.split(':')[0]), ['host', 'gateway', 'coordinator', 'addresses']);
