@@ -1,5 +1,6 @@
 /** What is started for a tunnel: program, arguments and environment. Pure. Everything in it was checked before (policy.ts, config.ts). */
 import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { TUNNEL_MARK } from '../leaks/tunnels.js';
 import type { Endpoint, TunnelEngine } from '../../shared/tunnel.js';
 import type { HeldForward, HeldSpec } from './words.js';
@@ -67,4 +68,9 @@ function endText({ host, port }: Endpoint): string {
 /** Two commands with one digest make the same connection. */
 export function digestOf({ file, argv, env }: Command): string {
   return createHash('sha256').update(JSON.stringify([file, argv, Object.entries(env).sort()])).digest('hex').slice(0, 16);
+}
+
+/** They say the same: on disk what is not said is left out, and from the coordinator it is undefined. */
+export function isSameSpec(a: HeldSpec, b: HeldSpec): boolean {
+  return isDeepStrictEqual(JSON.parse(JSON.stringify(a)), JSON.parse(JSON.stringify(b)));
 }

@@ -1,12 +1,11 @@
 /** One tunnel, for as long as it is known: carries out what its state machine wants, and tells it what became of it. */
 import type { FileHandle } from 'node:fs/promises';
-import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../shared/clock.js';
 import type { Log } from '../../shared/log.js';
 import type { Timers } from '../../shared/timers.js';
 import type { TunnelEngine, TunnelReport, TunnelSpec } from '../../shared/tunnel.js';
 import type { TunnelProcess } from '../leaks/findings.js';
-import { digestOf, type Command } from './argv.js';
+import { digestOf, isSameSpec, type Command } from './argv.js';
 import type { Launch } from './launch.js';
 import type { TunnelLog } from './logs.js';
 import { adopt, begin, nextWakeMs, step } from './machine.js';
@@ -103,7 +102,7 @@ export class Worker {
   }
 
   want(wish: Wish): void {
-    const isNew = !isDeepStrictEqual(wish.spec, this.#wish.spec) || wish.isFromConfig !== this.#wish.isFromConfig;
+    const isNew = !isSameSpec(wish.spec, this.#wish.spec) || wish.isFromConfig !== this.#wish.isFromConfig;
     this.#wish = wish;
     this.#dispatch({ kind: 'want', wanted: wish.wanted, restart: wish.restart, isNew, probeIntervalMs: wish.spec.probe?.intervalMs });
   }

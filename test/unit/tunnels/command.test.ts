@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { adoptionOf } from '../../../agent/tunnels/adoption.js';
-import { commandOf, digestOf, isOfHost, knownHostsText, tunnelId, type CommandOptions } from '../../../agent/tunnels/argv.js';
+import { commandOf, digestOf, isOfHost, isSameSpec, knownHostsText, tunnelId, type CommandOptions } from '../../../agent/tunnels/argv.js';
 import { inScope } from '../../../agent/tunnels/launch.js';
 import { OPTION_NAMES, OPTIONS_BY_DEFAULT, optionProblem } from '../../../agent/tunnels/options.js';
 import { refusalOf, type Policy } from '../../../agent/tunnels/policy.js';
@@ -43,6 +43,12 @@ describe('the command of a tunnel', () => {
     const scoped = inScope(command, { suffix: 'ab', isRoot: true });
     assert.deepEqual([scoped.file, scoped.argv.slice(0, 6), scoped.argv.slice(6), scoped.env], ['systemd-run', ['--scope', '--quiet', '--collect', '--unit=portlease-tunnel-ab', '--', 'ssh'], command.argv, command.env]);
     assert.equal(inScope(command, { suffix: 'ab', isRoot: false }).argv[0], '--user');
+  });
+
+  it('is the same for a spec that was read from disk, where nothing is said of what it leaves out', () => {
+    const stored = JSON.parse(JSON.stringify(SPEC)) as HeldSpec;
+    assert.notDeepEqual(Object.keys(stored), Object.keys(SPEC));
+    assert.deepEqual([isSameSpec(SPEC, stored), isSameSpec(SPEC, { ...stored, server: 'other' }), isSameSpec(SPEC, { ...stored, engine: 'ssh' })], [true, false, false]);
   });
 
   it('has an id that names host and tunnel', () => {
