@@ -117,7 +117,7 @@ export class Agent {
       },
     });
     this.#leaks = new LeakWatch({
-      policy: config.leaks, intervalMs: timing.leakInterval, log, placed: () => this.#placed, docker: () => this.#dockerView, tunnels: () => this.#tunnels?.known() ?? NO_TUNNELS, processes: () => tunnelProcessesOf(host),
+      policy: config.leaks, intervalMs: timing.leakInterval, log, placed: () => this.#placed, docker: () => this.#dockerView, tunnels: () => this.#tunnels?.known() ?? NO_TUNNELS, processes: () => this.#tunnelProcesses(host),
     });
     const listeners = withPublished(wanted => parts.serving.drivers.listeners(wanted), () => this.#dockerView);
     this.#loop = new ReconcileLoop({
@@ -208,10 +208,20 @@ export class Agent {
     this.#idle.start();
   }
 
-  #openTunnels({ config, clock, random, log, isUnderSystemd }: AgentOptions, bootId: string): Promise<HostTunnels> {
+  /** Ports are served without tunnels, too. */
+  async #openTunnels({ config, clock, random, log, isUnderSystemd }: AgentOptions, bootId: string): Promise<HostTunnels | undefined> {
     const { version, objects } = this.#store.current();
     const options = { config, bootId, uid: process.getuid?.() ?? 0, usesScopes: isUnderSystemd, clock, random, log, onChange: () => this.#report() };
-    return HostTunnels.open(options, version === undefined ? undefined : objects);
+    return HostTunnels.open(options, version === undefined ? undefined : objects).catch((error: unknown) => {
+      log.error({ problem: (error as Error).message }, 'no tunnels: their files cannot be used; put that right and restart the agent. What an earlier agent started goes on');
+      return undefined;
+    });
+  }
+
+  /** Rejects while it is not known which tunnels there are. */
+  async #tunnelProcesses(host: string): Promise<TunnelProcess[]> {
+    if (this.#tunnels === undefined) throw new Error('the tunnels of this host could not be opened');
+    return (await tunnelProcesses()).filter(({ tunnelId }) => isOfHost(tunnelId, host));
   }
 
   /** Says what the last round came to, which mappings are idle, and how far environments and tunnels are. */
@@ -239,10 +249,6 @@ export class Agent {
     this.#environments.setDesired(objects);
     this.#tunnels?.setDesired(objects);
   }
-}
-
-async function tunnelProcessesOf(host: string): Promise<TunnelProcess[]> {
-  return (await tunnelProcesses()).filter(({ tunnelId }) => isOfHost(tunnelId, host));
 }
 
 /** What Docker publishes counts as listened on. */
