@@ -196,7 +196,7 @@ export class Agent {
   #leakWatch({ config, log }: AgentOptions, { serving, store }: Parts): LeakWatch {
     const { leaks, timing, addresses } = config;
     return new LeakWatch({
-      policy: leaks, containers: { host: makerOf(config), accepted: acceptedSince(store), remove: id => dockerEngine(config.docker.socket).removeStopped(id) }, intervalMs: timing.leakInterval, log, addresses, placed: () => this.#placed, docker: () => this.#dockerView, tunnels: () => this.#tunnels?.known() ?? NO_TUNNELS, processes: () => tunnelProcessesOf(config.host),
+      policy: leaks, containers: { host: makerOf(config), accepted: acceptedSince(store), remove: id => dockerEngine(config.docker.socket).removeStopped(id) }, intervalMs: timing.leakInterval, log, addresses, placed: () => this.#placed, docker: () => this.#dockerView, tunnels: () => this.#tunnels?.known() ?? NO_TUNNELS, processes: () => this.#tunnelProcesses(config.host),
       conflicts: () => this.#outcome?.conflicts, foreignRules: served => serving.foreignRules(served), onChange: () => this.#report(),
     });
   }
@@ -209,10 +209,20 @@ export class Agent {
     this.#idle.start();
   }
 
-  #openTunnels({ config, clock, random, log, isUnderSystemd }: AgentOptions, bootId: string): Promise<HostTunnels> {
+  /** Ports are served without tunnels, too. */
+  async #openTunnels({ config, clock, random, log, isUnderSystemd }: AgentOptions, bootId: string): Promise<HostTunnels | undefined> {
     const { version, objects } = this.#store.current();
     const options = { config, bootId, uid: process.getuid?.() ?? 0, usesScopes: isUnderSystemd, holders: this.#serving.holders, clock, random, log, onChange: () => this.#report() };
-    return HostTunnels.open(options, version === undefined ? undefined : objects);
+    return HostTunnels.open(options, version === undefined ? undefined : objects).catch((error: unknown) => {
+      log.error({ problem: (error as Error).message }, 'no tunnels: their files cannot be used; put that right and restart the agent. What an earlier agent started goes on');
+      return undefined;
+    });
+  }
+
+  /** Rejects while it is not known which tunnels there are. */
+  async #tunnelProcesses(host: string): Promise<TunnelProcess[]> {
+    if (this.#tunnels === undefined) throw new Error('the tunnels of this host could not be opened');
+    return (await tunnelProcesses()).filter(({ tunnelId }) => isOfHost(tunnelId, host));
   }
 
   /** Says what the last round came to, which mappings are idle, how far environments and tunnels are, and what leaks. */
@@ -255,10 +265,6 @@ function acceptedSince(store: StateStore): () => Accepted | undefined {
     const { session, version, objects } = store.current();
     return version === undefined || session === before || version.session !== session ? undefined : { revision: version.revision, objects };
   };
-}
-
-async function tunnelProcessesOf(host: string): Promise<TunnelProcess[]> {
-  return (await tunnelProcesses()).filter(({ tunnelId }) => isOfHost(tunnelId, host));
 }
 
 /** What Docker publishes counts as listened on. */

@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { Command } from './argv.js';
+import { TUNNEL_MARK } from '../leaks/tunnels.js';
 import { leaderOf } from './processes.js';
 import type { Leader } from './words.js';
 
@@ -22,7 +23,7 @@ export function isUnderSystemd(env: Env): boolean {
 
 /** The same program in a scope: systemd-run becomes it, so pid and environment stay. */
 export function inScope({ file, argv, env }: Command, { suffix, isRoot }: { suffix: string; isRoot: boolean }): Command {
-  return { file: 'systemd-run', argv: [...(isRoot ? [] : ['--user']), '--scope', '--quiet', '--collect', `--unit=portlease-tunnel-${suffix}`, '--', file, ...argv], env };
+  return { file: 'systemd-run', argv: [...(isRoot ? [] : ['--user']), '--scope', '--quiet', '--collect', `--unit=portlease-tunnel-${suffix}`, `--description=portlease tunnel ${env[TUNNEL_MARK] ?? ''}`, '--', file, ...argv], env };
 }
 
 export function launcher({ usesScopes, isRoot }: { usesScopes: boolean; isRoot: boolean }): Launch {

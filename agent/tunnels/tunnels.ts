@@ -77,6 +77,7 @@ export class Tunnels {
   readonly #policy: Policy;
   #endTimers: () => void = () => undefined;
   #keeping: Promise<unknown> = Promise.resolve();
+  #isKeeping = false;
   /** Of those that are new at a time. */
   #started = 0;
 
@@ -154,7 +155,7 @@ export class Tunnels {
     else for (const [name, wish] of this.#wantedByConfig()) this.#want(name, wish);
     const { timers, keepLogsMs, onChange } = this.#options;
     const keep = every(timers, keepLogsMs, () => {
-      this.#keeping = Promise.all(Array.from(this.#workers.values(), worker => worker.keepLog()));
+      this.#keepLogs();
     });
     const tell = every(timers, TELL_MS, () => {
       if (this.#workers.size > 0) onChange();
@@ -163,6 +164,12 @@ export class Tunnels {
       keep();
       tell();
     };
+  }
+
+  #keepLogs(): void {
+    if (this.#isKeeping) return;
+    this.#isKeeping = true;
+    this.#keeping = Promise.all(Array.from(this.#workers.values(), worker => worker.keepLog())).finally(() => { this.#isKeeping = false; });
   }
 
   /** Without an order a connection stays that of the last one. */

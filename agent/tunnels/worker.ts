@@ -1,4 +1,5 @@
 /** One tunnel, for as long as it is known: carries out what its state machine wants, and tells it what became of it. */
+import { isDeepStrictEqual } from 'node:util';
 import type { FileHandle } from 'node:fs/promises';
 import type { Clock } from '../../shared/clock.js';
 import type { Log } from '../../shared/log.js';
@@ -127,7 +128,7 @@ export class Worker {
     await this.#link().cancelForward(forward);
   }
 
-  /** Cuts the log off when it has grown too large, and reads its last lines. */
+  /** Cuts the log off when it has grown too large, and reads its last lines. Not to be called again before it has resolved. */
   async keepLog(): Promise<void> {
     try {
       await this.#options.tunnelLog.rotate();
@@ -184,11 +185,18 @@ export class Worker {
     if (isSame) return;
     if (before.state !== now.state) {
       const fields = { tunnel: id, state: now.state, ...(now.reason === '' ? {} : { reason: now.reason, why: now.message }), ...(now.pid === 0 ? {} : { pid: now.pid }) };
-      const isBad = now.state === 'blocked' || now.state === 'refused' || now.state === 'backoff' || before.state === 'up';
+      const isBad = now.reason !== '' && (before.state === 'up' || ['blocked', 'refused', 'backoff'].includes(now.state));
       log[isBad ? 'warn' : now.state === 'up' || now.state === 'stopped' ? 'info' : 'debug'](fields, 'tunnel');
     }
     onChange();
-    if (now.reason !== '') this.#run(this.keepLog().then(onChange));
+    this.#run(this.#readTail());
+  }
+
+  async #readTail(): Promise<void> {
+    const tail = await this.#options.tunnelLog.tail();
+    if (isDeepStrictEqual(tail, this.#tail)) return;
+    this.#tail = tail;
+    this.#options.onChange();
   }
 
   #run(work: Promise<unknown>): void {

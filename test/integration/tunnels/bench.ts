@@ -1,5 +1,5 @@
 /** Two machines as network namespaces: `host` keeps tunnels, `server` has a real sshd. Removed with all that runs in them. */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { createWriteStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
@@ -27,6 +27,8 @@ export class TunnelBench {
   readonly #prefix = namespacePrefix(++count);
   readonly #onExit = (): void => removeNamespaces(this.#namespaces);
   agent: AskedProcess | undefined;
+  /** The same user's, to the same server, with the same key: nobody may end it. */
+  #foreign: ChildProcess | undefined;
 
   private constructor() {
     process.once('exit', this.#onExit);
@@ -172,23 +174,27 @@ export class TunnelBench {
     await this.run('server', ['iptables', isCut ? '-I' : '-D', 'OUTPUT', '-o', 'eth0', '-j', 'DROP']);
   }
 
+  /** Throws, when all is removed, if somebody else's ssh was ended meanwhile. */
   async down(): Promise<void> {
     await this.stop().catch(() => undefined);
+    const isForeignGone = this.#foreign !== undefined && (this.#foreign.exitCode !== null || this.#foreign.signalCode !== null);
     process.removeListener('exit', this.#onExit);
     removeNamespaces(this.#namespaces);
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 3 });
+    if (isForeignGone) throw new Error('somebody else\'s ssh was ended');
   }
 
   get #namespaces(): string[] {
     return [this.namespace('host'), this.namespace('server')];
   }
 
-  #run(node: Node, argv: readonly string[], out?: NodeJS.WritableStream): void {
+  #run(node: Node, argv: readonly string[], out?: NodeJS.WritableStream): ChildProcess {
     const [file = '', ...args] = inNamespace(this.namespace(node), argv);
     const child = spawn(file, args, { stdio: ['ignore', 'ignore', out === undefined ? 'ignore' : 'pipe'] });
     if (out !== undefined) child.stderr?.pipe(out);
     child.on('error', () => undefined);
     child.unref();
+    return child;
   }
 
   async #make(): Promise<void> {
@@ -208,6 +214,9 @@ export class TunnelBench {
     this.serve('host', SERVICE_PORT, 'host');
     await eventually('sshd', async () => (await this.run('server', ['ss', '-ltn'])).stdout.includes(':2222'), { withinMs: 10_000 });
     await eventually('the services', async () => await this.askFrom('server', SERVICE_PORT) === 'server' && await this.askFrom('host', SERVICE_PORT) === 'host', { withinMs: 10_000 });
+    const pinned = ['-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null'];
+    this.#foreign = this.#run('host', ['ssh', '-F', '/dev/null', '-N', '-p', '2222', '-i', join(this.directory, 'user'), ...pinned, '-L', '127.0.0.1:9099:127.0.0.1:7000', `root@${SERVER}`]);
+    await eventually('somebody else\'s ssh', () => this.sessions().length > 0, { withinMs: 10_000 });
   }
 }
 

@@ -41,7 +41,7 @@ describe('the command of a tunnel', () => {
   it('runs in a scope of its own under systemd', () => {
     const command = commandOf(GIVEN);
     const scoped = inScope(command, { suffix: 'ab', isRoot: true });
-    assert.deepEqual([scoped.file, scoped.argv.slice(0, 6), scoped.argv.slice(6), scoped.env], ['systemd-run', ['--scope', '--quiet', '--collect', '--unit=portlease-tunnel-ab', '--', 'ssh'], command.argv, command.env]);
+    assert.deepEqual([scoped.file, scoped.argv.slice(0, 7), scoped.argv.slice(7), scoped.env], ['systemd-run', ['--scope', '--quiet', '--collect', '--unit=portlease-tunnel-ab', '--description=portlease tunnel host-a.web', '--', 'ssh'], command.argv, command.env]);
     assert.equal(inScope(command, { suffix: 'ab', isRoot: false }).argv[0], '--user');
   });
 
