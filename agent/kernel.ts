@@ -10,6 +10,9 @@ import { ConnectionsDriver } from './drivers/connections/connections.js';
 import { countConnections } from './drivers/connections/count.js';
 import type { Wanted } from './drivers/connections/listeners.js';
 import { ForeignListeners } from './drivers/holders/foreign.js';
+import { proxiedConnections } from './drivers/nginx/connections.js';
+import { NginxRoutes } from './drivers/nginx/driver.js';
+import { settingsOf } from './drivers/nginx/settings.js';
 import { RulesDriver } from './drivers/rules/driver.js';
 import { dockerClient } from './drivers/docker/client.js';
 import { ReservedPorts } from './drivers/settings/reserved.js';
@@ -17,6 +20,8 @@ import { openSpawner } from './drivers/spawner/client.js';
 import { KernelTraffic } from './drivers/traffic/traffic.js';
 import { OwnWrites } from './drivers/watch/generations.js';
 import { noting, RulesWatch } from './drivers/watch/watch.js';
+import { EXIT, StartRefused } from './exit.js';
+import { systemTimers } from '../shared/timers.js';
 import { requireLock, requireTools } from './preflight.js';
 import type { Serving } from './serving.js';
 
@@ -40,11 +45,15 @@ async function servingWith({ config, clock, random, log }: AgentOptions, { run, 
   const own = new OwnWrites();
   const writing = noting(run, { own, clock });
   const docker = followsDocker(config) ? dockerClient(config.docker.socket) : undefined;
-  const foreign = new ForeignListeners({ addresses: config.addresses, log });
+  const routes = config.routes === 'nginx' ? await openRoutes({ config, clock, log }, run) : undefined;
+  const foreign = new ForeignListeners({ addresses: config.addresses, log, ...(routes === undefined ? {} : { isOwn: listener => routes.isOwn(listener) }) });
+  const connections = new ConnectionsDriver({
+    run, addresses: config.addresses, isLocal: isAddressOfThisHost, log, ...(routes === undefined ? {} : { isProxied: (transport, port) => routes.isProxied(transport, port) }),
+  });
   const drivers = {
     rules: new RulesDriver({ run: writing, count: forwards => countConnections(run, config.addresses, forwards) }),
     ...(docker === undefined ? {} : { bridges: new BridgeGuard({ run: writing, markBit: config.docker.markBit, pidOf: id => docker.pidOf(id), log }) }),
-    connections: new ConnectionsDriver({ run, addresses: config.addresses, isLocal: isAddressOfThisHost, log }),
+    ...(routes === undefined ? { connections } : { connections: proxiedConnections(connections, routes), routes }),
     reservedPorts: await ReservedPorts.open({ statePath: join(config.paths.state, 'reserved-ports.json'), bootId }),
     listeners: (wanted: Wanted) => foreign.find(wanted),
   };
@@ -53,10 +62,20 @@ async function servingWith({ config, clock, random, log }: AgentOptions, { run, 
     traffic: new KernelTraffic(run, config.addresses),
     watch: ({ poke, roundTookMs }) => new RulesWatch({ own, clock, random, log, onChange: poke, roundTookMs }),
     close: async () => {
+      routes?.close();
       await foreign.close();
       await run.close();
     },
   };
+}
+
+async function openRoutes({ config: { nginx, addresses, paths }, clock, log }: Pick<AgentOptions, 'config' | 'clock' | 'log'>, run: ChildRunner): Promise<NginxRoutes> {
+  const settings = settingsOf(nginx, paths.state);
+  try {
+    return await NginxRoutes.open({ settings, run, addresses, isLocal: isAddressOfThisHost, clock, after: systemTimers.after, log });
+  } catch (error) {
+    throw new StartRefused(EXIT.config, `nginx.directory: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 function isAddressOfThisHost(address: string): boolean {

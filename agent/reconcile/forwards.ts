@@ -7,6 +7,7 @@ import type { Target } from '../../shared/target.js';
 import type { Bound } from '../drivers/bridge/guard.js';
 import type { MappingObject, Place, RouteObject } from './objects.js';
 import { clientsOf } from '../drivers/connections/clients.js';
+import { placesOf, type ProxiedRoute } from '../drivers/nginx/route.js';
 import { forwardProblem, type Forward, type Limits } from '../drivers/rules/spec.js';
 import type { Served } from './serving.js';
 
@@ -19,6 +20,8 @@ export type HostFacts = {
   targetNetworks: readonly Cidr[];
   /** Targets see this machine's address instead of the client's. */
   snat: boolean;
+  /** What leads clients from the gateway to the hosts. Left out: kernel. */
+  routes?: 'kernel' | 'nginx';
   /** Bit of the mark on packets of mappings, where bridges are guarded; undefined: they are not. */
   markBit?: number | undefined;
 };
@@ -27,6 +30,8 @@ export type HostFacts = {
 export type Made = {
   served: Served[];
   forwards: Forward[];
+  /** The route, where nginx serves it. */
+  proxied?: ProxiedRoute;
   /** The container that has the address. */
   container?: Bound;
   /** Docker leads there, and no forward. */
@@ -139,8 +144,18 @@ function routeForwards(route: RouteObject, facts: HostFacts): Made {
   const transports = transportsOf(protocol);
   const forwards = transports.flatMap((transport: Transport) => remote.map(to => ({ id, generation, transport, ports, to, toPort: undefined, hairpin: true })));
   for (const forward of forwards) refuseBadForward(forward, facts);
+  if (facts.routes === 'nginx' && remote.length > 0) return proxiedRoute(route, { transports, remote }, facts);
   const endpoints = remote.map(address => ({ address, port: undefined }));
   return { forwards, served: endpoints.length === 0 ? [] : transports.map(transport => ({ transport, ports, endpoints })) };
+}
+
+/** Clients are connected to nginx at the lease addresses; where it leads on to is part of the endpoint, so that another host is another endpoint. */
+function proxiedRoute({ key, leaseId: id, ports }: RouteObject, { transports, remote }: { transports: readonly Transport[]; remote: readonly string[] }, { addresses }: HostFacts): Made {
+  const hosts = Object.fromEntries(remote.map(address => [familyOf(address) === 4 ? 'v4' : 'v6', address]));
+  const proxied: ProxiedRoute = { key, id, ports, transports, hosts };
+  const through = placesOf(proxied);
+  const endpoints = addresses.filter(own => remote.some(to => familyOf(to) === familyOf(own))).map(address => ({ address, port: undefined, through }));
+  return { forwards: [], served: transports.map(transport => ({ transport, ports, endpoints })), proxied };
 }
 
 /** The first address of each family. */

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { benchOfEachTest } from '../support/describe.js';
+import { LOST_MS } from '../support/daemons.js';
+import type { Bench } from '../support/bench.js';
+import { argvOf, signalProcess } from '../support/processes.js';
+import { ENVIRONMENT_LISTENERS, environmentOn, goOn, moveTo, portsOf, reachedOnAll, servedEnvironment, Wait } from '../support/requests.js';
+import { neverInterrupted, neverReached, neverReconnected, nobodyReached, oneHostAtATime, reachedOnly } from '../support/timeline.js';
+import { eventually } from '../support/wait.js';
+
+describe('a gateway whose routes nginx serves', () => {
+  const bench = benchOfEachTest({ gateway: { routes: 'nginx' } });
+
+  it('moves an environment of a lost host, which serves nobody afterwards, neither while it is away nor when it is back (S1, S8, S12)', async () => {
+    const { api, topology } = bench();
+    for (const host of ['host-a', 'host-b'] as const) await bench().serve(`${host}/env-1`, ENVIRONMENT_LISTENERS, { pushEveryMs: 100 });
+    const { mappings } = await api.allocate(environmentOn('host-a'));
+    const probe = await bench().probe(...portsOf(mappings));
+    await reachedOnAll(probe, mappings, 'host-a/env-1');
+    assert.deepEqual(await bench().leadsOf('gateway', mappings[0]?.publicPort ?? 0), [], 'the kernel routes, not nginx');
+
+    await topology.switch.cut({ node: 'host-a', direction: 'both', peer: 'coordinator' });
+    await bench().untilLost('host-a');
+    await api.move(moveTo('host-b'));
+    const movedAtMs = Date.now();
+    await reachedOnAll(probe, mappings, 'host-b/env-1');
+    await topology.switch.restore();
+    const backAtMs = Date.now();
+    await bench().untilAlive('host-a');
+    await probe.until('host-b still', (r) => r.sentAtMs > backAtMs + LOST_MS && r.who === 'host-b/env-1');
+    neverReached(probe.timeline, 'host-a/', { afterMs: movedAtMs });
+    oneHostAtATime(probe.timeline);
+    reachedOnly(probe.timeline, 'host-b/', { afterMs: backAtMs });
+    neverInterrupted(probe.timeline, { afterMs: backAtMs });
+  });
+
+  it('takes the port of a silent host away, while others of that host and of another one go on without a break (S8, S12)', async () => {
+    const { probe, mappings } = await servedEnvironment(bench(), 'host-a');
+    const other = await servedEnvironment(bench(), 'host-b', { environment: 'env-2' });
+    const fromMs = Date.now();
+    await bench().topology.switch.cut({ node: 'host-a', direction: 'both', peer: 'coordinator' });
+    await bench().untilLost('host-a');
+    await bench().api.release({ selector: { $case: 'environment', value: 'env-1' }, wait: Wait.WAIT_RECORDED });
+    await eventually('the release to be confirmed', async () => (await bench().api.mappings({ environment: 'env-1' })).length === 0, { withinMs: 15_000 });
+    const releasedAtMs = Date.now();
+    await goOn(probe, 1_500);
+    nobodyReached(probe.timeline, { afterMs: releasedAtMs });
+    neverReached(probe.timeline, 'host-a/', { afterMs: releasedAtMs });
+    neverInterrupted(other.probe.timeline, { afterMs: fromMs });
+    neverReconnected(other.probe.timeline, { afterMs: fromMs, transport: 'tcp' });
+    assert.ok(mappings.length > 0);
+  });
+
+  it('goes on while its agent is killed and the coordinator is away, and is put right within a round when nginx is killed (S7, S13)', async () => {
+    const { mappings, probe } = await servedEnvironment(bench(), 'host-a');
+    const agent = bench().agent('gateway');
+    const fromMs = Date.now();
+    const masters = await mastersOf(bench());
+    await agent.stop('SIGKILL');
+    await goOn(probe, 500);
+    await bench().untilNewSession('gateway', () => agent.start());
+    await bench().coordinator.stop('SIGKILL');
+    await agent.restart('SIGTERM');
+    await agent.process.line(/nginx runs already/);
+    await goOn(probe, 1_000);
+    neverInterrupted(probe.timeline, { afterMs: fromMs });
+    neverReconnected(probe.timeline, { afterMs: fromMs });
+    assert.deepEqual(await mastersOf(bench()), masters);
+
+    for (const pid of masters) signalProcess(pid, 'SIGKILL');
+    await agent.process.line(/nginx was started/);
+    assert.notDeepEqual(await mastersOf(bench()), masters);
+    await reachedOnAll(probe, mappings, 'host-a/env-1', ['new']);
+    const healedAtMs = Date.now();
+    await goOn(probe, 1_000);
+    neverInterrupted(probe.timeline, { afterMs: healedAtMs, kind: 'new' });
+    neverReconnected(probe.timeline, { transport: 'tcp' });
+  });
+});
+
+/** Process ids of the masters on the gateway. */
+async function mastersOf(bench: Bench): Promise<number[]> {
+  const pids = bench.agent('gateway').machine.processes().filter((pid) => argvOf(pid)?.[0]?.startsWith('nginx: master') === true);
+  return Promise.resolve(pids.sort((a, b) => a - b));
+}
