@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { benchOfEachTest } from '../support/describe.js';
 import { LOST_MS } from '../support/daemons.js';
 import type { Bench } from '../support/bench.js';
-import { argvOf, signalProcess } from '../support/processes.js';
-import { ENVIRONMENT_LISTENERS, environmentOn, goOn, moveTo, portsOf, reachedOnAll, servedEnvironment, Wait } from '../support/requests.js';
+import { refusalOf } from '../support/api.js';
+import { vmAddress } from '../support/layout.js';
+import { argvOf, isRunning, signalProcess } from '../support/processes.js';
+import { ENVIRONMENT_LISTENERS, environmentOn, goOn, moveTo, portsOf, reachedOnAll, servedEnvironment, Wait, want } from '../support/requests.js';
 import { neverInterrupted, neverReached, neverReconnected, nobodyReached, oneHostAtATime, reachedOnly } from '../support/timeline.js';
 import { eventually } from '../support/wait.js';
 
@@ -54,7 +56,7 @@ describe('a gateway whose routes nginx serves', () => {
     const { mappings, probe } = await servedEnvironment(bench(), 'host-a');
     const agent = bench().agent('gateway');
     const fromMs = Date.now();
-    const masters = await mastersOf(bench());
+    const masters = mastersOf(bench());
     await agent.stop('SIGKILL');
     await goOn(probe, 500);
     await bench().untilNewSession('gateway', () => agent.start());
@@ -64,21 +66,70 @@ describe('a gateway whose routes nginx serves', () => {
     await goOn(probe, 1_000);
     neverInterrupted(probe.timeline, { afterMs: fromMs });
     neverReconnected(probe.timeline, { afterMs: fromMs });
-    assert.deepEqual(await mastersOf(bench()), masters);
+    assert.deepEqual(mastersOf(bench()), masters);
 
     for (const pid of masters) signalProcess(pid, 'SIGKILL');
     await agent.process.line(/nginx was started/);
-    assert.notDeepEqual(await mastersOf(bench()), masters);
+    assert.notDeepEqual(mastersOf(bench()), masters);
     await reachedOnAll(probe, mappings, 'host-a/env-1', ['new']);
     const healedAtMs = Date.now();
     await goOn(probe, 1_000);
     neverInterrupted(probe.timeline, { afterMs: healedAtMs, kind: 'new' });
     neverReconnected(probe.timeline, { transport: 'tcp' });
   });
+
+  it('confirms no move as long as an earlier worker that is stopped could accept a client and lead it to the old host (S1, S8)', async () => {
+    const { mappings, probe } = await servedEnvironment(bench(), 'host-a', { alsoOn: ['host-b'] });
+    const { api, topology } = bench();
+    const workers = workersOf(bench());
+    await topology.switch.cut({ node: 'host-a', direction: 'both', peer: 'coordinator' });
+    await bench().untilLost('host-a');
+    for (const pid of workers) signalProcess(pid, 'SIGSTOP');
+    const stoppedAtMs = Date.now();
+    const moved = api.move(moveTo('host-b'), 30_000);
+    moved.catch(() => undefined);
+    await bench().agent('gateway').process.line(/nginx was reloaded[^]*/);
+    await goOn(probe, 2_000);
+    neverReached(probe.timeline, 'host-b/');
+    nobodyReached(probe.timeline, { afterMs: stoppedAtMs + 1_000, kind: 'new' });
+    assert.ok(workers.every((pid) => isRunning(pid)));
+
+    for (const pid of workers) signalProcess(pid, 'SIGCONT');
+    await moved;
+    const movedAtMs = Date.now();
+    await reachedOnAll(probe, mappings, 'host-b/env-1');
+    neverReached(probe.timeline, 'host-a/', { afterMs: movedAtMs });
+    oneHostAtATime(probe.timeline);
+  });
+
+  it('serves all other routes while a foreign process has a port of one, and does not lead clients to that process (S7)', async () => {
+    const foreign = await bench().serve('gateway/listener', [{ transport: 'tcp', port: 30_040 }], { node: 'gateway' });
+    const { api } = bench();
+    await bench().serve('host-a/env-1', ENVIRONMENT_LISTENERS);
+    const exact = { ...want('ssh', vmAddress('host-a')), choice: { $case: 'exactPort', value: 30_040 } } as const;
+    const refusal = await refusalOf(api.allocate({ tenant: 'tenant-1', environment: 'env-1', host: 'host-a', wants: [exact], wait: Wait.WAIT_LIVE }, 2_000));
+    assert.match(refusal.details.reason ?? refusal.message, /NOT_LIVE_IN_TIME|DEADLINE/i);
+    const taken = await bench().probe({ port: 30_040, transport: 'tcp' });
+    const { probe } = await servedEnvironment(bench(), 'host-b', { environment: 'env-2' });
+    const fromMs = Date.now();
+    await goOn(probe, 500);
+    nobodyReached(taken.timeline);
+    neverInterrupted(probe.timeline, { afterMs: fromMs });
+    await foreign.stop('SIGKILL');
+    await taken.until('host-a through the port that is free again', ({ who }) => who === 'host-a/env-1', { withinMs: 60_000 });
+    neverReconnected(probe.timeline, { afterMs: fromMs, transport: 'tcp' });
+  });
 });
 
-/** Process ids of the masters on the gateway. */
-async function mastersOf(bench: Bench): Promise<number[]> {
-  const pids = bench.agent('gateway').machine.processes().filter((pid) => argvOf(pid)?.[0]?.startsWith('nginx: master') === true);
-  return Promise.resolve(pids.sort((a, b) => a - b));
+/** Process ids on the gateway. */
+function mastersOf(bench: Bench): number[] {
+  return nginxOf(bench, 'nginx: master');
+}
+
+function workersOf(bench: Bench): number[] {
+  return nginxOf(bench, 'nginx: worker');
+}
+
+function nginxOf(bench: Bench, title: string): number[] {
+  return bench.agent('gateway').machine.processes().filter((pid) => argvOf(pid)?.[0]?.startsWith(title) === true).sort((a, b) => a - b);
 }
