@@ -11,7 +11,7 @@ import type { ObjectProblem } from '../../../shared/desired.js';
 import type { Log } from '../../../shared/log.js';
 import { rangeText, type Transport } from '../../../shared/ports.js';
 import type { After } from '../../../shared/timers.js';
-import type { Ports } from '../../persistent/ports.js';
+import { noPorts } from '../../persistent/ports.js';
 import type { RunChild } from '../child.js';
 import type { Cut } from '../connections/connections.js';
 import type { Listener } from '../connections/listeners.js';
@@ -19,62 +19,48 @@ import { PROXIED_SET } from '../rules/layout.js';
 import { parseSets } from '../rules/sets.js';
 import type { Leased } from '../rules/spec.js';
 import { isMisled, isUrgent, leadsOf, NO_DOORS, opened, openPorts, ready, run, want, type Doors } from './doors.js';
-import { portsOfBinds, type Refusal } from './errors.js';
-import { forgetOthers, highestSerial, makeFolders, readRoutes, writeConfig, type Config } from './files.js';
-import { heldBy, type Held } from './held.js';
+import type { Refusal } from './errors.js';
+import { forgetOthers, highestSerial, makeFolders, readMain, readRoutes, writeConfig, type Config } from './files.js';
+import { heldBy } from './held.js';
 import { Master } from './master.js';
 import { pathsIn, type NginxPaths } from './paths.js';
 import { processOf } from './processes.js';
-import { listenersOf, renderMain, renderRoutes, routeFileName, type ServedRoute } from './render.js';
+import { renderRoutes } from './render.js';
 import type { ProxiedRoute } from './route.js';
 import type { NginxSettings } from './settings.js';
+import { configOf, targetOf, type RoutesWanted, type Target } from './target.js';
+import { Troubles } from './troubles.js';
 
 export type NginxOptions = {
   settings: NginxSettings;
   run: RunChild;
   /** Lease addresses, in canonical form. */
   addresses: readonly string[];
-  isLocal(address: string): boolean;
+  isLocal: (address: string) => boolean;
   clock: Clock;
   after: After;
   log: Log;
 };
 
-/** What a round wants. `occupied`: ports that foreign processes have. `own`: ports of this host's own leases. */
-export type RoutesWanted = {
-  readonly routes: ReadonlyMap<string, ProxiedRoute>;
-  readonly occupied: readonly { readonly transport: Transport; readonly port: number }[];
-  readonly own: Ports<true>;
-};
+export type { RoutesWanted } from './target.js';
 
-const TRANSPORTS: readonly Transport[] = ['tcp', 'udp'];
-const NOTHING: RoutesWanted = { routes: new Map(), occupied: [], own: NO_DOORS.open as unknown as Ports<true> };
 /** Configs that are tried in one round, each without what the one before could not be served with. */
 const ATTEMPTS = 4;
-const RETRY_MS = 5_000;
-/** How long a port that nginx could not listen on is left alone. */
-const TAKEN_MS = 30_000;
-
-type Taken = { readonly transport: Transport; readonly port: number; readonly problem: string; readonly untilMs: number };
-type Counts = { reloads: number; starts: number; failures: number };
 
 export class NginxRoutes {
-  readonly counts: Counts = { reloads: 0, starts: 0, failures: 0 };
   private readonly paths: NginxPaths;
   private readonly master: Master;
+  private readonly troubles = new Troubles();
   private doors: Doors = NO_DOORS;
-  private wanted: RoutesWanted = NOTHING;
-  /** What nginx runs; its main text is undefined when it is not known to be that on disk. */
+  private wanted: RoutesWanted = { routes: new Map(), occupied: [], own: noPorts() };
+  private target: { of: readonly unknown[]; is: Target } | undefined;
+  /** What nginx runs. */
   private running: Config | undefined;
+  /** The files on disk are those of `running`. */
   private isDiskKnown = false;
   private proxied: readonly Leased[] = [];
-  private readonly taken = new Map<string, Taken>();
-  /** Routes that nginx refuses, by the name of the file. */
-  private readonly refused = new Map<string, string>();
-  private failure: { problem: string; untilMs: number; of: RoutesWanted } | undefined;
-  /** Why closed ports are not opened, by transport and port. */
-  private stuck: readonly Held[] = [];
-  private asked = new Set<string>();
+  /** Ports that are ready to be opened, and whose connections were asked for. */
+  private asked: ReadonlySet<string> = new Set();
   private lastReloadMs = -Infinity;
   private cancelLater: (() => void) | undefined;
   private onChange: () => void = () => undefined;
@@ -92,11 +78,6 @@ export class NginxRoutes {
     return driver;
   }
 
-  /** Ends an nginx that is not wanted any more. */
-  static retire(options: Pick<NginxOptions, 'settings' | 'run'>): void {
-    new Master({ program: options.settings.program, paths: pathsIn(options.settings.directory), run: options.run }).stop();
-  }
-
   /** Called when a round could bring something about. */
   notify(onChange: () => void): void {
     this.onChange = onChange;
@@ -104,9 +85,12 @@ export class NginxRoutes {
 
   /** Ports that the guard may let through from now on: none that is to lead elsewhere. The same list as long as these are the same. */
   admit(wanted: RoutesWanted): readonly Leased[] {
-    if (wanted.routes !== this.wanted.routes || wanted.occupied !== this.wanted.occupied) this.wanted = wanted;
-    if (this.running !== undefined && !this.master.isAlive()) this.isDiskKnown = false;
-    this.setDoors(want(this.doors, leadsOf(this.served())));
+    if (wanted.routes !== this.wanted.routes || wanted.occupied !== this.wanted.occupied || wanted.own !== this.wanted.own) {
+      this.wanted = wanted;
+      this.troubles.forgiveFiles();
+    }
+    this.troubles.expire(this.options.clock.nowMs());
+    this.setDoors(want(this.doors, this.aim().leads));
     return this.proxied;
   }
 
@@ -115,18 +99,17 @@ export class NginxRoutes {
     const { clock, log } = this.options;
     if (!this.isDue()) return;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const config = this.config();
-      const refusal = await this.bring(config);
+      const refusal = await this.bring(this.aim());
       if (refusal === undefined) {
-        if (this.failure !== undefined) log.info('nginx serves the routes again');
-        this.failure = undefined;
+        if (this.troubles.succeed()) log.info('nginx serves the routes again');
         return;
       }
-      this.counts.failures++;
-      if (this.note(refusal)) continue;
-      if (this.failure?.problem !== refusal.problem) log.error({ problem: refusal.problem }, 'nginx does not serve the routes; trying again');
-      this.failure = { problem: refusal.problem, untilMs: clock.nowMs() + RETRY_MS, of: this.wanted };
-      this.later(RETRY_MS);
+      if (this.troubles.blame(refusal, this.wanted.routes.values(), clock.nowMs())) {
+        log.warn({ problem: refusal.problem }, 'nginx refused a config; trying again without what it does not like');
+        this.setDoors(want(this.doors, this.aim().leads));
+        continue;
+      }
+      if (this.troubles.fail(refusal.problem, this.wanted, clock.nowMs())) log.error({ problem: refusal.problem }, 'nginx does not serve the routes; trying again');
       return;
     }
   }
@@ -134,9 +117,8 @@ export class NginxRoutes {
   /** Connections of ports that are ready to be opened, each asked for once. */
   cuts(): Cut[] {
     const fresh = ready(this.doors);
-    const keys = new Set(fresh.map(keyOf));
     const cuts = fresh.filter(one => !this.asked.has(keyOf(one))).map(({ transport, ports }) => ({ transport, ports, from: [], dropMs: 0 }));
-    this.asked = keys;
+    this.asked = new Set(fresh.map(keyOf));
     return cuts;
   }
 
@@ -151,6 +133,7 @@ export class NginxRoutes {
     return own[transport].get(port) === undefined && !occupied.some(each => each.transport === transport && each.port === port);
   }
 
+  /** A listener of nginx. Where it is not known whose it is: one that nginx must have. */
   isOwn({ transport, address, port, holder }: Listener): boolean {
     if (holder !== undefined) return processOf(holder.pid, this.options.settings.program, this.paths) !== undefined;
     return this.options.addresses.includes(address) && this.doors.running[transport].get(port) !== undefined;
@@ -158,10 +141,7 @@ export class NginxRoutes {
 
   /** Every route is served or has a problem. */
   isSettled(): boolean {
-    const { wanted, open } = this.doors;
-    if (TRANSPORTS.every(transport => wanted[transport] === open[transport])) return true;
-    const problems = new Set(this.problems().map(({ key }) => key));
-    return [...this.wanted.routes.values()].every(route => problems.has(route.key) || this.isOpen(route));
+    return [...this.wanted.routes.values()].every(route => this.isOpen(route) || this.problemOf(route) !== undefined);
   }
 
   problems(): ObjectProblem[] {
@@ -184,17 +164,15 @@ export class NginxRoutes {
     const ours = cuts.filter(({ transport, ports }) => this.wanted.own[transport].get(ports.first) === undefined);
     if (ours.length === 0) return [];
     const held = (await heldBy(this.master.earlier())).filter(({ address }) => this.options.addresses.includes(address));
-    const isHeld = ({ transport, ports }: Leased): boolean => held.some(each => each.transport === transport && ports.first <= each.port && each.port <= ports.last);
-    const cleared = before.filter(one => !isHeld(one) && ours.some(({ transport, ports }) => transport === one.transport && ports.first <= one.ports.first && one.ports.last <= ports.last));
-    this.stuck = held;
+    const isHeld = (place: Leased): boolean => held.some(each => each.transport === place.transport && covers(place, { first: each.port, last: each.port }));
+    this.troubles.hold(held);
+    const cleared = before.filter(one => !isHeld(one) && ours.some(cut => cut.transport === one.transport && covers(cut, one.ports)));
     const doors = opened(this.doors, cleared);
     if (doors !== this.doors) {
       this.setDoors(doors);
       this.onChange();
     }
-    // Asked again by the next round.
-    for (const one of before) if (isHeld(one)) this.asked.delete(keyOf(one));
-    if (held.length > 0) this.later(RETRY_MS);
+    if (held.length > 0) this.askAgain(before.filter(isHeld));
     return ours.filter(cut => isHeld(cut) || isMisled(this.doors, cut.transport, cut.ports));
   }
 
@@ -204,78 +182,69 @@ export class NginxRoutes {
     this.onChange = () => undefined;
   }
 
+  /** By the next round. */
+  private askAgain(places: readonly Leased[]): void {
+    const keys = new Set(places.map(keyOf));
+    this.asked = new Set([...this.asked].filter(key => !keys.has(key)));
+  }
+
   private async adopt(): Promise<void> {
-    const { run: runChild, addresses, log } = this.options;
     const found = this.master.adopt();
     const routes = found === undefined ? undefined : readRoutes(this.paths, found.serial);
     if (found === undefined || routes === undefined) return;
-    const sets = await Promise.all(TRANSPORTS.map(async transport => {
-      const text = await runChild('ipset', ['save', PROXIED_SET[transport]]).then(({ stdout }) => stdout, () => '');
-      const set = parseSets(text).get(PROXIED_SET[transport]);
-      return set?.members.kind === 'ports' ? set.members.ports.map(ports => ({ transport, ports })) : [];
-    }));
+    const sets = await Promise.all((['tcp', 'udp'] as const).map(transport => admitted(this.options.run, transport)));
     const running = leadsOf(routes);
-    // What the kernel let through was proven to be led there by nobody else.
-    this.doors = opened({ wanted: running, running, open: NO_DOORS.open }, sets.flat());
-    this.running = { serial: found.serial, main: '', files: renderRoutes(routes, addresses), routes };
-    log.info({ pid: found.pid, routes: routes.length }, 'nginx runs already; its routes stay');
+    // What the kernel lets through was proven to be led there, and by nobody else.
+    this.setDoors(opened({ wanted: running, running, open: NO_DOORS.open }, sets.flat()));
+    this.running = { serial: found.serial, main: readMain(this.paths), files: renderRoutes(routes, this.here()), routes };
+    this.options.log.info({ pid: found.pid, routes: routes.length }, 'nginx runs already; its routes stay');
   }
 
   /** Something has to be done, and may be done now. */
   private isDue(): boolean {
     const { clock, settings: { reloadMs } } = this.options;
-    const nowMs = clock.nowMs();
-    for (const [key, { untilMs }] of this.taken) if (nowMs >= untilMs) this.taken.delete(key);
     const isAlive = this.master.isAlive();
-    if (!isAlive && this.wanted.routes.size === 0) return false;
-    if (isAlive && this.running !== undefined && this.isRunning()) return false;
-    if (this.failure !== undefined && this.failure.of === this.wanted && nowMs < this.failure.untilMs) return false;
-    if (isAlive && !isUrgent(this.doors) && nowMs < this.lastReloadMs + reloadMs) {
-      this.later(this.lastReloadMs + reloadMs - nowMs);
-      return false;
-    }
-    return true;
+    if (isAlive ? this.runsAlready() : this.wanted.routes.size === 0) return false;
+    if (this.troubles.mustWait(this.wanted, clock.nowMs())) return false;
+    const waitMs = this.lastReloadMs + reloadMs - clock.nowMs();
+    if (!isAlive || waitMs <= 0 || isUrgent(this.doors)) return true;
+    this.later(waitMs);
+    return false;
   }
 
-  private isRunning(): boolean {
-    const { files } = this.config();
-    const before = this.running?.files;
-    return before?.size === files.size && [...files].every(([name, text]) => before.get(name) === text);
+  private runsAlready(): boolean {
+    const { running, paths, options: { settings } } = this;
+    if (running === undefined) return false;
+    const { main, files } = configOf(running.serial, this.aim(), { settings, paths });
+    return running.main === main && running.files.size === files.size && [...files].every(([name, text]) => running.files.get(name) === text);
   }
 
-  private served(): ServedRoute[] {
-    const { routes, occupied } = this.wanted;
-    return [...routes.values()].filter(({ id }) => !this.refused.has(routeFileName(id))).map(({ id, ports, transports, hosts }) => {
-      const isIn = ({ port }: { port: number }): boolean => ports.first <= port && port <= ports.last;
-      const without = [...occupied.filter(isIn), ...[...this.taken.values()].filter(isIn)].map(({ transport, port }) => ({ transport, port }));
-      return { id, ports, transports, hosts, without };
-    });
+  private here(): string[] {
+    return this.options.addresses.filter(this.options.isLocal);
   }
 
-  private config(): Config {
-    const { settings, addresses, isLocal } = this.options;
-    const routes = this.served();
-    const here = addresses.filter(isLocal);
-    const serial = highestSerial(this.paths) + 1;
-    const main = renderMain({ serial, settings, paths: this.paths, listeners: listenersOf(routes, here) });
-    return { serial, main, files: renderRoutes(routes, here), routes };
+  /** The same object for as long as it says the same. */
+  private aim(): Target {
+    const here = this.here();
+    const of = [this.wanted, this.troubles.version, here.join()];
+    if (this.target === undefined || of.some((part, i) => part !== this.target?.of[i])) this.target = { of, is: targetOf(this.wanted, here, this.troubles) };
+    return this.target.is;
   }
 
-  private async bring(config: Config): Promise<Refusal | undefined> {
-    const { master, paths, running } = this;
+  private async bring(target: Target): Promise<Refusal | undefined> {
+    const { master, paths, running, options: { settings, log, clock } } = this;
+    const config = configOf(highestSerial(paths) + 1, target, { settings, paths });
+    const { serial } = config;
     const isAlive = master.isAlive();
     writeConfig(paths, config, this.isDiskKnown ? running?.files : undefined);
     this.isDiskKnown = false;
-    const refusal = await master.test() ?? (isAlive ? await master.reload(config.serial) : await master.start(config.serial));
-    this.lastReloadMs = this.options.clock.nowMs();
+    const refusal = await master.test() ?? (isAlive ? await master.reload(serial) : await master.start(serial));
+    this.lastReloadMs = clock.nowMs();
     if (refusal === undefined) {
-      this.counts[isAlive ? 'reloads' : 'starts']++;
-      this.options.log.info({ routes: config.routes.length, serial: config.serial, pid: master.running?.pid }, isAlive ? 'nginx was reloaded' : 'nginx was started');
+      log.info({ routes: config.routes.length, serial, pid: master.running?.pid }, isAlive ? 'nginx was reloaded' : 'nginx was started');
       this.runs(config);
-      return undefined;
-    }
-    if (!isAlive || !master.isAlive()) this.runs(undefined);
-    else if (running !== undefined && running.main !== '') writeConfig(paths, running, undefined);
+    } else if (!master.isAlive()) this.runs(undefined);
+    else if (running !== undefined) writeConfig(paths, running, undefined);
     return refusal;
   }
 
@@ -286,51 +255,24 @@ export class NginxRoutes {
     forgetOthers(this.paths, new Set([...config === undefined ? [] : [config.serial], ...this.master.find().map(({ serial }) => serial)]));
   }
 
-  /** True: without what nginx does not like, it may be tried again at once. */
-  private note({ binds, files, problem }: Refusal): boolean {
-    const untilMs = this.options.clock.nowMs() + TAKEN_MS;
-    const transportsOf = (port: number): readonly Transport[] =>
-      [...this.wanted.routes.values()].find(({ ports }) => ports.first <= port && port <= ports.last)?.transports ?? [];
-    const taken = portsOfBinds(binds, transportsOf).filter(one => !this.taken.has(portKey(one)));
-    for (const one of taken) this.taken.set(portKey(one), { ...one, untilMs });
-    const fresh = files.filter(name => !this.refused.has(name));
-    for (const name of fresh) this.refused.set(name, problem);
-    if (taken.length === 0 && fresh.length === 0) return false;
-    this.options.log.warn({ problem, ports: taken.map(portKey), files: fresh }, 'nginx refused a config; trying without what it does not like');
-    this.setDoors(want(this.doors, leadsOf(this.served())));
-    if (taken.length > 0) this.later(TAKEN_MS);
-    return true;
-  }
-
   private problemOf(route: ProxiedRoute): Omit<ObjectProblem, 'key'> | undefined {
-    const { addresses, isLocal } = this.options;
-    const refused = this.refused.get(routeFileName(route.id));
-    if (refused !== undefined) return { reason: 'ROUTE_REFUSED', message: `nginx does not take this route: ${refused}` };
-    const isIn = ({ transport, port }: { transport: Transport; port: number }): boolean => route.transports.includes(transport) && route.ports.first <= port && port <= route.ports.last;
-    const taken = [...this.taken.values()].find(isIn);
-    if (taken !== undefined) return { reason: 'PORT_CONFLICT', message: taken.problem };
-    const occupied = this.wanted.occupied.find(isIn);
-    if (occupied !== undefined) return { reason: 'PORT_CONFLICT', message: `a process of this gateway listens on ${occupied.transport} port ${occupied.port}, so that nginx cannot` };
-    if (!addresses.every(isLocal)) return { reason: 'ADDRESS_MISSING', message: `this gateway does not have its address ${addresses.filter(one => !isLocal(one)).join(', ')}: clients cannot come in there` };
-    if (this.isOpen(route)) return undefined;
-    if (this.failure !== undefined) return { reason: 'NGINX_FAILED', message: `nginx does not serve the routes: ${this.failure.problem}` };
-    const held = this.stuck.find(isIn);
-    return held === undefined ? undefined : { reason: 'CONNECTIONS_REMAIN', message: `process ${held.pid}, an earlier worker of nginx, still listens on ${held.transport} port ${held.port} (is it stopped?)` };
+    const missingAddresses = this.options.addresses.filter(address => !this.options.isLocal(address));
+    return this.troubles.problemOf(route, { occupied: this.wanted.occupied, missingAddresses, isOpen: this.isOpen(route) });
   }
 
   private isOpen({ transports, ports }: ProxiedRoute): boolean {
     for (const transport of transports) {
-      for (let port = ports.first; port <= ports.last; port++) if (this.isClosed(transport, port)) return false;
+      for (let port = ports.first; port <= ports.last; port++) if (this.doors.open[transport].get(port) === undefined) return false;
     }
     return true;
   }
 
   private setDoors(doors: Doors): void {
-    if (doors.open !== this.doors.open || this.proxied.length === 0) {
-      const proxied = openPorts(doors);
-      if (proxied.map(keyOf).join() !== this.proxied.map(keyOf).join()) this.proxied = proxied;
-    }
+    const isSame = doors.open === this.doors.open;
     this.doors = doors;
+    if (isSame) return;
+    const proxied = openPorts(doors);
+    if (proxied.map(keyOf).join() !== this.proxied.map(keyOf).join()) this.proxied = proxied;
   }
 
   private later(delayMs: number): void {
@@ -339,10 +281,17 @@ export class NginxRoutes {
   }
 }
 
-function keyOf({ transport, ports }: Leased): string {
-  return `${transport} ${rangeText(ports)}`;
+/** What the guard lets through. */
+async function admitted(runChild: RunChild, transport: Transport): Promise<Leased[]> {
+  const text = await runChild('ipset', ['save', PROXIED_SET[transport]]).then(({ stdout }) => stdout, () => '');
+  const members = parseSets(text).get(PROXIED_SET[transport])?.members;
+  return members?.kind === 'ports' ? members.ports.map(ports => ({ transport, ports })) : [];
 }
 
-function portKey({ transport, port }: { transport: Transport; port: number }): string {
-  return `${transport} ${port}`;
+function covers({ ports }: Pick<Leased, 'ports'>, { first, last }: Leased['ports']): boolean {
+  return ports.first <= first && last <= ports.last;
+}
+
+function keyOf({ transport, ports }: Leased): string {
+  return `${transport} ${rangeText(ports)}`;
 }

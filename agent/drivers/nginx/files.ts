@@ -31,6 +31,15 @@ export function readRoutes(paths: NginxPaths, serial: number): ServedRoute[] | u
   }
 }
 
+/** Empty when there is none. */
+export function readMain({ main }: NginxPaths): string {
+  try {
+    return readFileSync(main, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
 export function highestSerial({ marks, states }: NginxPaths): number {
   return Math.max(0, ...[...readdirSync(marks), ...readdirSync(states)].map(name => Number(/^\d+/.exec(name)?.[0] ?? 0)));
 }
