@@ -120,6 +120,8 @@ const nginx = z.strictObject({
   connectTimeout: between(100, 120_000).prefault('5s'),
   /** Connections of earlier workers end so long after a reload. Left out: when they end by themselves. */
   shutdownTimeout: between(1_000, 30 * 86_400_000).optional(),
+  /** Of pools with tls: terminate: POOL.crt and POOL.key, for other pools default.crt and default.key. */
+  certificates: filePathText.prefault('/etc/portlease/certificates'),
   /** Between two reloads; a range that is taken away does not wait for it. */
   reloadInterval: between(0, 60_000).prefault('1s'),
 });

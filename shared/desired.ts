@@ -16,6 +16,12 @@ export type { Target } from './target.js';
 /** Who may use a mapping: clients of `networks` (CIDR notation, canonical; empty: everybody), by at most `maxConnections` at once (0: no limit). */
 export type ClientLimits = { readonly networks: readonly string[]; readonly maxConnections: number };
 
+/** Where TLS of clients ends: at the gateway, at the service, or there is none. */
+export type TlsMode = 'none' | 'terminate' | 'passthrough';
+
+/** What the pool of a route says of connections; `timeoutMs` 0: quiet ones are kept. Left out where it says nothing. */
+export type RouteConnections = { readonly pool: string; readonly tls: TlsMode; readonly timeoutMs: number };
+
 /** Order of desired states: by epoch, then session, then revision. */
 export type StateVersion = { epoch: number; session: number; revision: number };
 
@@ -103,7 +109,7 @@ export type DesiredObject =
   | { kind: 'release'; key: string; version: number; mappingId: string; environment: string; tenant: string; name: string; index: number;
       protocol: Protocol; port: number; target: Target; internalPort: number; generation: number; cutMs: number }
   | { kind: 'route'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;
-      host: string; addresses: string[]; fence: boolean; cutMs: number }
+      host: string; addresses: string[]; fence: boolean; cutMs: number; connections?: RouteConnections }
   | { kind: 'withdrawal'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;
       cutMs: number }
   /** The container of an environment. `credentials`: all that is generated. `isReady`: it was started before; if it is gone or stopped it

@@ -137,6 +137,7 @@ function refuseBadForward(forward: Forward, facts: HostFacts): void {
 /** A route to this machine itself needs no rule: the mapping on the same port serves it. */
 function routeForwards(route: RouteObject, facts: HostFacts): Made {
   const { leaseId: id, generation, ports, protocol } = route;
+  refuseTls(route, facts);
   const addresses = route.addresses.map(address => canonicalAddress(address) ?? refuse('ROUTE_INVALID', `${JSON.stringify(address)} is not an address`));
   const servable = onePerFamily(addresses).filter(to => hasFamilyOf(to, facts));
   if (servable.length === 0) refuse('NO_ADDRESS_OF_FAMILY', `no lease address of this gateway has the family of ${addresses.join(' or ') || 'any address of the route'}`);
@@ -149,10 +150,16 @@ function routeForwards(route: RouteObject, facts: HostFacts): Made {
   return { forwards, served: endpoints.length === 0 ? [] : transports.map(transport => ({ transport, ports, endpoints })) };
 }
 
+function refuseTls({ protocol, connections }: RouteObject, { routes }: HostFacts): void {
+  if (connections?.tls !== 'terminate') return;
+  if (routes !== 'nginx') refuse('TLS_NOT_SERVED', `pool ${connections.pool} has TLS end at the gateway, whose agent routes by rules of the kernel: set routes: nginx in its config, or another tls of the pool`);
+  if (protocol !== 'tcp') refuse('TLS_NOT_SERVED', `pool ${connections.pool} has TLS end at the gateway, and serves ${protocol}: that is for TCP alone`);
+}
+
 /** Clients are connected to nginx at the lease addresses; where it leads on to is part of the endpoint, so that another host is another endpoint. */
-function proxiedRoute({ key, leaseId: id, ports }: RouteObject, { transports, remote }: { transports: readonly Transport[]; remote: readonly string[] }, { addresses }: HostFacts): Made {
+function proxiedRoute({ key, leaseId: id, ports, connections }: RouteObject, { transports, remote }: { transports: readonly Transport[]; remote: readonly string[] }, { addresses }: HostFacts): Made {
   const hosts = Object.fromEntries(remote.map(address => [familyOf(address) === 4 ? 'v4' : 'v6', address]));
-  const proxied: ProxiedRoute = { key, id, ports, transports, hosts };
+  const proxied: ProxiedRoute = { key, id, ports, transports, hosts, ...(connections === undefined ? {} : { connections }) };
   const through = placesOf(proxied);
   const endpoints = addresses.filter(own => remote.some(to => familyOf(to) === familyOf(own))).map(address => ({ address, port: undefined, through }));
   return { forwards: [], served: transports.map(transport => ({ transport, ports, endpoints })), proxied };

@@ -1,4 +1,5 @@
 /** Records of the book as messages of the contract. */
+import { tlsModeToWire } from '../../shared/wire/connections.js';
 import { accessOf, type AccessPool } from '../../shared/access.js';
 import { HostDuty as WireHostDuty, HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type Latency, type Lease, type MassLoss, type Pool, type PortConflict, type PoolRates as WireRates, type Restore } from '../../shared/gen/portlease/v1/operations.js';
 import { MappingState as WireState, OnConflict } from '../../shared/gen/portlease/v1/common.js';
@@ -198,6 +199,7 @@ export function poolToWire(spec: PoolSpec, { gateway, figures, rates }: { gatewa
     connectionTimeout: spec.connectionTimeoutMs === 0 ? undefined : msToDuration(spec.connectionTimeoutMs),
     domainTemplate: spec.domainTemplate,
     onConflict: spec.onConflict === 'renumber' ? OnConflict.ON_CONFLICT_RENUMBER : OnConflict.ON_CONFLICT_BLOCK,
+    tls: tlsModeToWire(spec.tls),
     figures: figures && { ...figures, recent: ratesToWire(rates.recent), sinceStart: ratesToWire(rates.sinceStart) },
   };
 }

@@ -2,8 +2,11 @@ import assert from 'node:assert/strict';
 import { benchOfEachTest } from '../support/describe.js';
 import { LOST_MS } from '../support/daemons.js';
 import type { Bench } from '../support/bench.js';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { refusalOf } from '../support/api.js';
-import { vmAddress } from '../support/layout.js';
+import { GATEWAY_PUBLIC, vmAddress } from '../support/layout.js';
+import { run } from '../support/run.js';
 import { argvOf, isRunning, signalProcess } from '../support/processes.js';
 import { ENVIRONMENT_LISTENERS, environmentOn, goOn, moveTo, portsOf, reachedOnAll, servedEnvironment, Wait, want } from '../support/requests.js';
 import { neverInterrupted, neverReached, neverReconnected, nobodyReached, oneHostAtATime, reachedOnly } from '../support/timeline.js';
@@ -118,6 +121,34 @@ describe('a gateway whose routes nginx serves', () => {
     await foreign.stop('SIGKILL');
     await taken.until('host-a through the port that is free again', ({ who }) => who === 'host-a/env-1', { withinMs: 60_000 });
     neverReconnected(probe.timeline, { afterMs: fromMs, transport: 'tcp' });
+  });
+});
+
+describe('a pool whose TLS ends at a gateway with nginx', () => {
+  const bench = benchOfEachTest({ gateway: { routes: 'nginx', nginx: { certificates: '/run/certificates' } }, pools: [{ pool: 'web', serviceType: 'web', ranges: ['32000-32063'], protocol: 'tcp', tls: 'terminate' }] });
+
+  it('is served with the certificate of the operator, with the next one when that changes, and with the last good one when it is broken', async () => {
+    const { api, topology } = bench();
+    const machine = bench().agent('gateway').machine;
+    const folder = machine.outside('/run/certificates');
+    mkdirSync(folder);
+    const certify = (name: string) => run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', `/CN=${name}`,
+      '-addext', `subjectAltName=IP:${GATEWAY_PUBLIC[4]}`, '-keyout', join(folder, 'web.key'), '-out', join(folder, 'web.crt')]);
+    await certify('first');
+    await bench().serve('host-a/env-1', [{ transport: 'tcp', port: 80, style: 'http' }]);
+    const { mappings: [mapping] } = await api.allocate({ tenant: 'tenant-1', environment: 'env-1', host: 'host-a', wait: Wait.WAIT_LIVE, wants: [want('web', vmAddress('host-a'), { internalPort: 80 })] });
+    const url = `https://${GATEWAY_PUBLIC[4]}:${mapping?.publicPort ?? 0}/`;
+    assert.equal(mapping?.access?.url, url);
+    const subject = async () => (await topology.run('client', ['sh', '-c', `curl --silent --max-time 5 --insecure --verbose ${url} 2>&1`], { accept: [0, 7, 28, 35, 56] })).stdout;
+    const first = await subject();
+    assert.match(first, /subject: CN=first[^]*host-a\/env-1/);
+
+    writeFileSync(join(folder, 'web.crt'), 'broken');
+    await bench().agent('gateway').process.line(/the certificate of a pool cannot be used/);
+    assert.match(await subject(), /subject: CN=first[^]*host-a\/env-1/);
+    await certify('second');
+    await eventually('the new certificate to be served', async () => /subject: CN=second[^]*host-a\/env-1/.test(await subject()), { withinMs: 15_000 });
+    assert.doesNotMatch(await run(['cat', join(machine.directory, 'agent.log')]).then(({ stdout }) => stdout), /PRIVATE KEY/);
   });
 });
 

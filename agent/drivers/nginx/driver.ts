@@ -18,6 +18,7 @@ import type { Listener } from '../connections/listeners.js';
 import { PROXIED_SET } from '../rules/layout.js';
 import { parseSets } from '../rules/sets.js';
 import type { Leased } from '../rules/spec.js';
+import { Certificates, poolsWithTls } from './certificates.js';
 import { isMisled, isUrgent, leadsOf, NO_DOORS, opened, openPorts, ready, run, want, type Doors } from './doors.js';
 import type { Refusal } from './errors.js';
 import { forgetOthers, highestSerial, makeFolders, readMain, readRoutes, writeConfig, type Config } from './files.js';
@@ -50,6 +51,7 @@ const ATTEMPTS = 4;
 export class NginxRoutes {
   private readonly paths: NginxPaths;
   private readonly master: Master;
+  private readonly certificates: Certificates;
   private readonly troubles = new Troubles();
   private doors: Doors = NO_DOORS;
   private wanted: RoutesWanted = { routes: new Map(), occupied: [], own: noPorts() };
@@ -67,6 +69,7 @@ export class NginxRoutes {
 
   private constructor(private readonly options: NginxOptions) {
     this.paths = pathsIn(options.settings.directory);
+    this.certificates = new Certificates({ folder: options.settings.certificates, copies: this.paths.certificates, log: options.log });
     this.master = new Master({ program: options.settings.program, paths: this.paths, run: options.run });
   }
 
@@ -90,6 +93,7 @@ export class NginxRoutes {
       this.troubles.forgiveFiles();
     }
     this.troubles.expire(this.options.clock.nowMs());
+    this.certificates.refresh(poolsWithTls(wanted.routes.values()));
     this.setDoors(want(this.doors, this.aim().leads));
     return this.proxied;
   }
@@ -197,6 +201,7 @@ export class NginxRoutes {
     // What the kernel lets through was proven to be led there, and by nobody else.
     this.setDoors(opened({ wanted: running, running, open: NO_DOORS.open }, sets.flat()));
     this.running = { serial: found.serial, main: readMain(this.paths), files: renderRoutes(routes, this.here()), routes };
+    this.certificates.adopt(routes);
     this.options.log.info({ pid: found.pid, routes: routes.length }, 'nginx runs already; its routes stay');
   }
 
@@ -226,8 +231,8 @@ export class NginxRoutes {
   /** The same object for as long as it says the same. */
   private aim(): Target {
     const here = this.here();
-    const of = [this.wanted, this.troubles.version, here.join()];
-    if (this.target === undefined || of.some((part, i) => part !== this.target?.of[i])) this.target = { of, is: targetOf(this.wanted, here, this.troubles) };
+    const of = [this.wanted, this.troubles.version, this.certificates.version, here.join()];
+    if (this.target === undefined || of.some((part, i) => part !== this.target?.of[i])) this.target = { of, is: targetOf(this.wanted, { here, certificateOf: pool => this.certificates.fileOf(pool) }, this.troubles) };
     return this.target.is;
   }
 
@@ -252,10 +257,13 @@ export class NginxRoutes {
     this.running = config;
     this.isDiskKnown = config !== undefined;
     this.setDoors(run(this.doors, leadsOf(config?.routes ?? [])));
+    this.certificates.forgetOthers(config?.routes ?? []);
     forgetOthers(this.paths, new Set([...config === undefined ? [] : [config.serial], ...this.master.find().map(({ serial }) => serial)]));
   }
 
   private problemOf(route: ProxiedRoute): Omit<ObjectProblem, 'key'> | undefined {
+    const { pool = '', tls = 'none' } = route.connections ?? {};
+    if (tls === 'terminate' && this.certificates.fileOf(pool) === undefined) return { reason: 'CERTIFICATE_UNUSABLE', message: this.certificates.problemOf(pool) };
     const missingAddresses = this.options.addresses.filter(address => !this.options.isLocal(address));
     return this.troubles.problemOf(route, { occupied: this.wanted.occupied, missingAddresses, isOpen: this.isOpen(route) });
   }

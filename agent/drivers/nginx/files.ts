@@ -7,8 +7,8 @@ import type { RouteFiles, ServedRoute } from './render.js';
 /** A config as a whole. */
 export type Config = { readonly serial: number; readonly main: string; readonly files: RouteFiles; readonly routes: readonly ServedRoute[] };
 
-export function makeFolders({ directory, routes, marks, states, logs }: NginxPaths): void {
-  for (const folder of [directory, routes, marks, states, logs]) mkdirSync(folder, { recursive: true, mode: 0o750 });
+export function makeFolders({ directory, routes, marks, states, certificates, logs }: NginxPaths): void {
+  for (const folder of [directory, routes, marks, states, certificates, logs]) mkdirSync(folder, { recursive: true, mode: 0o750 });
 }
 
 /** Puts the config in the place of `before`, as far as they differ: undefined when it is not known what is there. */
@@ -51,8 +51,8 @@ export function forgetOthers({ marks, states }: NginxPaths, used: ReadonlySet<nu
   }
 }
 
-function replaceFile(path: string, text: string): void {
+export function replaceFile(path: string, text: string, mode = 0o640): void {
   const fresh = `${path}.new`;
-  writeFileSync(fresh, text, { mode: 0o640 });
+  writeFileSync(fresh, text, { mode });
   renameSync(fresh, path);
 }

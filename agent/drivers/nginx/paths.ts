@@ -12,6 +12,8 @@ export function pathsIn(directory: string) {
     marks: join(directory, 'marks'),
     /** What those configs lead where. */
     states: join(directory, 'states'),
+    /** Copies of the operator's certificates with their keys, by what is in them: nginx never sees one that does not work. */
+    certificates: join(directory, 'certificates'),
     logs: join(directory, 'logs'),
     errorLog: join(directory, 'logs', 'error.log'),
     pid: join(directory, 'nginx.pid'),

@@ -7,8 +7,8 @@ import type { NginxPaths } from './paths.js';
 import type { ProxiedRoute } from './route.js';
 import { isPlainPath, isPlainUser, type NginxSettings } from './settings.js';
 
-/** A route, without the ports that cannot be listened on. */
-export type ServedRoute = Omit<ProxiedRoute, 'key'> & { readonly without: readonly { readonly transport: Transport; readonly port: number }[] };
+/** A route, without the ports that cannot be listened on. `certificate`: file with certificate and key, where TLS ends here. */
+export type ServedRoute = Omit<ProxiedRoute, 'key'> & { readonly without: readonly { readonly transport: Transport; readonly port: number }[]; readonly certificate?: string | undefined };
 
 /** By name of the file. */
 export type RouteFiles = ReadonlyMap<string, string>;
@@ -33,7 +33,7 @@ function renderRoute(route: ServedRoute, addresses: readonly string[]): string {
     const to = route.hosts[family];
     const own = addresses.filter(address => familyOf(address) === family);
     const ranges = portsOf(route, transport);
-    return to === undefined || own.length === 0 || ranges.length === 0 ? [] : [serverText({ transport, ranges, own, to })];
+    return to === undefined || own.length === 0 || ranges.length === 0 ? [] : [serverText(route, { transport, ranges, own, to })];
   }));
   return `# Written by portlease-agent: what is changed here is overwritten.\n${servers.join('')}`;
 }
@@ -43,10 +43,13 @@ export function portsOf({ ports, without }: ServedRoute, transport: Transport): 
   return difference([ports], union(without.filter(each => each.transport === transport).map(({ port }) => ({ first: port, last: port }))));
 }
 
-function serverText({ transport, ranges, own, to }: { transport: Transport; ranges: readonly PortRange[]; own: readonly string[]; to: string }): string {
-  const listens = own.flatMap(address => ranges.map(range => `  listen ${bracketed(address)}:${rangeText(range)}${transport === 'udp' ? ' udp reuseport' : ' so_keepalive=on'};\n`));
-  const timeout = transport === 'udp' ? UDP_TIMEOUT : NO_TIMEOUT;
-  return `server {\n${listens.join('')}  proxy_pass ${bracketed(to)}:$server_port;\n  proxy_timeout ${timeout};\n}\n`;
+function serverText({ connections, certificate }: ServedRoute, { transport, ranges, own, to }: { transport: Transport; ranges: readonly PortRange[]; own: readonly string[]; to: string }): string {
+  if (certificate !== undefined && !isPlainPath(certificate)) throw new RangeError(`${JSON.stringify(certificate)} cannot stand in the config of nginx`);
+  const listens = own.flatMap(address => ranges.map(range => `  listen ${bracketed(address)}:${rangeText(range)}${transport === 'udp' ? ' udp reuseport' : ` so_keepalive=on${certificate === undefined ? '' : ' ssl'}`};\n`));
+  const { timeoutMs = 0 } = connections ?? {};
+  const timeout = timeoutMs > 0 ? `${Math.round(timeoutMs)}ms` : transport === 'udp' ? UDP_TIMEOUT : NO_TIMEOUT;
+  const tls = certificate === undefined ? '' : `  ssl_certificate ${certificate};\n  ssl_certificate_key ${certificate};\n`;
+  return `server {\n${listens.join('')}${tls}  proxy_pass ${bracketed(to)}:$server_port;\n  proxy_timeout ${timeout};\n}\n`;
 }
 
 /** A UDP session has no end: as long as conntrack remembers a flow. */
@@ -89,6 +92,8 @@ export function renderMain({ serial, settings, paths, listeners }: MainConfig): 
     `  proxy_connect_timeout ${connectMs}ms;`,
     '  proxy_socket_keepalive on;',
     '  access_log off;',
+    '  ssl_protocols TLSv1.2 TLSv1.3;',
+    '  ssl_handshake_timeout 10s;',
     `  include ${paths.routes}/route-*.conf;`,
     '}',
     '',

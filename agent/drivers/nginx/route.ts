@@ -1,4 +1,5 @@
 /** Routes as nginx serves them. */
+import type { RouteConnections } from '../../../shared/desired.js';
 import type { PortRange, Transport } from '../../../shared/ports.js';
 import type { Family } from '../rules/spec.js';
 
@@ -12,6 +13,8 @@ export type ProxiedRoute = {
   readonly transports: readonly Transport[];
   /** Address of the host for clients of each family, in canonical form. */
   readonly hosts: Readonly<Partial<Record<Family, string>>>;
+  /** What its pool says of connections. */
+  readonly connections?: RouteConnections | undefined;
 };
 
 /** Where it leads. Routes with the same text lead to the same host: clients need not notice when one takes the place of another. */

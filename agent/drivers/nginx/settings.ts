@@ -18,6 +18,8 @@ export type NginxSettings = {
   readonly connectMs: number;
   /** Earlier workers end connections that are still open so long after a reload; undefined: when these end by themselves. */
   readonly shutdownMs: number | undefined;
+  /** Folder with the operator's certificates: POOL.crt and POOL.key, or default.crt and default.key. */
+  readonly certificates: string;
   /** Between two reloads, unless a range is taken away. */
   readonly reloadMs: number;
 };
@@ -34,15 +36,15 @@ export function isPlainUser(text: string): boolean {
 /** As the agent's config says it. */
 type Configured = {
   program: string; streamModule?: string | undefined; directory?: string | undefined; user: string; workers: number; connections: number;
-  connectTimeout: number; shutdownTimeout?: number | undefined; reloadInterval: number;
+  connectTimeout: number; shutdownTimeout?: number | undefined; reloadInterval: number; certificates: string;
 };
 
 const DEBIAN_MODULE = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
 export function settingsOf(config: Configured, statePath: string): NginxSettings {
-  const { program, streamModule, directory, user, workers, connections, connectTimeout, shutdownTimeout, reloadInterval } = config;
+  const { program, streamModule, directory, user, workers, connections, connectTimeout, shutdownTimeout, reloadInterval, certificates } = config;
   return {
-    program, user, workers, connections, connectMs: connectTimeout, shutdownMs: shutdownTimeout, reloadMs: reloadInterval,
+    program, user, workers, connections, certificates, connectMs: connectTimeout, shutdownMs: shutdownTimeout, reloadMs: reloadInterval,
     module: streamModule ?? (existsSync(DEBIAN_MODULE) ? DEBIAN_MODULE : undefined), directory: directory ?? join(statePath, 'nginx'),
   };
 }

@@ -17,11 +17,17 @@ export type Target = { readonly here: readonly string[]; readonly routes: readon
 /** What cannot be listened on, or is refused, is left out. */
 export type LeftOut = { isRefused: (route: ProxiedRoute) => boolean; takenOf: (route: ProxiedRoute) => readonly Place[] };
 
-export function targetOf({ routes, occupied }: RoutesWanted, here: readonly string[], { isRefused, takenOf }: LeftOut): Target {
-  const served = [...routes.values()].filter(route => !isRefused(route)).map(route => {
-    const { id, ports, transports, hosts } = route;
+/** Of a pool: a file with certificate and key. Undefined: there is none that works. */
+export type CertificateOf = (pool: string) => string | undefined;
+
+export function targetOf({ routes, occupied }: RoutesWanted, { here, certificateOf }: { here: readonly string[]; certificateOf: CertificateOf }, { isRefused, takenOf }: LeftOut): Target {
+  const served = [...routes.values()].filter(route => !isRefused(route)).flatMap(route => {
+    const { id, ports, transports, hosts, connections } = route;
+    const certificate = connections?.tls === 'terminate' ? certificateOf(connections.pool) : undefined;
+    // Never without TLS instead.
+    if (connections?.tls === 'terminate' && certificate === undefined) return [];
     const foreign = occupied.filter(({ port }) => ports.first <= port && port <= ports.last);
-    return { id, ports, transports, hosts, without: [...foreign, ...takenOf(route)].map(({ transport, port }) => ({ transport, port })) };
+    return [{ id, ports, transports, hosts, ...(connections === undefined ? {} : { connections }), ...(certificate === undefined ? {} : { certificate }), without: [...foreign, ...takenOf(route)].map(({ transport, port }) => ({ transport, port })) }];
   });
   return { here, routes: served, leads: leadsOf(served), files: renderRoutes(served, here) };
 }

@@ -50,6 +50,7 @@ const pool: Record<string, Row> = {
   idle_warning: { field: 'pool.idle_warning', bad: DURATIONS },
   idle_action: { field: 'pool.idle_action', bad: UNKNOWN_ENUM },
   on_conflict: { field: 'pool.on_conflict', bad: UNKNOWN_ENUM },
+  tls: { field: 'pool.tls', bad: UNKNOWN_ENUM },
   connection_timeout: { field: 'pool.connection_timeout', bad: DURATIONS },
   domain_template: { field: 'pool.domain_template', bad: ['{env}.$(id)', 'a b', '{host}.example.com', 'UPPER', 'a\nb', '-j', '-{env}.example.com', '{env}..example.com', '{env}.example.com.', '10.0.0.1', 'x'.repeat(254)] },
 };

@@ -87,7 +87,7 @@ export const GOOD: Record<string, () => object> = {
 
 const UPDATED = {
   description: 1, service_type: 1, aliases: 1, ranges: 1, protocol: 1, default_internal_port: 1, strategy: 1, reserved: 1, quarantine: 1, hold: 1,
-  idle_limit: 1, idle_action: 1, idle_warning: 1, connection_timeout: 1, domain_template: 1, on_conflict: 1,
+  idle_limit: 1, idle_action: 1, idle_warning: 1, connection_timeout: 1, domain_template: 1, on_conflict: 1, tls: 1,
 };
 
 const ONEOF_OF: Record<string, string> = {
