@@ -6,7 +6,7 @@ import { LOG_LEVELS } from '../shared/log.js';
 import { isLoopback, isTargetAddress } from '../shared/names.js';
 import { isDockerName } from '../shared/target.js';
 import { listenPolicy } from '../shared/tls.js';
-import { isPlainPath, isPlainUser } from './drivers/nginx/settings.js';
+import { isPlainPath, isPlainUser, isUnit } from './drivers/nginx/settings.js';
 import { BOOT_ID_PATH } from './drivers/settings/boot.js';
 
 const DEFAULT_CONFIG_PATH = '/etc/portlease/agent.yaml';
@@ -107,6 +107,8 @@ const plainPath = filePathText.refine(isPlainPath, { error: 'has characters that
 /** Of routes: nginx. */
 const nginx = z.strictObject({
   program: plainPath.prefault('/usr/sbin/nginx'),
+  /** Unit of systemd that starts it: with portlease-nginx.service connections outlive the agent's unit. Left out: the agent starts it. */
+  unit: z.string().refine(isUnit, { error: 'is not the name of a unit that ends in .service' }).optional(),
   /** Where stream is a module of its own. Left out: Debian's, if it is there. */
   streamModule: plainPath.optional(),
   /** Files of this nginx, and nothing else. Left out: nginx in paths.state. */

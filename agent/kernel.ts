@@ -1,4 +1,5 @@
 /** driver: iptables: rules, sets, connections and settings of the kernel, as the only writer of this machine. */
+import { existsSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { canonicalAddress } from '../shared/names.js';
@@ -12,6 +13,8 @@ import type { Wanted } from './drivers/connections/listeners.js';
 import { ForeignListeners } from './drivers/holders/foreign.js';
 import { proxiedConnections } from './drivers/nginx/connections.js';
 import { NginxRoutes } from './drivers/nginx/driver.js';
+import { endAll } from './drivers/nginx/master.js';
+import { pathsIn } from './drivers/nginx/paths.js';
 import { settingsOf } from './drivers/nginx/settings.js';
 import { RulesDriver } from './drivers/rules/driver.js';
 import { dockerClient } from './drivers/docker/client.js';
@@ -45,7 +48,7 @@ async function servingWith({ config, clock, random, log }: AgentOptions, { run, 
   const own = new OwnWrites();
   const writing = noting(run, { own, clock });
   const docker = followsDocker(config) ? dockerClient(config.docker.socket) : undefined;
-  const routes = config.routes === 'nginx' ? await openRoutes({ config, clock, log }, run) : undefined;
+  const routes = config.routes === 'nginx' ? await openRoutes({ config, clock, log }, run) : endFormerNginx(config);
   const foreign = new ForeignListeners({ addresses: config.addresses, log, ...(routes === undefined ? {} : { isOwn: listener => routes.isOwn(listener) }) });
   const connections = new ConnectionsDriver({
     run, addresses: config.addresses, isLocal: isAddressOfThisHost, log, ...(routes === undefined ? {} : { isProxied: (transport, port) => routes.isProxied(transport, port) }),
@@ -76,6 +79,12 @@ async function openRoutes({ config: { nginx, addresses, paths }, clock, log }: P
   } catch (error) {
     throw new StartRefused(EXIT.config, `nginx.directory: ${(error as Error).message}`, { cause: error });
   }
+}
+
+/** Routes were nginx' once: rules of the kernel take its place, and what it still carries ends. */
+function endFormerNginx({ nginx, paths }: AgentOptions['config']): undefined {
+  const { program, directory } = settingsOf(nginx, paths.state);
+  if (existsSync(directory)) endAll(program, pathsIn(directory));
 }
 
 function isAddressOfThisHost(address: string): boolean {

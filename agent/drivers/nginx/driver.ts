@@ -70,7 +70,7 @@ export class NginxRoutes {
   private constructor(private readonly options: NginxOptions) {
     this.paths = pathsIn(options.settings.directory);
     this.certificates = new Certificates({ folder: options.settings.certificates, copies: this.paths.certificates, log: options.log });
-    this.master = new Master({ program: options.settings.program, paths: this.paths, run: options.run });
+    this.master = new Master({ program: options.settings.program, unit: options.settings.unit, paths: this.paths, run: options.run });
   }
 
   /** Takes over what an earlier agent left: nginx goes on, and what was open stays open. Throws when the folder cannot be used. */

@@ -11,7 +11,8 @@ import { heldBy } from './held.js';
 import type { NginxPaths } from './paths.js';
 import { childrenOf, findProcesses, isThere, processOf, type NginxProcess } from './processes.js';
 
-export type MasterOptions = { program: string; paths: NginxPaths; run: RunChild };
+/** `unit`: of systemd, which starts it; left out: this process does. */
+export type MasterOptions = { program: string; unit?: string | undefined; paths: NginxPaths; run: RunChild };
 
 /** Undefined: it runs. */
 export type Outcome = Refusal | undefined;
@@ -86,9 +87,9 @@ export class Master {
 
   /** For when there is none. It outlives this process. */
   async start(serial: number): Promise<Outcome> {
-    const { program, paths } = this.options;
+    const { program, unit, paths } = this.options;
     await this.retire();
-    const refusal = await startDaemon(program, this.arguments);
+    const refusal = unit === undefined ? await startDaemon(program, this.arguments) : await this.startUnit(unit);
     if (refusal !== undefined) return refusal;
     for (let waitedMs = 0; waitedMs < DEADLINE_MS; waitedMs += LOOK_MS) {
       const started = this.adopt();
@@ -98,10 +99,18 @@ export class Master {
     return refused(`nginx was started and is not there: see ${paths.errorLog}`);
   }
 
-  /** Ends it, connections included. */
-  stop(): void {
-    for (const one of this.find()) signal(one, 'SIGTERM');
-    this.process = undefined;
+  /** Outside of the agent's unit, with which it would be ended. */
+  private async startUnit(unit: string): Promise<Outcome> {
+    const { run, paths } = this.options;
+    const from = sizeOf(paths.errorLog);
+    try {
+      // What a master left that was killed.
+      await run('systemctl', ['reset-failed', unit]).catch(() => undefined);
+      await run('systemctl', ['restart', unit], { deadlineMs: DEADLINE_MS });
+      return undefined;
+    } catch (error) {
+      return readRefusal(textFrom(paths.errorLog, from)) ?? refused((error as Error).message);
+    }
   }
 
   /** Workers without a master stop listening, and end when their connections have. */
@@ -121,6 +130,11 @@ export class Master {
     const { paths } = this.options;
     return ['-p', paths.directory, '-c', paths.main, '-e', paths.errorLog];
   }
+}
+
+/** For when routes are not nginx' any more: connections end with it. */
+export function endAll(program: string, paths: NginxPaths): void {
+  for (const one of findProcesses(program, paths)) signal(one, 'SIGTERM');
 }
 
 function refused(problem: string): Refusal {

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 export type NginxSettings = {
   /** The nginx binary. */
   readonly program: string;
+  /** Unit of systemd that starts it, so that it outlives the agent's unit; undefined: the agent starts it. */
+  readonly unit: string | undefined;
   /** The stream module, where that is not part of the binary. */
   readonly module: string | undefined;
   /** Files of this nginx, and nothing else: config, logs, pid. */
@@ -29,22 +31,26 @@ export function isPlainPath(text: string): boolean {
   return /^(?:\/[A-Za-z0-9_@%+=:,.-]+)+$/.test(text);
 }
 
+export function isUnit(text: string): boolean {
+  return /^[A-Za-z0-9][A-Za-z0-9_.@-]{0,100}\.service$/.test(text);
+}
+
 export function isPlainUser(text: string): boolean {
   return /^[a-z_][a-z0-9_-]{0,31}$/.test(text);
 }
 
 /** As the agent's config says it. */
 type Configured = {
-  program: string; streamModule?: string | undefined; directory?: string | undefined; user: string; workers: number; connections: number;
+  program: string; unit?: string | undefined; streamModule?: string | undefined; directory?: string | undefined; user: string; workers: number; connections: number;
   connectTimeout: number; shutdownTimeout?: number | undefined; reloadInterval: number; certificates: string;
 };
 
 const DEBIAN_MODULE = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
 export function settingsOf(config: Configured, statePath: string): NginxSettings {
-  const { program, streamModule, directory, user, workers, connections, connectTimeout, shutdownTimeout, reloadInterval, certificates } = config;
+  const { program, unit, streamModule, directory, user, workers, connections, connectTimeout, shutdownTimeout, reloadInterval, certificates } = config;
   return {
-    program, user, workers, connections, certificates, connectMs: connectTimeout, shutdownMs: shutdownTimeout, reloadMs: reloadInterval,
+    program, unit, user, workers, connections, certificates, connectMs: connectTimeout, shutdownMs: shutdownTimeout, reloadMs: reloadInterval,
     module: streamModule ?? (existsSync(DEBIAN_MODULE) ? DEBIAN_MODULE : undefined), directory: directory ?? join(statePath, 'nginx'),
   };
 }

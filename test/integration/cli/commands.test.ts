@@ -219,7 +219,7 @@ describe('the command line, asking a coordinator', () => {
     const { out, err } = await ok('pools', '--json');
     assert.deepEqual(JSON.parse(out), { pools: [{
       pool: 'ssh', gateway: 'gw-1', description: '', serviceType: 'ssh', aliases: ['shell'], ranges: [{ first: 30_000, last: 30_099 }, { first: 40_000, last: 40_000 }],
-      protocol: 'PROTOCOL_TCP', defaultInternalPort: 0, strategy: 'STRATEGY_RANDOM', reserved: [], quarantine: '1.5s', idleAction: 'IDLE_ACTION_REPORT', domainTemplate: '', onConflict: 'ON_CONFLICT_BLOCK', tls: 'TLS_MODE_UNSPECIFIED',
+      protocol: 'PROTOCOL_TCP', defaultInternalPort: 0, strategy: 'STRATEGY_RANDOM', reserved: [], quarantine: '1.5s', idleAction: 'IDLE_ACTION_REPORT', domainTemplate: '', onConflict: 'ON_CONFLICT_BLOCK',
       figures: { total: 101, reserved: 0, leased: 32, allocated: 20, held: 5, quarantined: 1, free: 75, usagePercent: 24.75, draining: 0 },
     }] });
     assert.equal(err, '');

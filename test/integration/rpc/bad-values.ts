@@ -112,6 +112,8 @@ const acceptedObjects: Record<string, Row | typeof FREE> = {
   ...prefixed('release', { ...served('hello.state.objects[2].release'), cut: cut('hello.state.objects[2].release') }),
   ...prefixed('route', {
     ...grant('hello.state.objects[3].route'), host: name('hello.state.objects[3].route.host'), fence: FREE, cut: cut('hello.state.objects[3].route'),
+    pool: name('hello.state.objects[3].route.pool'), tls: { field: 'hello.state.objects[3].route.tls', bad: UNKNOWN_ENUM },
+    connection_timeout: { field: 'hello.state.objects[3].route.connection_timeout', bad: DURATIONS },
     addresses: { field: 'hello.state.objects[3].route.addresses', bad: [['x'], ['10.0.0.256'], ['10.0.0.1', 'fd00::1', '10.0.0.2']] },
   }),
   ...prefixed('withdrawal', { ...grant('hello.state.objects[4].withdrawal'), cut: cut('hello.state.objects[4].withdrawal') }),

@@ -54,6 +54,7 @@ const BAD: Record<string, string[]> = {
   snat: [...NASTY, 'yes', '1', 'true'],
   routes: [...NASTY, 'dnat', 'NGINX', 'nginx'],
   'nginx.program': [...NASTY, 'nginx', '/usr/sbin/nginx;', '/a b'],
+  'nginx.unit': [...NASTY, 'nginx', '-x.service', 'a/b.service', 'a b.service', '.service'],
   'nginx.streamModule': [...NASTY, 'modules/x.so', '/x.so;', '/x{y'],
   'nginx.directory': [...NASTY, 'relative', '/a/../b', '/a b', "/a'b", '/a;b', '/$a'],
   'nginx.user': [...NASTY, 'root;', 'www data', 'A'],

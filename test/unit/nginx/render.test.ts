@@ -4,7 +4,7 @@ import { listenersOf, renderMain, renderRoutes, type ServedRoute } from '../../.
 import { isPlainPath, isPlainUser, type NginxSettings } from '../../../agent/drivers/nginx/settings.js';
 
 const SETTINGS: NginxSettings = {
-  program: '/usr/sbin/nginx', module: undefined, directory: '/var/lib/portlease/nginx', user: 'www-data', workers: 2, connections: 100, connectMs: 5_000, shutdownMs: undefined, reloadMs: 1_000, certificates: '/etc/portlease/certificates',
+  program: '/usr/sbin/nginx', unit: undefined, module: undefined, directory: '/var/lib/portlease/nginx', user: 'www-data', workers: 2, connections: 100, connectMs: 5_000, shutdownMs: undefined, reloadMs: 1_000, certificates: '/etc/portlease/certificates',
 };
 
 function route(over: Partial<ServedRoute> = {}): ServedRoute {

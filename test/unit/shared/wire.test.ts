@@ -15,6 +15,7 @@ const OBJECTS: DesiredObject[] = [
   { kind: 'mapping', key: 'mapping/m2', version: 2, ...mapped, mappingId: 'm2', verify: false, limits: { networks: ['198.51.100.0/24', '2001:db8::/32'], maxConnections: 5 }, clientsHidden: true },
   { kind: 'release', key: 'release/m1', version: 3, ...mapped, cutMs: 60_000 },
   { kind: 'route', key: 'route/l1', version: 4, ...grant, host: 'host-a', addresses: ['10.1.0.1', 'fd00::1'], fence: true, cutMs: 1500 },
+  { kind: 'route', key: 'route/l2', version: 4, ...grant, leaseId: 'l2', host: 'host-a', addresses: ['10.1.0.1'], fence: false, cutMs: 1500, connections: { pool: 'web', tls: 'terminate', timeoutMs: 600_000 } },
   { kind: 'withdrawal', key: 'withdrawal/l1', version: 5, ...grant, protocol: 'udp', cutMs: 0 },
   {
     kind: 'environment', key: 'environment/env-1', version: 6, environment: 'env-1', tenant: 'tenant-1', generation: 5, credentials: [{ name: 'ssh', variables: ['SSH_PASSWORD'] }], labels: { team: 'ml' },
