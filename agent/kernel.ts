@@ -48,7 +48,8 @@ async function servingWith({ config, clock, random, log }: AgentOptions, { run, 
   const own = new OwnWrites();
   const writing = noting(run, { own, clock });
   const docker = followsDocker(config) ? dockerClient(config.docker.socket) : undefined;
-  const routes = config.routes === 'nginx' ? await openRoutes({ config, clock, log }, run) : endFormerNginx(config);
+  const routes = config.routes === 'nginx' ? await openRoutes({ config, clock, log }, run) : undefined;
+  if (routes === undefined) endFormerNginx(config);
   const foreign = new ForeignListeners({ addresses: config.addresses, log, ...(routes === undefined ? {} : { isOwn: listener => routes.isOwn(listener) }) });
   const connections = new ConnectionsDriver({
     run, addresses: config.addresses, isLocal: isAddressOfThisHost, log, ...(routes === undefined ? {} : { isProxied: (transport, port) => routes.isProxied(transport, port) }),
@@ -82,7 +83,7 @@ async function openRoutes({ config: { nginx, addresses, paths }, clock, log }: P
 }
 
 /** Routes were nginx' once: rules of the kernel take its place, and what it still carries ends. */
-function endFormerNginx({ nginx, paths }: AgentOptions['config']): undefined {
+function endFormerNginx({ nginx, paths }: AgentOptions['config']): void {
   const { program, directory } = settingsOf(nginx, paths.state);
   if (existsSync(directory)) endAll(program, pathsIn(directory));
 }

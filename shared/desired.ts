@@ -68,9 +68,14 @@ export type AgentReport = {
   conflicts?: readonly Conflict[];
   /** Mappings without traffic for longer than their limit; left out: none. */
   idle?: readonly IdleMapping[];
+  /** Where nginx serves the routes. */
+  routes?: RouteFigures;
   /** Of the environments that it was told to run or to remove; left out: none. Credentials in it are secrets. */
   environments?: EnvironmentReport[];
 };
+
+/** Configs that nginx took and refused, routes that it served, and how long that took, since the agent started. */
+export type RouteFigures = { readonly reloads: number; readonly failures: number; readonly served: number; readonly latency: { readonly p50Ms: number; readonly p99Ms: number } | undefined };
 
 export const MAX_CONFLICTS = 1_024;
 

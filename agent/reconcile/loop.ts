@@ -276,7 +276,7 @@ export class ReconcileLoop {
         const confirmation = ends.get(key)?.confirmation;
         return confirmation?.generation === generation ? confirmation : [];
       }),
-      verified: this.verifier.verified(), driftRepairs: this.driftRepairs, occupied, conflicts,
+      verified: this.verifier.verified(), driftRepairs: this.driftRepairs, occupied, conflicts, ...(this.options.drivers.routes === undefined ? {} : { routes: this.options.drivers.routes.figures() }),
     };
     if (isDeepStrictEqual(outcome, this.lastOutcome)) return;
     this.lastOutcome = outcome;

@@ -27,7 +27,7 @@ export type RoundDrivers = {
 };
 
 /** Serves routes in a process of this machine. */
-export type ProxiedRoutes = Pick<NginxRoutes, 'admit' | 'serve' | 'cuts' | 'problems' | 'isClosed' | 'isSettled' | 'notify'>;
+export type ProxiedRoutes = Pick<NginxRoutes, 'admit' | 'serve' | 'cuts' | 'problems' | 'isClosed' | 'isSettled' | 'notify' | 'figures'>;
 
 type RoundsOptions = { drivers: RoundDrivers; facts: HostFacts; log: Log };
 

@@ -3,6 +3,7 @@
  * Only the functions of this folder change it; each change goes through the methods here, so that index, count and dirty mark
  * never part. Rules of who may own a port: docs/architecture.md, "Blocks, leases, ports".
  */
+import type { RouteFigures } from '../../shared/desired.js';
 import type { IdleMapping } from '../../shared/desired.js';
 import type { Report } from './adopt.js';
 import type { Blocks } from './blocks.js';
@@ -80,6 +81,8 @@ export type Host = {
   /** Leases of its own that it has not applied yet. */
   unguarded: Set<Lease>;
   driftRepairs: number;
+  /** Gateway role: where nginx serves the routes. */
+  routes: RouteFigures | undefined;
   /** Kept from its hello on: what it has been told, or is about to be. */
   desired: Desired | undefined;
   revision: number;

@@ -1,4 +1,5 @@
 /** What an agent says: hello, report and heartbeat, to and from messages of the contract. */
+import { routeFiguresFromWire, routeFiguresToWire } from './connections.js';
 import { Driver as WireDriver, EnvironmentState as WireEnvironmentState, Role as WireRole, type Confirmation as WireConfirmation, type EnvironmentReport as WireEnvironment, type HeartbeatRequest, type HeldGrant as WireGrant, type Hello, type IdleMapping as WireIdle, type ObjectProblem as WireProblem, type Report } from '../gen/portlease/v1/agents.js';
 import type { AgentHello, AgentReport, Confirmation, Driver, HeldGrant, IdleMapping, ObjectProblem, Role } from '../desired.js';
 import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required } from '../fields.js';
@@ -111,6 +112,7 @@ export function reportToWire(report: AgentReport): Report {
     conflicts: (report.conflicts ?? []).map(conflictToWire),
     idle: (report.idle ?? []).map(({ mappingId, generation, idleMs, lives }) => ({ mappingId, generation, idle: msToDuration(idleMs), environmentLives: lives })),
     environments: (report.environments ?? []).map(environmentToWire),
+    routes: routeFiguresToWire(report.routes),
   };
 }
 
@@ -126,6 +128,7 @@ export function reportFromWire(value: Report, field = 'report'): AgentReport {
     occupied: value.occupied.map((text, i) => occupiedFromWire(text, `${field}.occupied[${i}]`)),
     conflicts: conflictsFromWire(value.conflicts, `${field}.conflicts`),
     ...(idle.length === 0 ? {} : { idle }),
+    ...(value.routes === undefined ? {} : { routes: routeFiguresFromWire(value.routes, `${field}.routes`) }),
     ...(value.environments.length === 0 ? {} : { environments: value.environments.map((one, i) => environmentFromWire(one, `${field}.environments[${i}]`)) }),
   };
 }

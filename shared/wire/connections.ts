@@ -1,8 +1,8 @@
-/** What a pool says of connections, to and from messages of the contract. */
+/** What a pool says of connections, and how a gateway with nginx fared, to and from messages of the contract. */
 import type { RouteObject } from '../gen/portlease/v1/agents.js';
-import { TlsMode as WireTlsMode } from '../gen/portlease/v1/common.js';
-import type { RouteConnections, TlsMode } from '../desired.js';
-import { dnsLabel } from '../fields.js';
+import { TlsMode as WireTlsMode, type RouteFigures as WireFigures } from '../gen/portlease/v1/common.js';
+import type { RouteConnections, RouteFigures, TlsMode } from '../desired.js';
+import { count, dnsLabel } from '../fields.js';
 import { InvalidField } from '../invalid.js';
 import { durationToMs, msToDuration } from './basics.js';
 
@@ -34,3 +34,20 @@ export function connectionsFromWire(value: RouteObject, field: string): { connec
   if (value.pool === '' && tls === 'none' && timeoutMs === 0) return {};
   return { connections: { pool: dnsLabel(value.pool, `${field}.pool`), tls, timeoutMs } };
 }
+
+export function routeFiguresToWire(figures: RouteFigures | undefined): WireFigures | undefined {
+  if (figures === undefined) return undefined;
+  const { latency, ...counts } = figures;
+  return { ...counts, latencyP50: latency && msToDuration(latency.p50Ms), latencyP99: latency && msToDuration(latency.p99Ms) };
+}
+
+export function routeFiguresFromWire(value: WireFigures, field: string): RouteFigures {
+  const { reloads, failures, served, latencyP50, latencyP99 } = value;
+  const [p50Ms, p99Ms] = [durationToMs(latencyP50 ?? NO_TIME, `${field}.latency_p50`), durationToMs(latencyP99 ?? NO_TIME, `${field}.latency_p99`)];
+  return {
+    reloads: count(reloads, `${field}.reloads`), failures: count(failures, `${field}.failures`), served: count(served, `${field}.served`),
+    latency: latencyP50 === undefined ? undefined : { p50Ms, p99Ms },
+  };
+}
+
+const NO_TIME = { seconds: 0, nanos: 0 };

@@ -22,6 +22,8 @@ describe('a gateway whose routes nginx serves', () => {
     const probe = await bench().probe(...portsOf(mappings));
     await reachedOnAll(probe, mappings, 'host-a/env-1');
     assert.deepEqual(await bench().leadsOf('gateway', mappings[0]?.publicPort ?? 0), [], 'the kernel routes, not nginx');
+    const figures = await eventually('figures of the routes', async () => (await api.host('gateway'))?.routes, { withinMs: 10_000 });
+    assert.ok(figures.reloads > 0 && figures.served > 0 && figures.latencyP99 !== undefined, JSON.stringify(figures));
 
     await topology.switch.cut({ node: 'host-a', direction: 'both', peer: 'coordinator' });
     await bench().untilLost('host-a');

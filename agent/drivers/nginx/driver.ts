@@ -7,7 +7,7 @@
  * - one reload an interval at most, but a range that is taken away does not wait; none when nothing has changed.
  */
 import type { Clock } from '../../../shared/clock.js';
-import type { ObjectProblem } from '../../../shared/desired.js';
+import type { ObjectProblem, RouteFigures } from '../../../shared/desired.js';
 import type { Log } from '../../../shared/log.js';
 import { rangeText, type Transport } from '../../../shared/ports.js';
 import type { After } from '../../../shared/timers.js';
@@ -21,6 +21,7 @@ import type { Leased } from '../rules/spec.js';
 import { Certificates, poolsWithTls } from './certificates.js';
 import { isMisled, isUrgent, leadsOf, NO_DOORS, opened, openPorts, ready, run, want, type Doors } from './doors.js';
 import type { Refusal } from './errors.js';
+import { Figures } from './figures.js';
 import { forgetOthers, highestSerial, makeFolders, readMain, readRoutes, writeConfig, type Config } from './files.js';
 import { heldBy } from './held.js';
 import { Master } from './master.js';
@@ -52,6 +53,7 @@ export class NginxRoutes {
   private readonly paths: NginxPaths;
   private readonly master: Master;
   private readonly certificates: Certificates;
+  private readonly counted = new Figures();
   private readonly troubles = new Troubles();
   private doors: Doors = NO_DOORS;
   private wanted: RoutesWanted = { routes: new Map(), occupied: [], own: noPorts() };
@@ -90,11 +92,13 @@ export class NginxRoutes {
   admit(wanted: RoutesWanted): readonly Leased[] {
     if (wanted.routes !== this.wanted.routes || wanted.occupied !== this.wanted.occupied || wanted.own !== this.wanted.own) {
       this.wanted = wanted;
+      this.counted.want(wanted.routes, this.options.clock.nowMs());
       this.troubles.forgiveFiles();
     }
     this.troubles.expire(this.options.clock.nowMs());
     this.certificates.refresh(poolsWithTls(wanted.routes.values()));
     this.setDoors(want(this.doors, this.aim().leads));
+    this.counted.look(route => this.isOpen(route), this.options.clock.nowMs());
     return this.proxied;
   }
 
@@ -153,6 +157,10 @@ export class NginxRoutes {
       const problem = this.problemOf(route);
       return problem === undefined ? [] : [{ key: route.key, ...problem }];
     });
+  }
+
+  figures(): RouteFigures {
+    return this.counted.read();
   }
 
   /** What is ready now, to be told to `settle` when the connections that were there have ended. */
@@ -245,6 +253,8 @@ export class NginxRoutes {
     this.isDiskKnown = false;
     const refusal = await master.test() ?? (isAlive ? await master.reload(serial) : await master.start(serial));
     this.lastReloadMs = clock.nowMs();
+    if (refusal === undefined) this.counted.took();
+    else this.counted.refused();
     if (refusal === undefined) {
       log.info({ routes: config.routes.length, serial, pid: master.running?.pid }, isAlive ? 'nginx was reloaded' : 'nginx was started');
       this.runs(config);

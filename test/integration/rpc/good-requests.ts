@@ -82,7 +82,7 @@ export const GOOD: Record<string, () => object> = {
   'EventService/ListEvents': () => events.ListEventsRequest.fromPartial({ gateway: 'gw', filter: {} }),
   'AgentService/Heartbeat': () => ({ host: 'absent', session: 1, sequence: 1, acceptedRevision: 0, digest: '0'.repeat(16) }),
   'AgentService/Session hello': () => agents.SessionRequest.fromPartial({ message: { $case: 'hello', value: { host: 'h1', gateway: 'gw', bootId: 'b', version: '1', roles: [1], addresses: ['10.9.0.1'], accepted: { epoch: 1 }, leases: [grant], routes: [grant], state: { objects: [...objects, ...environmentObjects] } } } }),
-  'AgentService/Session report': () => agents.SessionRequest.fromPartial({ message: { $case: 'report', value: { session: 1, applied: { epoch: 1 }, problems: [{ key: 'mapping/m1', reason: 'X' }], confirmations: [{ key: 'release/m1', generation: 1, ports: { first: 30_000, last: 30_001 }, protocol: 1 }], idle: [{ mappingId: 'm1', generation: 1, idle: { seconds: 1, nanos: 0 } }], conflicts: [{ protocol: 1, port: 30_000, address: '10.9.0.1', holder: { pid: 1 } }], environments: said } } }),
+  'AgentService/Session report': () => agents.SessionRequest.fromPartial({ message: { $case: 'report', value: { session: 1, applied: { epoch: 1 }, problems: [{ key: 'mapping/m1', reason: 'X' }], confirmations: [{ key: 'release/m1', generation: 1, ports: { first: 30_000, last: 30_001 }, protocol: 1 }], idle: [{ mappingId: 'm1', generation: 1, idle: { seconds: 1, nanos: 0 } }], conflicts: [{ protocol: 1, port: 30_000, address: '10.9.0.1', holder: { pid: 1 } }], environments: said, routes: { reloads: 1 } } } }),
 };
 
 const UPDATED = {

@@ -37,7 +37,7 @@ const HELLO: wire.AgentHello = {
 
 const REPORT = {
   session: 3, applied: { epoch: 1, session: 3, revision: 99 }, problems: [{ key: 'mapping/m1', reason: 'PORT_OCCUPIED', message: 'sshd listens' }],
-  confirmations: [{ key: 'release/m1', generation: 6, ports, protocol: 'tcp' as const }], verified: ['m1'], driftRepairs: 2,
+  confirmations: [{ key: 'release/m1', generation: 6, ports, protocol: 'tcp' as const }], verified: ['m1'], driftRepairs: 2, routes: { reloads: 7, failures: 1, served: 5, latency: { p50Ms: 80, p99Ms: 1_200 } },
   occupied: [{ transport: 'udp' as const, port: 30001 }],
   conflicts: [
     { transport: 'udp' as const, port: 30001, address: '::', uid: 33, user: 'www-data', holder: { pid: 812, program: 'dnsmasq', command: '/usr/sbin/dnsmasq (+2 arguments)', containerId: 'f'.repeat(64), startedAtMs: 1_700_000_000_250, proxyFor: '', environment: '' } },
