@@ -105,7 +105,7 @@ function addressOf(target: Exclude<Target | Place, { kind: 'publishedAt' | 'self
 function limitsFor({ limits, clientsHidden }: MappingObject, to: string): Limits | undefined {
   if (limits === undefined) return undefined;
   if (clientsHidden === true && limits.networks.length > 0) {
-    refuse('CLIENTS_HIDDEN', 'the agent of the gateway has snat: true, so this host cannot tell clients apart: take client_networks away, or set snat: false there');
+    refuse('CLIENTS_HIDDEN', 'the agent of the gateway has snat: true or routes: nginx, so this host cannot tell clients apart: take client_networks away, or change that there');
   }
   const networks = networksOf(limits.networks, familyOf(to));
   if (networks?.length === 0) refuse('NO_CLIENT_OF_FAMILY', `no network of client_networks is of the family of ${to}, by which clients come: add one`);
