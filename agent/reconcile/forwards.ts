@@ -157,9 +157,9 @@ function refuseTls({ protocol, connections }: RouteObject, { routes }: HostFacts
 }
 
 /** Clients are connected to nginx at the lease addresses; where it leads on to is part of the endpoint, so that another host is another endpoint. */
-function proxiedRoute({ key, leaseId: id, ports, connections }: RouteObject, { transports, remote }: { transports: readonly Transport[]; remote: readonly string[] }, { addresses }: HostFacts): Made {
+function proxiedRoute({ key, leaseId: id, ports, fence: isFenced, connections }: RouteObject, { transports, remote }: { transports: readonly Transport[]; remote: readonly string[] }, { addresses }: HostFacts): Made {
   const hosts = Object.fromEntries(remote.map(address => [familyOf(address) === 4 ? 'v4' : 'v6', address]));
-  const proxied: ProxiedRoute = { key, id, ports, transports, hosts, ...(connections === undefined ? {} : { connections }) };
+  const proxied: ProxiedRoute = { key, id, ports, transports, hosts, isFenced, ...(connections === undefined ? {} : { connections }) };
   const through = placesOf(proxied);
   const endpoints = addresses.filter(own => remote.some(to => familyOf(to) === familyOf(own))).map(address => ({ address, port: undefined, through }));
   return { forwards: [], served: transports.map(transport => ({ transport, ports, endpoints })), proxied };

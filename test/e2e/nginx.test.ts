@@ -107,6 +107,35 @@ describe('a gateway whose routes nginx serves', () => {
     oneHostAtATime(probe.timeline);
   });
 
+  it('puts a reload right that nginx refuses though its test passed, and goes on when a worker is killed (S7)', async () => {
+    const { probe } = await servedEnvironment(bench(), 'host-b', { environment: 'env-2' });
+    const { api } = bench();
+    const agent = bench().agent('gateway');
+    // Bound, and not listening: in no table of the kernel that could be read before.
+    const bound = agent.machine.start('bound', ['python3', '-c', `import socket,time\ns=socket.socket()\ns.bind(("${GATEWAY_PUBLIC[4]}",30040))\nprint("ready",flush=True)\ntime.sleep(600)`]);
+    await bound.line(/^ready$/);
+    const fromMs = Date.now();
+    const exact = { ...want('ssh', vmAddress('host-a')), choice: { $case: 'exactPort', value: 30_040 } } as const;
+    const refusal = await refusalOf(api.allocate({ tenant: 'tenant-1', environment: 'env-1', host: 'host-a', wants: [exact], wait: Wait.WAIT_LIVE }, 5_000));
+    assert.match(refusal.details.reason ?? refusal.message, /NOT_LIVE_IN_TIME|DEADLINE/i);
+    await agent.process.line(/nginx refused a config; trying again without what it does not like/);
+    await bench().serve('host-a/env-3', ENVIRONMENT_LISTENERS.map((listener) => ({ ...listener, address: vmAddress('host-a', 2) })));
+    const { mappings: others } = await api.allocate(environmentOn('host-a', 'env-3', 2));
+    const other = await bench().probe(...portsOf(others));
+    await reachedOnAll(other, others, 'host-a/env-3');
+    neverInterrupted(probe.timeline, { afterMs: fromMs });
+    neverReconnected(probe.timeline, { afterMs: fromMs, transport: 'tcp' });
+    await bound.stop('SIGKILL');
+
+    const [worker = 0] = workersOf(bench());
+    signalProcess(worker, 'SIGKILL');
+    const killedAtMs = Date.now();
+    await eventually('another worker', () => workersOf(bench()).length >= 2, { withinMs: 5_000 });
+    await reachedOnAll(other, others, 'host-a/env-3', ['new']);
+    await goOn(other, 500);
+    neverInterrupted(other.timeline, { afterMs: killedAtMs + 300, kind: 'new' });
+  });
+
   it('serves all other routes while a foreign process has a port of one, and does not lead clients to that process (S7)', async () => {
     const foreign = await bench().serve('gateway/listener', [{ transport: 'tcp', port: 30_040 }], { node: 'gateway' });
     const { api } = bench();

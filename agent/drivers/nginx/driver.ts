@@ -6,6 +6,7 @@
  * - a port that cannot be listened on is a problem of its route; the others are served;
  * - one reload an interval at most, but a range that is taken away does not wait; none when nothing has changed.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Clock } from '../../../shared/clock.js';
 import type { ObjectProblem, RouteFigures } from '../../../shared/desired.js';
 import type { Log } from '../../../shared/log.js';
@@ -15,19 +16,17 @@ import { noPorts } from '../../persistent/ports.js';
 import type { RunChild } from '../child.js';
 import type { Cut } from '../connections/connections.js';
 import type { Listener } from '../connections/listeners.js';
-import { PROXIED_SET } from '../rules/layout.js';
-import { parseSets } from '../rules/sets.js';
 import type { Leased } from '../rules/spec.js';
+import { adoptable } from './adoption.js';
 import { Certificates, poolsWithTls } from './certificates.js';
 import { isMisled, isUrgent, leadsOf, NO_DOORS, opened, openPorts, ready, run, want, type Doors } from './doors.js';
 import type { Refusal } from './errors.js';
 import { Figures } from './figures.js';
-import { forgetOthers, highestSerial, makeFolders, readMain, readRoutes, writeConfig, type Config } from './files.js';
+import { forgetOthers, highestSerial, makeFolders, writeConfig, type Config } from './files.js';
 import { heldBy } from './held.js';
 import { Master } from './master.js';
 import { pathsIn, type NginxPaths } from './paths.js';
 import { processOf } from './processes.js';
-import { renderRoutes } from './render.js';
 import type { ProxiedRoute } from './route.js';
 import type { NginxSettings } from './settings.js';
 import { configOf, targetOf, type RoutesWanted, type Target } from './target.js';
@@ -48,6 +47,8 @@ export type { RoutesWanted } from './target.js';
 
 /** Configs that are tried in one round, each without what the one before could not be served with. */
 const ATTEMPTS = 4;
+const HELD_LOOKS = 5;
+const HELD_PAUSE_MS = 20;
 
 export class NginxRoutes {
   private readonly paths: NginxPaths;
@@ -105,6 +106,8 @@ export class NginxRoutes {
   /** Brings nginx to what was wanted last. The rules stand already: what leads elsewhere until then is guarded. */
   async serve(): Promise<void> {
     const { clock, log } = this.options;
+    if (!this.troubles.isKeeping && !this.isDue()) return;
+    await this.spareHeld();
     if (!this.isDue()) return;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const refusal = await this.bring(this.aim());
@@ -194,6 +197,17 @@ export class NginxRoutes {
     this.onChange = () => undefined;
   }
 
+  /** What earlier workers listen on, and nginx does not any more, could not be listened on: they close it in a moment, unless they are stopped. */
+  private async spareHeld(): Promise<void> {
+    for (let look = 0; look < HELD_LOOKS; look++) {
+      if (look > 0) await pause(HELD_PAUSE_MS);
+      const held = (await heldBy(this.master.earlier())).filter(({ address, transport, port }) => this.options.addresses.includes(address) && this.doors.running[transport].get(port) === undefined);
+      this.troubles.keep(held);
+      if (held.length === 0) break;
+    }
+    this.setDoors(want(this.doors, this.aim().leads));
+  }
+
   /** By the next round. */
   private askAgain(places: readonly Leased[]): void {
     const keys = new Set(places.map(keyOf));
@@ -201,16 +215,13 @@ export class NginxRoutes {
   }
 
   private async adopt(): Promise<void> {
-    const found = this.master.adopt();
-    const routes = found === undefined ? undefined : readRoutes(this.paths, found.serial);
-    if (found === undefined || routes === undefined) return;
-    const sets = await Promise.all((['tcp', 'udp'] as const).map(transport => admitted(this.options.run, transport)));
-    const running = leadsOf(routes);
-    // What the kernel lets through was proven to be led there, and by nobody else.
-    this.setDoors(opened({ wanted: running, running, open: NO_DOORS.open }, sets.flat()));
-    this.running = { serial: found.serial, main: readMain(this.paths), files: renderRoutes(routes, this.here()), routes };
-    this.certificates.adopt(routes);
-    this.options.log.info({ pid: found.pid, routes: routes.length }, 'nginx runs already; its routes stay');
+    const process = this.master.adopt();
+    const left = process && await adoptable({ process, paths: this.paths, run: this.options.run, here: this.here() });
+    if (process === undefined || left === undefined) return;
+    this.setDoors(left.doors);
+    this.running = left.running;
+    this.certificates.adopt(left.running.routes);
+    this.options.log.info({ pid: process.pid, routes: left.running.routes.length }, 'nginx runs already; its routes stay');
   }
 
   /** Something has to be done, and may be done now. */
@@ -220,9 +231,14 @@ export class NginxRoutes {
     if (isAlive ? this.runsAlready() : this.wanted.routes.size === 0) return false;
     if (this.troubles.mustWait(this.wanted, clock.nowMs())) return false;
     const waitMs = this.lastReloadMs + reloadMs - clock.nowMs();
-    if (!isAlive || waitMs <= 0 || isUrgent(this.doors)) return true;
+    if (!isAlive || waitMs <= 0 || isUrgent(this.doors) || this.hasFence()) return true;
     this.later(waitMs);
     return false;
+  }
+
+  /** A range that another host had waits to be served: its environment waits for that. */
+  private hasFence(): boolean {
+    return [...this.wanted.routes.values()].some(route => route.isFenced && !this.isOpen(route));
   }
 
   private runsAlready(): boolean {
@@ -297,13 +313,6 @@ export class NginxRoutes {
     this.cancelLater?.();
     this.cancelLater = this.options.after(delayMs, () => this.onChange());
   }
-}
-
-/** What the guard lets through. */
-async function admitted(runChild: RunChild, transport: Transport): Promise<Leased[]> {
-  const text = await runChild('ipset', ['save', PROXIED_SET[transport]]).then(({ stdout }) => stdout, () => '');
-  const members = parseSets(text).get(PROXIED_SET[transport])?.members;
-  return members?.kind === 'ports' ? members.ports.map(ports => ({ transport, ports })) : [];
 }
 
 function covers({ ports }: Pick<Leased, 'ports'>, { first, last }: Leased['ports']): boolean {

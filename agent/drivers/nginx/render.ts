@@ -8,7 +8,7 @@ import type { ProxiedRoute } from './route.js';
 import { isPlainPath, isPlainUser, type NginxSettings } from './settings.js';
 
 /** A route, without the ports that cannot be listened on. `certificate`: file with certificate and key, where TLS ends here. */
-export type ServedRoute = Omit<ProxiedRoute, 'key'> & { readonly without: readonly { readonly transport: Transport; readonly port: number }[]; readonly certificate?: string | undefined };
+export type ServedRoute = Omit<ProxiedRoute, 'key' | 'isFenced'> & { readonly without: readonly { readonly transport: Transport; readonly port: number }[]; readonly certificate?: string | undefined };
 
 /** By name of the file. */
 export type RouteFiles = ReadonlyMap<string, string>;

@@ -13,6 +13,8 @@ export type ProxiedRoute = {
   readonly transports: readonly Transport[];
   /** Address of the host for clients of each family, in canonical form. */
   readonly hosts: Readonly<Partial<Record<Family, string>>>;
+  /** Another host had the range: it is waited for. */
+  readonly isFenced: boolean;
   /** What its pool says of connections. */
   readonly connections?: RouteConnections | undefined;
 };

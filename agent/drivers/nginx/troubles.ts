@@ -24,9 +24,10 @@ export class Troubles {
   private failure: { problem: string; untilMs: number; of: unknown } | undefined;
   /** Why closed ports are not opened. */
   private stuck: readonly Held[] = [];
+  private kept: readonly Held[] = [];
 
-  /** Ports of the route that nginx could not listen on. */
-  readonly takenOf = (route: ProxiedRoute): Place[] => [...this.taken.values()].filter(place => isIn(route, place));
+  /** Ports of the route that nginx cannot listen on. */
+  readonly takenOf = (route: ProxiedRoute): Place[] => [...this.taken.values(), ...this.kept].filter(place => isIn(route, place));
 
   readonly isRefused = ({ id }: ProxiedRoute): boolean => this.refused.has(routeFileName(id));
 
@@ -80,6 +81,18 @@ export class Troubles {
     this.stuck = stuck;
   }
 
+  /** Ports that nginx cannot listen on anew as long as earlier workers do. */
+  keep(kept: readonly Held[]): void {
+    const keys = (places: readonly Held[]): string => [...new Set(places.map(keyOf))].sort().join();
+    if (keys(kept) === keys(this.kept)) return;
+    this.kept = kept;
+    this.version++;
+  }
+
+  get isKeeping(): boolean {
+    return this.kept.length > 0;
+  }
+
   problemOf(route: ProxiedRoute, { occupied, missingAddresses, isOpen }: Circumstances): Omit<ObjectProblem, 'key'> | undefined {
     const refused = this.refused.get(routeFileName(route.id));
     if (refused !== undefined) return { reason: 'ROUTE_REFUSED', message: `nginx does not take this route: ${refused}` };
@@ -89,9 +102,9 @@ export class Troubles {
     if (foreign !== undefined) return { reason: 'PORT_CONFLICT', message: `a process of this gateway listens on ${foreign.transport} port ${foreign.port}, so that nginx cannot: end it` };
     if (missingAddresses.length > 0) return { reason: 'ADDRESS_MISSING', message: `this gateway does not have its address ${missingAddresses.join(', ')}: clients cannot come in there` };
     if (isOpen) return undefined;
-    if (this.failure !== undefined) return { reason: 'NGINX_FAILED', message: `nginx does not serve the routes: ${this.failure.problem}` };
-    const held = this.stuck.find(place => isIn(route, place));
-    return held === undefined ? undefined : { reason: 'CONNECTIONS_REMAIN', message: `process ${held.pid}, an earlier worker of nginx, still listens on ${held.transport} port ${held.port} (is it stopped?)` };
+    const held = [...this.kept, ...this.stuck].find(place => isIn(route, place));
+    if (held !== undefined) return { reason: 'CONNECTIONS_REMAIN', message: `process ${held.pid}, an earlier worker of nginx, still listens on ${held.transport} port ${held.port} (is it stopped?)` };
+    return this.failure === undefined ? undefined : { reason: 'NGINX_FAILED', message: `nginx does not serve the routes: ${this.failure.problem}` };
   }
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Figures } from '../../../agent/drivers/nginx/figures.js';
 import type { ProxiedRoute } from '../../../agent/drivers/nginx/route.js';
 
-const route = (id: string): ProxiedRoute => ({ key: `route/${id}`, id, ports: { first: 1, last: 2 }, transports: ['tcp'], hosts: { v4: '10.0.0.1' } });
+const route = (id: string): ProxiedRoute => ({ key: `route/${id}`, id, ports: { first: 1, last: 2 }, transports: ['tcp'], hosts: { v4: '10.0.0.1' }, isFenced: false });
 const routes = (...all: ProxiedRoute[]) => new Map(all.map(one => [one.key, one]));
 
 describe('figures of a gateway with nginx', () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Troubles } from '../../../agent/drivers/nginx/troubles.js';
 import type { ProxiedRoute } from '../../../agent/drivers/nginx/route.js';
 
-const ONE: ProxiedRoute = { key: 'route/l-1', id: 'l-1', ports: { first: 30_000, last: 30_003 }, transports: ['tcp'], hosts: { v4: '10.0.0.1' } };
+const ONE: ProxiedRoute = { key: 'route/l-1', id: 'l-1', ports: { first: 30_000, last: 30_003 }, transports: ['tcp'], hosts: { v4: '10.0.0.1' }, isFenced: false };
 const OTHER: ProxiedRoute = { ...ONE, key: 'route/l-2', id: 'l-2', ports: { first: 30_004, last: 30_007 } };
 const FINE = { occupied: [], missingAddresses: [], isOpen: true };
 const CLOSED = { ...FINE, isOpen: false };
@@ -58,5 +58,17 @@ describe('what keeps routes from being served', () => {
     troubles.hold([{ transport: 'tcp', address: '203.0.113.1', port: 30_001, pid: 77 }]);
     assert.match(troubles.problemOf(ONE, CLOSED)?.message ?? '', /^process 77, an earlier worker of nginx, still listens on tcp port 30001/);
     assert.equal(troubles.problemOf(ONE, FINE), undefined);
+  });
+
+  it('is a port that an earlier worker listens on, which is left out until it is free', () => {
+    const troubles = new Troubles();
+    troubles.keep([{ transport: 'tcp', address: '203.0.113.1', port: 30_001, pid: 77 }]);
+    const { version } = troubles;
+    troubles.keep([{ transport: 'tcp', address: '203.0.113.1', port: 30_001, pid: 78 }]);
+    assert.deepEqual([troubles.version, troubles.isKeeping, troubles.takenOf(ONE).map(({ port }) => port), troubles.takenOf(OTHER)], [version, true, [30_001], []]);
+    assert.equal(troubles.problemOf(ONE, CLOSED)?.reason, 'CONNECTIONS_REMAIN');
+    troubles.keep([]);
+    assert.deepEqual([troubles.isKeeping, troubles.takenOf(ONE)], [false, []]);
+    assert.notEqual(troubles.version, version);
   });
 });

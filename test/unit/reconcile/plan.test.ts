@@ -217,7 +217,7 @@ describe('the plan of routes that nginx serves', () => {
   it('has no forward, and names the first address of the host of each family', () => {
     const plan = planOf([route(PORTS, ['10.1.0.2', 'fd01::2'])], NGINX);
     assert.deepEqual(forwardsOf(plan), []);
-    assert.deepEqual([...plan.routes.values()], [{ key: 'route/l30000', id: 'l30000', ports: PORTS, transports: ['tcp', 'udp'], hosts: { v4: '10.1.0.2', v6: 'fd01::2' } }]);
+    assert.deepEqual([...plan.routes.values()], [{ key: 'route/l30000', id: 'l30000', ports: PORTS, transports: ['tcp', 'udp'], hosts: { v4: '10.1.0.2', v6: 'fd01::2' }, isFenced: false }]);
     assert.deepEqual(plan.rules.leased.map(({ transport, ports }) => [transport, ports]), [['tcp', PORTS], ['udp', PORTS]]);
   });
 
