@@ -19,16 +19,18 @@ import type { Listener } from '../connections/listeners.js';
 import type { Leased } from '../rules/spec.js';
 import { adoptable } from './adoption.js';
 import { Certificates, poolsWithTls } from './certificates.js';
+import { clearedBy, closedIn, isObstructed } from './clearing.js';
 import { isMisled, isUrgent, leadsOf, NO_DOORS, opened, openPorts, ready, run, want, type Doors } from './doors.js';
 import type { Refusal } from './errors.js';
 import { Figures } from './figures.js';
 import { forgetOthers, highestSerial, makeFolders, writeConfig, type Config } from './files.js';
-import { heldBy } from './held.js';
+import { heldBy, type Held } from './held.js';
 import { Master } from './master.js';
 import { pathsIn, type NginxPaths } from './paths.js';
 import { processOf } from './processes.js';
 import type { ProxiedRoute } from './route.js';
 import type { NginxSettings } from './settings.js';
+import { closeRanges } from './sockets.js';
 import { configOf, targetOf, type RoutesWanted, type Target } from './target.js';
 import { Troubles } from './troubles.js';
 
@@ -178,17 +180,18 @@ export class NginxRoutes {
   async settle(cuts: readonly Cut[], before: readonly Leased[]): Promise<Cut[]> {
     const ours = cuts.filter(({ transport, ports }) => this.wanted.own[transport].get(ports.first) === undefined);
     if (ours.length === 0) return [];
-    const held = (await heldBy(this.master.earlier())).filter(({ address }) => this.options.addresses.includes(address));
-    const isHeld = (place: Leased): boolean => held.some(each => each.transport === place.transport && covers(place, { first: each.port, last: each.port }));
-    this.troubles.hold(held);
-    const cleared = before.filter(one => !isHeld(one) && ours.some(cut => cut.transport === one.transport && covers(cut, one.ports)));
-    const doors = opened(this.doors, cleared);
+    const carried = await closeRanges(this.options.run, this.options.addresses, closedIn(ours, this.doors, port => this.isProxied('tcp', port)));
+    const obstacles = { carried, held: await this.heldByEarlier() };
+    this.troubles.hold(obstacles.held);
+    const doors = opened(this.doors, clearedBy(ours, before, obstacles));
     if (doors !== this.doors) {
       this.setDoors(doors);
       this.onChange();
     }
-    if (held.length > 0) this.askAgain(before.filter(isHeld));
-    return ours.filter(cut => isHeld(cut) || isMisled(this.doors, cut.transport, cut.ports));
+    const obstructed = new Set(before.filter(one => isObstructed(one, obstacles)).map(keyOf));
+    // The next round asks again.
+    this.asked = new Set([...this.asked].filter(key => !obstructed.has(key)));
+    return ours.filter(cut => isObstructed(cut, obstacles) || isMisled(this.doors, cut.transport, cut.ports));
   }
 
   /** Nothing of nginx ends. */
@@ -201,17 +204,15 @@ export class NginxRoutes {
   private async spareHeld(): Promise<void> {
     for (let look = 0; look < HELD_LOOKS; look++) {
       if (look > 0) await pause(HELD_PAUSE_MS);
-      const held = (await heldBy(this.master.earlier())).filter(({ address, transport, port }) => this.options.addresses.includes(address) && this.doors.running[transport].get(port) === undefined);
+      const held = (await this.heldByEarlier()).filter(({ transport, port }) => this.doors.running[transport].get(port) === undefined);
       this.troubles.keep(held);
       if (held.length === 0) break;
     }
     this.setDoors(want(this.doors, this.aim().leads));
   }
 
-  /** By the next round. */
-  private askAgain(places: readonly Leased[]): void {
-    const keys = new Set(places.map(keyOf));
-    this.asked = new Set([...this.asked].filter(key => !keys.has(key)));
+  private async heldByEarlier(): Promise<Held[]> {
+    return (await heldBy(this.master.earlier())).filter(({ address }) => this.options.addresses.includes(address));
   }
 
   private async adopt(): Promise<void> {
@@ -313,10 +314,6 @@ export class NginxRoutes {
     this.cancelLater?.();
     this.cancelLater = this.options.after(delayMs, () => this.onChange());
   }
-}
-
-function covers({ ports }: Pick<Leased, 'ports'>, { first, last }: Leased['ports']): boolean {
-  return ports.first <= first && last <= ports.last;
 }
 
 function keyOf({ transport, ports }: Leased): string {
