@@ -122,6 +122,8 @@ const nginx = z.strictObject({
   connectTimeout: between(100, 120_000).prefault('5s'),
   /** Connections of earlier workers end so long after a reload. Left out: when they end by themselves. */
   shutdownTimeout: between(1_000, 30 * 86_400_000).optional(),
+  /** The log of connections is put aside when it is larger, and 4 of such are kept. 0: none. */
+  accessLogMiB: z.int({ error: 'is not a whole number' }).min(0, { error: 'is less than 0' }).max(100_000, { error: 'is more than 100000' }).prefault(64),
   /** Of pools with tls: terminate: POOL.crt and POOL.key, for other pools default.crt and default.key. */
   certificates: filePathText.prefault('/etc/portlease/certificates'),
   /** Between two reloads; a range that is taken away does not wait for it. */

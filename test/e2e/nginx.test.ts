@@ -5,7 +5,7 @@ import type { Bench } from '../support/bench.js';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { refusalOf } from '../support/api.js';
-import { GATEWAY_PUBLIC, vmAddress } from '../support/layout.js';
+import { CLIENT, GATEWAY_PUBLIC, vmAddress } from '../support/layout.js';
 import { run } from '../support/run.js';
 import { argvOf, isRunning, signalProcess } from '../support/processes.js';
 import { ENVIRONMENT_LISTENERS, environmentOn, goOn, moveTo, portsOf, reachedOnAll, servedEnvironment, Wait, want } from '../support/requests.js';
@@ -179,6 +179,11 @@ describe('a pool whose TLS ends at a gateway with nginx', () => {
     assert.match(await subject(), /subject: CN=first[^]*host-a\/env-1/);
     await certify('second');
     await eventually('the new certificate to be served', async () => /subject: CN=second[^]*host-a\/env-1/.test(await subject()), { withinMs: 15_000 });
+    const lines = await eventually('lines of connections', async () => {
+      const { stdout } = await run(['cat', join(bench().agent('gateway').stateDirectory, 'nginx/logs/access.log')]);
+      return stdout.trim() !== '' && stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+    }, { withinMs: 10_000 });
+    assert.deepEqual([lines[0]?.['protocol'], lines[0]?.['client'], lines[0]?.['port'], lines[0]?.['status']], ['TCP', CLIENT[4], mapping?.publicPort, 200]);
     assert.doesNotMatch(await run(['cat', join(machine.directory, 'agent.log')]).then(({ stdout }) => stdout), /PRIVATE KEY/);
   });
 });

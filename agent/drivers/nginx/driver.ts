@@ -25,6 +25,7 @@ import type { Refusal } from './errors.js';
 import { Figures } from './figures.js';
 import { forgetOthers, highestSerial, makeFolders, writeConfig, type Config } from './files.js';
 import { heldBy, type Held } from './held.js';
+import { putAside } from './logs.js';
 import { Master } from './master.js';
 import { pathsIn, type NginxPaths } from './paths.js';
 import { processOf } from './processes.js';
@@ -50,6 +51,7 @@ export type { RoutesWanted } from './target.js';
 /** Configs that are tried in one round, each without what the one before could not be served with. */
 const ATTEMPTS = 4;
 const HELD_LOOKS = 5;
+const ERROR_LOG_BYTES = 4 * 1_048_576;
 const HELD_PAUSE_MS = 20;
 
 export class NginxRoutes {
@@ -65,6 +67,8 @@ export class NginxRoutes {
   private running: Config | undefined;
   /** The files on disk are those of `running`. */
   private isDiskKnown = false;
+  /** Logs were put aside: nginx opens others when it is reloaded. */
+  private mustReopen = false;
   private proxied: readonly Leased[] = [];
   /** Ports that are ready to be opened, and whose connections were asked for. */
   private asked: ReadonlySet<string> = new Set();
@@ -99,6 +103,7 @@ export class NginxRoutes {
       this.troubles.forgiveFiles();
     }
     this.troubles.expire(this.options.clock.nowMs());
+    this.limitLogs();
     this.certificates.refresh(poolsWithTls(wanted.routes.values()));
     this.setDoors(want(this.doors, this.aim().leads));
     this.counted.look(route => this.isOpen(route), this.options.clock.nowMs());
@@ -242,9 +247,15 @@ export class NginxRoutes {
     return [...this.wanted.routes.values()].some(route => route.isFenced && !this.isOpen(route));
   }
 
+  private limitLogs(): void {
+    const { accessLogBytes } = this.options.settings;
+    const isLong = [putAside(this.paths.errorLog, ERROR_LOG_BYTES), accessLogBytes > 0 && putAside(this.paths.accessLog, accessLogBytes)];
+    this.mustReopen ||= isLong.includes(true);
+  }
+
   private runsAlready(): boolean {
     const { running, paths, options: { settings } } = this;
-    if (running === undefined) return false;
+    if (running === undefined || this.mustReopen) return false;
     const { main, files } = configOf(running.serial, this.aim(), { settings, paths });
     return running.main === main && running.files.size === files.size && [...files].every(([name, text]) => running.files.get(name) === text);
   }
@@ -283,6 +294,7 @@ export class NginxRoutes {
   private runs(config: Config | undefined): void {
     this.running = config;
     this.isDiskKnown = config !== undefined;
+    this.mustReopen = false;
     this.setDoors(run(this.doors, leadsOf(config?.routes ?? [])));
     this.certificates.forgetOthers(config?.routes ?? []);
     forgetOthers(this.paths, new Set([...config === undefined ? [] : [config.serial], ...this.master.find().map(({ serial }) => serial)]));

@@ -16,6 +16,8 @@ export function pathsIn(directory: string) {
     certificates: join(directory, 'certificates'),
     logs: join(directory, 'logs'),
     errorLog: join(directory, 'logs', 'error.log'),
+    /** A line of JSON for each connection that has ended. */
+    accessLog: join(directory, 'logs', 'access.log'),
     pid: join(directory, 'nginx.pid'),
     mark: (serial: number): string => join(directory, 'marks', String(serial)),
     state: (serial: number): string => join(directory, 'states', `${serial}.json`),

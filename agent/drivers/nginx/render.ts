@@ -55,6 +55,14 @@ function serverText({ connections, certificate }: ServedRoute, { transport, rang
 /** A UDP session has no end: as long as conntrack remembers a flow. */
 const UDP_TIMEOUT = '120s';
 
+/** Whose port it was is asked of the coordinator: allocations cost the gateway nothing. */
+function accessLog({ accessLogBytes }: NginxSettings, paths: NginxPaths): string[] {
+  if (accessLogBytes === 0) return ['  access_log off;'];
+  const fields = ['"time":"$time_iso8601"', '"protocol":"$protocol"', '"client":"$remote_addr"', '"port":$server_port', '"host":"$upstream_addr"', '"status":$status',
+    '"fromClient":$bytes_received', '"toClient":$bytes_sent', '"seconds":$session_time'];
+  return [`  log_format portlease escape=json '{${fields.join(',')}}';`, `  access_log ${paths.accessLog} portlease buffer=32k flush=1s;`];
+}
+
 function bracketed(address: string): string {
   if (isIP(address) === 0 || address.includes('%')) throw new RangeError(`${JSON.stringify(address)} is not an address`);
   return address.includes(':') ? `[${address}]` : address;
@@ -91,7 +99,7 @@ export function renderMain({ serial, settings, paths, listeners }: MainConfig): 
     'stream {',
     `  proxy_connect_timeout ${connectMs}ms;`,
     '  proxy_socket_keepalive on;',
-    '  access_log off;',
+    ...accessLog(settings, paths),
     '  ssl_protocols TLSv1.2 TLSv1.3;',
     '  ssl_handshake_timeout 10s;',
     `  include ${paths.routes}/route-*.conf;`,

@@ -22,6 +22,8 @@ export type NginxSettings = {
   readonly shutdownMs: number | undefined;
   /** Folder with the operator's certificates: POOL.crt and POOL.key, or default.crt and default.key. */
   readonly certificates: string;
+  /** The log of connections is put aside when it is larger; 0: there is none. */
+  readonly accessLogBytes: number;
   /** Between two reloads, unless a range is taken away. */
   readonly reloadMs: number;
 };
@@ -42,15 +44,15 @@ export function isPlainUser(text: string): boolean {
 /** As the agent's config says it. */
 type Configured = {
   program: string; unit?: string | undefined; streamModule?: string | undefined; directory?: string | undefined; user: string; workers: number; connections: number;
-  connectTimeout: number; shutdownTimeout?: number | undefined; reloadInterval: number; certificates: string;
+  connectTimeout: number; shutdownTimeout?: number | undefined; reloadInterval: number; certificates: string; accessLogMiB: number;
 };
 
 const DEBIAN_MODULE = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
 export function settingsOf(config: Configured, statePath: string): NginxSettings {
-  const { program, unit, streamModule, directory, user, workers, connections, connectTimeout, shutdownTimeout, reloadInterval, certificates } = config;
+  const { program, unit, streamModule, directory, user, workers, connections, connectTimeout, shutdownTimeout, reloadInterval, certificates, accessLogMiB } = config;
   return {
-    program, unit, user, workers, connections, certificates, connectMs: connectTimeout, shutdownMs: shutdownTimeout, reloadMs: reloadInterval,
+    program, unit, user, workers, connections, certificates, accessLogBytes: accessLogMiB * 1_048_576, connectMs: connectTimeout, shutdownMs: shutdownTimeout, reloadMs: reloadInterval,
     module: streamModule ?? (existsSync(DEBIAN_MODULE) ? DEBIAN_MODULE : undefined), directory: directory ?? join(statePath, 'nginx'),
   };
 }

@@ -63,6 +63,7 @@ const BAD: Record<string, string[]> = {
   'nginx.connectTimeout': [...NASTY, '0s', '99ms', '121s', '5'],
   'nginx.shutdownTimeout': [...NASTY, '0s', '999ms', '31d'],
   'nginx.reloadInterval': [...NASTY, '-1s', '61s', '1'],
+  'nginx.accessLogMiB': [...NASTY, '-1', '1.5', '100001'],
   'nginx.certificates': [...NASTY, 'relative', '/a/../b'],
   targetNetworks: NASTY.slice(1).concat('10.0.0.1', '127.0.0.0/8', '169.254.0.0/16', '0.0.0.0/8', '::1/128', 'fe80::/10', '10.0.0.0/33'),
   'timing.reconcileInterval': [...NASTY, '2', '0s', '99ms', '61s', '-1s', '1e3s', 'Infinity'],
@@ -116,7 +117,7 @@ describe("the agent's config", () => {
   it('lets nginx serve the routes of a gateway only, with files of its own in the state folder', () => {
     assert.equal(load({ roles: 'gateway', routes: 'nginx' }).routes, 'nginx');
     assert.equal(load({}).routes, 'kernel');
-    assert.deepEqual(load({}).nginx, { program: '/usr/sbin/nginx', user: 'www-data', workers: 2, connections: 4_096, connectTimeout: 5_000, reloadInterval: 1_000, certificates: '/etc/portlease/certificates' });
+    assert.deepEqual(load({}).nginx, { program: '/usr/sbin/nginx', user: 'www-data', workers: 2, connections: 4_096, connectTimeout: 5_000, reloadInterval: 1_000, certificates: '/etc/portlease/certificates', accessLogMiB: 64 });
     const { directory, shutdownMs } = settingsOf(load({ roles: 'gateway', routes: 'nginx', 'nginx.shutdownTimeout': '1h' }).nginx, '/state');
     assert.deepEqual([directory, shutdownMs], ['/state/nginx', 3_600_000]);
     assert.equal(settingsOf(load({ 'nginx.directory': '/there', 'nginx.streamModule': '/m.so' }).nginx, '/state').directory, '/there');

@@ -4,7 +4,7 @@ import { listenersOf, renderMain, renderRoutes, type ServedRoute } from '../../.
 import { isPlainPath, isPlainUser, type NginxSettings } from '../../../agent/drivers/nginx/settings.js';
 
 const SETTINGS: NginxSettings = {
-  program: '/usr/sbin/nginx', unit: undefined, module: undefined, directory: '/var/lib/portlease/nginx', user: 'www-data', workers: 2, connections: 100, connectMs: 5_000, shutdownMs: undefined, reloadMs: 1_000, certificates: '/etc/portlease/certificates',
+  program: '/usr/sbin/nginx', unit: undefined, module: undefined, directory: '/var/lib/portlease/nginx', user: 'www-data', workers: 2, connections: 100, connectMs: 5_000, shutdownMs: undefined, reloadMs: 1_000, certificates: '/etc/portlease/certificates', accessLogBytes: 1_024,
 };
 
 function route(over: Partial<ServedRoute> = {}): ServedRoute {
@@ -63,5 +63,7 @@ describe('the config of nginx', () => {
     assert.match(text, /error_log \/n\/marks\/17 emerg;/);
     assert.match(text, /include \/n\/routes\/route-\*\.conf;/);
     assert.doesNotMatch(text, /worker_shutdown_timeout|load_module/);
+    assert.match(text, /access_log \/n\/logs\/access\.log portlease/);
+    assert.match(renderMain({ serial: 17, settings: { ...SETTINGS, accessLogBytes: 0 }, paths: pathsIn('/n'), listeners }), /access_log off;/);
   });
 });
