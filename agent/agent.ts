@@ -83,13 +83,13 @@ export class Agent {
 
   private constructor(options: AgentOptions, parts: Parts) {
     const { config, version, clock, random, log } = options;
-    const { host, gateway, roles, addresses, driver, targetNetworks, snat, timing } = config;
+    const { host, gateway, roles, addresses, driver, targetNetworks, snat, routes, timing } = config;
     this.refused = new Promise(resolve => { this.#refuse = resolve; });
     this.#serving = parts.serving;
     this.#store = parts.store;
     this.#addresses = addresses;
     this.#link = new SessionLink({
-      identity: { host, gateway, bootId: parts.bootId, agentVersion: version, roles, addresses, driver, hidesClients: snat && roles.includes('gateway') },
+      identity: { host, gateway, bootId: parts.bootId, agentVersion: version, roles, addresses, driver, hidesClients: (snat || routes === 'nginx') && roles.includes('gateway') },
       transport: grpcTransport({ address: endpointAddress(config.coordinator), credentials: () => credentialsOf(config) }),
       store: parts.store,
       settings: {
@@ -115,7 +115,7 @@ export class Agent {
     this.#leaks = this.#leakWatch(options, parts);
     const listeners = withPublished(wanted => parts.serving.drivers.listeners(wanted), () => this.#dockerView);
     this.#loop = new ReconcileLoop({
-      drivers: { ...parts.serving.drivers, listeners }, facts: { addresses, roles, targetNetworks, snat, markBit: config.docker.markBit }, intervalMs: timing.reconcileInterval, clock, random, log,
+      drivers: { ...parts.serving.drivers, listeners }, facts: { addresses, roles, targetNetworks, snat, routes, markBit: config.docker.markBit }, intervalMs: timing.reconcileInterval, clock, random, log,
       onOutcome: outcome => {
         this.#outcome = outcome;
         this.#report();

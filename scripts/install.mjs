@@ -19,6 +19,8 @@ const PACKAGES = {
   'openssl': 'certificates of the tests',
   'curl': 'the client of the demo',
   'dnsmasq-base': 'the name server of the tests',
+  'nginx': 'routes of a gateway that are served by nginx: tests',
+  'libnginx-mod-stream': 'what nginx passes TCP and UDP on with',
   'nghttp2-client': 'h2load, for the benchmarks',
 };
 

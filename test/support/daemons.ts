@@ -20,7 +20,7 @@ export const GATEWAY = 'edge';
 export const QUARANTINE_MS = 1_000;
 export const HOLD_MS = 5_000;
 
-export type PoolSeed = { pool: string; ranges: string[]; protocol: 'tcp' | 'udp' | 'tcp+udp'; defaultInternalPort?: number; strategy?: string; serviceType?: string; quarantine?: string; hold?: string; idleLimit?: string; idleWarning?: string; idleAction?: string };
+export type PoolSeed = { pool: string; ranges: string[]; protocol: 'tcp' | 'udp' | 'tcp+udp'; defaultInternalPort?: number; strategy?: string; serviceType?: string; quarantine?: string; hold?: string; idleLimit?: string; idleWarning?: string; idleAction?: string; tls?: string };
 
 export const POOLS: PoolSeed[] = [
   { pool: 'ssh', serviceType: 'ssh', ranges: ['30000-30063'], protocol: 'tcp', defaultInternalPort: 22 },

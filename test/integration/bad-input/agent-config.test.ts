@@ -30,6 +30,8 @@ const WRONG: Record<string, readonly unknown[]> = {
   addresses: [...NO_LIST, [], ['10.0.0.1', '10.0.0.1'], ['10.0.0.1/24'], Array.from({ length: 17 }, (_, i) => `10.0.0.${i + 1}`)],
   targetNetworks: [...NO_LIST, ['10.0.0.1'], ['10.0.0.0/33'], ['127.0.0.0/8'], ['::1/128']],
   snat: NO_FLAG, insecure: NO_FLAG,
+  routes: NO_TEXT, 'nginx.program': NO_TEXT, 'nginx.unit': NO_TEXT, 'nginx.streamModule': NO_TEXT, 'nginx.directory': NO_TEXT, 'nginx.user': NO_TEXT, 'nginx.workers': NO_NUMBER, 'nginx.connections': NO_NUMBER,
+  'nginx.connectTimeout': NO_TEXT, 'nginx.shutdownTimeout': NO_TEXT, 'nginx.reloadInterval': NO_TEXT, 'nginx.certificates': NO_TEXT, 'nginx.accessLogMiB': NO_COUNT,
   'timing.reconcileInterval': NO_TEXT, 'timing.idleInterval': NO_TEXT, 'timing.reconnectMin': NO_TEXT, 'timing.reconnectMax': NO_TEXT, 'timing.connect': NO_TEXT,
   'timing.leakInterval': NO_TEXT, 'leaks.sightings': NO_NUMBER, 'leaks.tunnelProcesses': NO_TEXT, 'leaks.containers': NO_TEXT,
   'paths.state': NO_TEXT, 'paths.lock': NO_TEXT, 'paths.bootId': NO_TEXT, 'paths.run': NO_TEXT,
@@ -81,7 +83,7 @@ describe('values of the wrong kind in the config of the agent', () => {
     });
   }
 
-  for (const section of ['timing', 'paths', 'userspace', 'tls', 'log']) {
+  for (const section of ['timing', 'paths', 'userspace', 'nginx', 'tls', 'log']) {
     it(`are refused for the whole of ${section}`, () => {
       for (const value of [null, [], 5, 'x', true, { __proto__x: 1 }]) {
         assert.ok(problemsOf({ ...good(), [section]: value }).some((problem) => problem.startsWith(section)), JSON.stringify(value));
