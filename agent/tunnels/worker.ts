@@ -128,10 +128,10 @@ export class Worker {
     await this.#link().cancelForward(forward);
   }
 
-  /** Cuts the log off when it has grown too large, and reads its last lines. Not to be called again before it has resolved. */
+  /** Cuts the log off when it has grown too large (not while a connection is made: what ssh says then is waited for), and reads its last lines. Not to be called again before it has resolved. */
   async keepLog(): Promise<void> {
     try {
-      await this.#options.tunnelLog.rotate();
+      if (stateOf(this.#state.phase) !== 'connecting') await this.#options.tunnelLog.rotate();
       this.#tail = await this.#options.tunnelLog.tail();
     } catch (error) {
       this.#options.log.warn({ tunnel: this.#options.id, problem: (error as Error).message }, 'the log of a tunnel could not be kept');
