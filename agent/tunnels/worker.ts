@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../shared/clock.js';
 import type { Log } from '../../shared/log.js';
 import type { Timers } from '../../shared/timers.js';
-import type { TunnelEngine, TunnelReport, TunnelSpec } from '../../shared/tunnel.js';
+import type { TunnelEngine, TunnelForward, TunnelReport, TunnelSpec } from '../../shared/tunnel.js';
 import type { TunnelProcess } from '../leaks/findings.js';
 import { digestOf, type Command } from './argv.js';
 import type { Launch } from './launch.js';
@@ -113,7 +113,7 @@ export class Worker {
     const nowMs = this.#options.clock.nowMs();
     const pid = phase.kind === 'up' || phase.kind === 'proving' ? phase.sshPid : phase.kind === 'connecting' ? phase.leader.pid : 0;
     return {
-      spec: this.#wish.spec as TunnelSpec, isFromConfig: this.#wish.isFromConfig, state: stateOf(phase), sinceMs: nowMs - phaseSinceMs,
+      spec: toldOf(this.#wish.spec), isFromConfig: this.#wish.isFromConfig, state: stateOf(phase), sinceMs: nowMs - phaseSinceMs,
       statistics: { ...statistics, probeAgeMs: probedAtMs === undefined ? undefined : nowMs - probedAtMs },
       reason: why?.reason ?? '', message: plainLine(why?.message ?? ''), isFlapping: isFlapping(this.#state, nowMs), pid, logTail: this.#tail, restart,
     };
@@ -317,4 +317,9 @@ export class Worker {
       log.warn({ tunnel: id, problem: (error as Error).message }, 'a connection of a tunnel could not be recorded: an agent that starts now would make it anew');
     }
   }
+}
+
+/** Forwards that portlease itself makes, to sockets, are not told. */
+function toldOf(spec: HeldSpec): TunnelSpec {
+  return { ...spec, forwards: spec.forwards.filter((forward): forward is TunnelForward => !('socket' in forward.listen)) };
 }
