@@ -13,9 +13,9 @@ import { TestCoordinator } from '../rpc/coordinator.js';
 import { GOOD, methodOf, put, type Method } from '../rpc/good-requests.js';
 import { REFUSED, type World } from './refused.js';
 
-/** Hostile text besides what the table of the field has; text for people may be anything that is one line. */
+/** Hostile text besides what the table of the field has; text for people, and what a service says, may be anything that is one line. */
 const HOSTILE = ['a\0b', 'a\nb', '-j', '$(id)', '../x', '10.0.0.1;id', 'x'.repeat(10_000_000)];
-const FOR_PEOPLE = /\.description$| reason$/;
+const FOR_PEOPLE = /\.description$| reason$|\.banner$/;
 /** Reads, and what agents say. */
 const UNNOTED = /\/(?:Get|List|Watch|Explain|Heartbeat|Session)/;
 const TABLES = ['pool', 'host', 'lease', 'environment', 'mapping', 'request'];
