@@ -57,14 +57,15 @@ export function hello(state: State, command: HelloCommand): Reply {
   const hidBefore = hidesClients(state);
   const host = known ?? addHost(state, newHostRecord(command.host, command.roles, '', ''));
   const rebooted = host.record.bootId !== command.bootId;
-  const moved = host.record.addresses.join() !== command.addresses.join();
+  const tunnelKey = state.shared ? command.tunnelKey ?? '' : '';
+  const moved = host.record.addresses.join() !== command.addresses.join() || host.record.tunnelKey !== tunnelKey;
   // Another machine guards nothing yet, also where it has the address of the one before.
   const isUnguarded = moved || host.record.replaceable;
   // Until it uses the session that it is given now, this machine may say the same hello again: the welcome may be lost on its way.
   if (host.record.replaceable) host.record.confirmedSession = Math.min(host.record.confirmedSession, command.lastSession);
   Object.assign(host.record, {
     roles: command.roles, addresses: command.addresses, bootId: command.bootId, agentVersion: command.agentVersion,
-    session: host.record.session + 1, replaceable: false, lostAtMs: 0, hidesClients: command.hidesClients === true,
+    session: host.record.session + 1, replaceable: false, lostAtMs: 0, hidesClients: command.hidesClients === true, tunnelKey,
   });
   host.capabilities = new Set(command.capabilities);
   const isNewGateway = takeRole(state, host);

@@ -142,6 +142,10 @@ CREATE TABLE workload (
 ) STRICT, WITHOUT ROWID;
 `;
 
+const TUNNEL_KEY = `
+ALTER TABLE host ADD COLUMN tunnel_key TEXT NOT NULL DEFAULT '';   -- a host behind NAT: with it the host comes to the gateway; '' it is reached at its addresses
+`;
+
 export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 1, description: 'first tables', sql: FIRST },
   { version: 2, description: 'hosts that are cordoned, drained or kept', sql: DUTY },
@@ -153,4 +157,5 @@ export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 8, description: 'what follows when a foreign process has a port', sql: CONFLICTS },
   { version: 9, description: 'how long before its release an idle port is warned of', sql: IDLE_WARNING },
   { version: 10, description: 'containers of environments', sql: WORKLOADS },
+  { version: 13, description: 'hosts behind NAT', sql: TUNNEL_KEY },
 ];
