@@ -20,7 +20,7 @@ module.exports = {
     forbid('cli imports shared only', '^cli/', '^(?:agent|coordinator|test|scripts)/'),
     forbid('shared imports nothing of the others', '^shared/', '^(?:agent|coordinator|cli|test|scripts)/'),
     forbid('the lease book has no effects', '^coordinator/book/', EFFECTS, { dependencyTypesNot: ['type-only'] }),
-    forbid('the lease book knows ports, desired state and reasons only', '^coordinator/book/', '^(?:coordinator/(?!book/)|shared/(?!(?:ports|desired|container|reasons|digest|names|invalid|target)\\.ts$))'),
+    forbid('the lease book knows ports, desired state and reasons only', '^coordinator/book/', '^(?:coordinator/(?!book/)|shared/(?!(?:ports|desired|container|reasons|digest|names|invalid|target|tunnel|leak)\\.ts$))'),
     forbid('the session machine has no effects', '^agent/session/machine\\.ts$', EFFECTS, { dependencyTypesNot: ['type-only'] }),
     forbid('planners have no effects', '/plan\\.ts$', EFFECTS, { dependencyTypesNot: ['type-only'] }),
     forbid('what is pure takes pure parts of shared', '(?:^agent/session/machine|/plan)\\.ts$', '^shared/(?:tls|grpc|notify|log|config)\\.ts$', { dependencyTypesNot: ['type-only'] }),

@@ -19,6 +19,7 @@ import { addPools } from './commands/pools.js';
 import { addPurge } from './commands/purge.js';
 import { addRelease } from './commands/release.js';
 import { addStatus } from './commands/status.js';
+import { addTunnels } from './commands/tunnels.js';
 import { COMPLETION_SCRIPTS } from './completion.js';
 import { EXIT_CODES_HELP } from './exit.js';
 import { choice } from './fields.js';
@@ -56,6 +57,7 @@ export function buildProgram(io: Io, act: Act): Command {
   addExplain(program, act);
   addConflicts(program, act);
   addLeaks(program, act);
+  addTunnels(program, act);
   addDns(program, act);
   addPlan(program, act);
   addEvents(program, act);

@@ -32,6 +32,7 @@ export function statusScreen(status: GetStatusResponse): string {
       ['journal', status.journal],
       ['hosts', hostsText(status)],
       ['environments', `${status.environments} with ${status.mappings} mappings`],
+      ...tunnelsProperty(status),
     ]),
     status.gateways.length === 0 ? '' : table(GATEWAY_COLUMNS, status.gateways),
     status.pools.length === 0 ? '' : table(POOL_COLUMNS, status.pools),
@@ -43,6 +44,10 @@ export function statusScreen(status: GetStatusResponse): string {
 function hostsText(status: GetStatusResponse): string {
   const counts = [[status.hostsAlive, 'alive'], [status.hostsSuspect, 'suspect'], [status.hostsLost, 'lost'], [status.hostsUnknown, 'unknown']] as const;
   return counts.filter(([count], i) => i === 0 || count > 0).map(([count, state]) => `${count} ${state}`).join(', ');
+}
+
+function tunnelsProperty({ tunnelsUp, tunnelsDown }: GetStatusResponse): [string, string][] {
+  return tunnelsUp + tunnelsDown === 0 ? [] : [['tunnels', `${tunnelsUp} up${tunnelsDown === 0 ? '' : `, ${tunnelsDown} down`}`]];
 }
 
 /** What needs attention, the gravest first, each with what to do. */
@@ -57,6 +62,7 @@ export function statusHints(status: GetStatusResponse): string[] {
   if (status.hostsLost > 0) hints.push(`${status.hostsLost} lost: portlease hosts shows them; move their environments, or portlease hosts reclaim HOST`);
   if (status.hostsSuspect > 0) hints.push(`${status.hostsSuspect} with a late heartbeat: portlease hosts shows them`);
   if (status.hostsUnknown > 0) hints.push(`${status.hostsUnknown} have not said hello since the coordinator started: look at the agent there`);
+  if (status.tunnelsDown > 0) hints.push(`${status.tunnelsDown} tunnels are not up: portlease tunnels shows them and why`);
   return hints;
 }
 

@@ -4,6 +4,7 @@ import { mappingStateToJSON, OnConflict, protocolToJSON, Protocol, Wait, type Ma
 import {
   gatewayScopeToJSON, GatewayScope, hostDutyToJSON, hostStateToJSON, IdleAction, leaseStateToJSON, Strategy, type HostDuty, type HostState, type LeaseState,
 } from '../shared/gen/portlease/v1/operations.js';
+import { forwardDirectionToJSON, tunnelEngineToJSON, TunnelEngine, tunnelStateToJSON, type ForwardDirection, type TunnelState } from '../shared/gen/portlease/v1/tunnels.js';
 import { environmentStatusToJSON, type EnvironmentStatus } from '../shared/gen/portlease/v1/ports.js';
 import type { Duration } from '../shared/gen/google/protobuf/duration.js';
 import type { Timestamp } from '../shared/gen/google/protobuf/timestamp.js';
@@ -17,6 +18,7 @@ export const ROLES = { host: Role.ROLE_HOST, gateway: Role.ROLE_GATEWAY } as con
 export const IDLE_ACTIONS = { report: IdleAction.IDLE_ACTION_REPORT, release: IdleAction.IDLE_ACTION_RELEASE } as const;
 export const ON_CONFLICT = { block: OnConflict.ON_CONFLICT_BLOCK, renumber: OnConflict.ON_CONFLICT_RENUMBER } as const;
 export const WAITS = { recorded: Wait.WAIT_RECORDED, live: Wait.WAIT_LIVE, verified: Wait.WAIT_VERIFIED } as const;
+export const TUNNEL_ENGINES = { autossh: TunnelEngine.TUNNEL_ENGINE_AUTOSSH, ssh: TunnelEngine.TUNNEL_ENGINE_SSH } as const;
 export const STRATEGIES = {
   sequential: Strategy.STRATEGY_SEQUENTIAL,
   random: Strategy.STRATEGY_RANDOM,
@@ -37,6 +39,9 @@ export const hostDutyWord = (duty: HostDuty) => word(hostDutyToJSON(duty), 'HOST
 export const leaseStateWord = (state: LeaseState) => word(leaseStateToJSON(state), 'LEASE_STATE_');
 export const mappingStateWord = (state: MappingState) => word(mappingStateToJSON(state), 'MAPPING_STATE_');
 export const environmentStatusWord = (status: EnvironmentStatus) => word(environmentStatusToJSON(status), 'ENVIRONMENT_STATUS_');
+export const tunnelStateWord = (state: TunnelState) => word(tunnelStateToJSON(state), 'TUNNEL_STATE_');
+export const tunnelEngineWord = (engine: TunnelEngine) => word(tunnelEngineToJSON(engine), 'TUNNEL_ENGINE_');
+export const forwardDirectionWord = (direction: ForwardDirection) => word(forwardDirectionToJSON(direction), 'FORWARD_DIRECTION_');
 export const roleWord = (role: Role) => word(roleToJSON(role), 'ROLE_');
 
 function word(name: string, prefix: string): string {

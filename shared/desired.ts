@@ -6,6 +6,7 @@ import type { ContainerSpec, CredentialSpec, EnvironmentReport } from './contain
 import type { Leak } from './leak.js';
 import type { PortRange, Protocol, Transport } from './ports.js';
 import type { Target } from './target.js';
+import type { TunnelReport, TunnelSpec } from './tunnel.js';
 
 export type Role = 'host' | 'gateway';
 
@@ -75,9 +76,13 @@ export type AgentReport = {
   environments?: EnvironmentReport[];
   /** At most MAX_LEAKS; left out: none. */
   leaks?: readonly Leak[];
+  /** Of its tunnels, at most MAX_TUNNELS: those that it was told, and those of its own config; left out: none. */
+  tunnels?: readonly TunnelReport[];
 };
 
 export const MAX_CONFLICTS = 1_024;
+/** Of one host. */
+export const MAX_TUNNELS = 256;
 
 /** A process with a socket. `command`: without arguments, which may hold secrets. */
 export type PortHolder = {
@@ -124,13 +129,16 @@ export type DesiredObject =
   | { kind: 'environment'; key: string; version: number; environment: string; tenant: string; generation: number; container: ContainerSpec;
       credentials: readonly CredentialSpec[]; labels: Readonly<Record<string, string>>; isReady: boolean; tellCredentials: boolean; rotation: number }
   /** Containers of the environment up to this generation go; `volumes`: those made for it, too. */
-  | { kind: 'removal'; key: string; version: number; environment: string; tenant: string; generation: number; volumes: boolean };
+  | { kind: 'removal'; key: string; version: number; environment: string; tenant: string; generation: number; volumes: boolean }
+  /** An SSH connection that the host keeps. `restart`: with another number than its connection was made for, that is made anew. `isOfConfig`: only
+   *  what was ordered for the tunnel of this name in the host's own config; where that has none, nothing is to be done. */
+  | { kind: 'tunnel'; key: string; version: number; spec: TunnelSpec; restart: number; isStopped: boolean; isOfConfig?: true };
 
-/** What is about ports: all but environments and their removal. */
-export type PortObject = Exclude<DesiredObject, { kind: 'environment' | 'removal' }>;
+/** What is about ports: all but environments, their removal, and tunnels. */
+export type PortObject = Exclude<DesiredObject, { kind: 'environment' | 'removal' | 'tunnel' }>;
 
 export function isAboutPorts(object: DesiredObject): object is PortObject {
-  return object.kind !== 'environment' && object.kind !== 'removal';
+  return object.kind !== 'environment' && object.kind !== 'removal' && object.kind !== 'tunnel';
 }
 
 /** Desired state for one host: a snapshot (base undefined), or a change to the state `base`. */

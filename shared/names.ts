@@ -8,6 +8,9 @@ const DNS_LABEL = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/;
 const REQUEST_ID = /^[A-Za-z0-9._:][A-Za-z0-9._:-]{0,127}$/;
 const LABEL = /^[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$/;
 const OBJECT_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,17}$/;
+const SSH_OPTION = /^[A-Za-z][A-Za-z0-9]{0,63}$/;
+const SSH_OPTION_VALUE = /^[A-Za-z0-9+^][A-Za-z0-9 .,:+@_/=*-]{0,254}$/;
+const BANNER = /^[\x20-\x7e]{0,128}$/;
 const ALL_DIGITS = /^[0-9]+$/;
 const MAX_DNS_NAME = 253;
 
@@ -77,6 +80,21 @@ export function isPublicHost(value: string): boolean {
 /** A host name with {env}, {service} and {gateway} in it, each of which stands for a DNS label. */
 export function isDomainTemplate(value: string): boolean {
   return value.length <= MAX_DNS_NAME && isPublicHost(value.replace(/\{(?:env|service|gateway)\}/g, 'x')) && !isIpAddress(value);
+}
+
+/** Name of an option of ssh. Which ones are allowed is for the host to say. */
+export function isSshOption(value: string): boolean {
+  return SSH_OPTION.test(value);
+}
+
+/** Neither quotes nor what ssh or a shell would expand. */
+export function isSshOptionValue(value: string): boolean {
+  return SSH_OPTION_VALUE.test(value);
+}
+
+/** What a service says first: at most 128 printable characters of ASCII. */
+export function isBanner(value: string): boolean {
+  return BANNER.test(value);
 }
 
 /** A network, for example 10.0.0.0/8. */

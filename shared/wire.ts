@@ -9,6 +9,7 @@ export {
 export { conflictToWire } from './wire/conflict.js';
 export { leakId, leaksFromWire, leakToWire } from './wire/leak.js';
 export { deltaFromWire, deltaToWire, limitsToWire, objectFromWire, objectToWire } from './wire/state.js';
+export { tunnelSpecFromWire, tunnelSpecToWire, tunnelStateToWire, tunnelStatisticsToWire } from './wire/tunnel.js';
 export { containerFromWire, containerToWire, credentialSpecsFromWire, credentialSpecsToWire, credentialsFromWire, credentialsToWire } from './wire/container.js';
 export {
   heartbeatFromWire, heartbeatToWire, helloFromWire, helloToWire, MAX_IDLE, reportFromWire, reportToWire, type AgentHeartbeat, type AgentHello,

@@ -112,7 +112,7 @@ export class LeakWatch {
     const scan = await this.#look();
     if (this.#isClosed) return;
     this.#take(nextLeaks(this.#leaks, scan));
-    await this.#removeContainers();
+    if (scan.containerWithoutEnvironment !== undefined) await this.#removeContainers();
   }
 
   #lookNow(): void {
@@ -229,11 +229,16 @@ export class LeakWatch {
   async #removeContainer({ id, containerId, environment, generation, kept }: ContainerFinding): Promise<void> {
     const { containers, log } = this.#options;
     const now = containers?.accepted();
-    if (containers === undefined || now === undefined || kept !== '' || isSeenTo(now, environment, generation)) return;
+    if (containers === undefined || now === undefined || kept !== '' || isSeenTo(now, environment, generation)) {
+      this.#removing.delete(id);
+      return;
+    }
     try {
       await containers.remove(containerId);
       log.warn({ leak: id, container: containerId, environment }, 'leaked container was removed');
     } catch (error) {
+      // Whoever asks again is heard.
+      this.#removing.delete(id);
       log.warn({ leak: id, problem: (error as Error).message }, 'leaked container could not be removed');
     }
   }

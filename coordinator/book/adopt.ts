@@ -5,13 +5,14 @@
  * Who is right: where the gateway's agent knows more than the copy, its routes say which host has which ports; else the newest grant
  * does, whether the copy or a host has it. A host that knows more than the copy says what is mapped on the ports that are its own.
  */
-import { isAboutPorts, type PortObject } from '../../shared/desired.js';
+import { isAboutPorts } from '../../shared/desired.js';
 import type { ContainerSpec } from '../../shared/container.js';
 import { overlaps } from '../../shared/ports.js';
 import { isInForce } from './states.js';
 import { newHostRecord } from './host-record.js';
 import { inRanges } from './state.js';
-import { NO_LIMITS, type DesiredObject, type EnvironmentRecord, type GatewayRecord, type HelloCommand, type HostRecord, type LeaseRecord, type MappingRecord, type PoolSpec, type StoredGateway, type WorkloadRecord } from './types.js';
+import { tunnelsAfter } from './adopt-tunnels.js';
+import { NO_LIMITS, type DesiredObject, type EnvironmentRecord, type GatewayRecord, type HelloCommand, type HostRecord, type LeaseRecord, type MappingRecord, type PoolSpec, type StoredGateway, type TunnelRecord, type WorkloadRecord } from './types.js';
 
 /** What one agent said; `isAhead`: it knows more than the copy. */
 export type Report = { hello: HelloCommand; objects: readonly DesiredObject[]; isAhead: boolean };
@@ -24,11 +25,12 @@ export type Copy = {
   environments: readonly EnvironmentRecord[];
   mappings: readonly MappingRecord[];
   workloads: readonly WorkloadRecord[];
+  tunnels: readonly TunnelRecord[];
 };
 
 export type Pools = Pick<Copy, 'pools' | 'mappings' | 'leases'>;
 
-export type Adopted = Pick<StoredGateway, 'gateway' | 'hosts' | 'leases' | 'environments' | 'mappings' | 'workloads'>;
+export type Adopted = Pick<StoredGateway, 'gateway' | 'hosts' | 'leases' | 'environments' | 'mappings' | 'workloads' | 'tunnels'>;
 
 /** Ids are made of the sequence, sessions are counted: so far beyond what was heard of, nothing unheard of comes twice. */
 export const MARGIN = 1_000_000;
@@ -40,9 +42,9 @@ export function adopt(copy: Copy, reports: ReadonlyMap<string, Report>, nowMs: n
   const leases = leasesAfter(copy, reports, nowMs).flatMap((lease) => withoutReport(lease, copy, reports));
   const mappings = mappingsAfter(copy, reports, { leases, nowMs, sequence });
   return {
-    workloads: workloadsAfter(copy, reports),
+    workloads: workloadsAfter(copy, reports), tunnels: tunnelsAfter(copy.tunnels, reports, { nowMs, sequence }),
     gateway: { ...copy.gateway, epoch, sequence, restoring: 'resting' }, leases, mappings, environments: environmentsAfter(copy, mappings, sequence),
-    hosts: [...copy.hosts, ...hostsMadeSince(copy, reports)].map((host) => ({ ...hostAfter(host, reports.get(host.host)), addresses: addressesAfter(host, reports) })),
+    hosts: [...copy.hosts, ...hostsMadeSince(copy, reports)].map((host) => ({ ...hostAfter(host, reports.get(host.host)), ...placeAfter(host, reports) })),
   };
 }
 
@@ -66,12 +68,14 @@ export function portsWithoutPool(copy: Pools, reports: ReadonlyMap<string, Repor
 }
 
 /** Where the gateway leads clients of the host, if it knows more than the copy: it goes on doing so until the host says where it is. */
-function addressesAfter({ host, addresses }: HostRecord, reports: ReadonlyMap<string, Report>): string[] {
+function placeAfter({ host, addresses, tunnelKey }: HostRecord, reports: ReadonlyMap<string, Report>): Pick<HostRecord, 'addresses' | 'tunnelKey'> {
   for (const { isAhead, objects } of reports.values()) {
     const route = isAhead ? objects.find((object) => object.kind === 'route' && object.host === host) : undefined;
-    if (route?.kind === 'route' && route.addresses.some((address) => !addresses.includes(address))) return [...route.addresses];
+    if (route?.kind !== 'route') continue;
+    const isThere = route.addresses.every((address) => addresses.includes(address));
+    return { addresses: isThere ? addresses : [...route.addresses], tunnelKey: route.tunnelKey ?? '' };
   }
-  return addresses;
+  return { addresses, tunnelKey };
 }
 
 /** Hosts that the copy has never heard of and that the config admits: they have reported. */
@@ -263,7 +267,7 @@ function workloadsAfter(copy: Copy, reports: ReadonlyMap<string, Report>): Workl
   const found = new Map(copy.workloads.filter(({ host }) => reports.get(host)?.isAhead !== true).map((record) => [record.environment, record]));
   for (const { hello, objects, isAhead } of reports.values()) {
     for (const object of isAhead ? objects : []) {
-      if (isAboutPorts(object) || (found.get(object.environment)?.generation ?? -1) >= object.generation) continue;
+      if ((object.kind !== 'environment' && object.kind !== 'removal') || (found.get(object.environment)?.generation ?? -1) >= object.generation) continue;
       const before = copy.workloads.find(({ environment, generation }) => environment === object.environment && generation === object.generation);
       found.set(object.environment, workloadOf(object, hello.host, before));
     }
@@ -271,7 +275,7 @@ function workloadsAfter(copy: Copy, reports: ReadonlyMap<string, Report>): Workl
   return [...found.values()];
 }
 
-function workloadOf(object: Exclude<DesiredObject, PortObject>, host: string, before: WorkloadRecord | undefined): WorkloadRecord {
+function workloadOf(object: Extract<DesiredObject, { kind: 'environment' | 'removal' }>, host: string, before: WorkloadRecord | undefined): WorkloadRecord {
   const { environment, tenant, generation } = object;
   const { bodyHash, startTimeoutMs, containerId, container } = before ?? UNKNOWN;
   const known = { environment, tenant, generation, host, bodyHash, startTimeoutMs, containerId, failure: undefined };

@@ -3,6 +3,7 @@
  * microseconds; it touches no clock, file or socket. What it lets out must wait until `sequence` is durable (S5).
  */
 import { allocate, requested } from './allocate.js';
+import { audit } from './audit.js';
 import { conflictViews, type ConflictView } from './conflicts.js';
 import { leakViews, resolveLeak, type LeakView } from './leaks.js';
 import { holdHost, setDuty } from './duty.js';
@@ -22,9 +23,11 @@ import { adopted, refuseWhileRestoring, restoreView, waiveHost } from './restori
 import { MARGIN, type Adopted } from './adopt.js';
 import type { State } from './state.js';
 import { tick } from './tick.js';
+import { tunnelCounts, tunnelView, tunnelViews } from './tunnel-reports.js';
+import { decideTunnel } from './tunnels.js';
 import type {
   Changes, Command, Decision, EnvironmentCommand, EnvironmentView, GatewayRecord, HostView, IdleView, LeaseView, LossView, MappingRecord, PoolFigures, PoolSpec, PortExplanation, Reply,
-  RestoreView, StoredGateway, WorkloadView,
+  RestoreView, StoredGateway, TunnelCommand, TunnelView, WorkloadView,
 } from './types.js';
 import { passWorkloads } from './workloads.js';
 import { figuresOf, hostView, leaseView, viewOf } from './views.js';
@@ -36,14 +39,6 @@ export type { LeakPolicy } from './state.js';
 
 /** After these an environment that is made or deleted may go on. */
 const MOVES_WORKLOADS: ReadonlySet<Command['kind']> = new Set(['report', 'tick', 'release', 'forgetHost', 'reclaimHost', 'resolveLeak']);
-
-/** Commands that leave an audit record. */
-const AUDITED = {
-  allocate: 'AllocatePorts', createEnvironment: 'CreateEnvironment', deleteEnvironment: 'DeleteEnvironment', rotateCredentials: 'RotateCredentials', release: 'ReleasePorts', move: 'MoveEnvironment', updateMapping: 'UpdateMapping', createPool: 'CreatePool', updatePool: 'UpdatePool',
-  deletePool: 'DeletePool', createHost: 'CreateHost', replaceHost: 'ReplaceHost', reclaimHost: 'ReclaimHost', waiveHost: 'WaiveHost', hello: 'Session',
-  cordonHost: 'CordonHost', uncordonHost: 'UncordonHost', drainHost: 'DrainHost', holdHost: 'HoldHost',
-  forgetHost: 'ForgetHost', overrideMassLoss: 'OverrideMassLoss', resolveLeak: 'ResolveLeak', notePurge: 'Purge',
-} as const;
 
 type HostCommand = Extract<Command, { kind: 'createHost' | 'replaceHost' | 'reclaimHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost' | 'forgetHost' | 'overrideMassLoss' | 'waiveHost' | 'resolveLeak' }>;
 
@@ -87,7 +82,7 @@ export class Book {
     state.takeOver(before, records.mappings);
     state.gateway.sequence += 1;
     this.state = state;
-    return { reply, sequence: state.gateway.sequence, pushes: [], touchedMappings: [...state.mappings.keys(), ...Array.from(state.workloads.keys(), (name) => `environment/${name}`)], progress: true };
+    return { reply, sequence: state.gateway.sequence, pushes: [], touchedMappings: [...state.mappings.keys(), ...Array.from(state.workloads.keys(), (name) => `environment/${name}`), ...tunnelViews(state, () => true, Infinity).map(({ host, spec }) => `tunnel/${host}/${spec.tunnel}`)], progress: true };
   }
 
   /** All rows that changed since it was last called, or undefined when nothing did. */
@@ -99,7 +94,7 @@ export class Book {
       gateway: { ...state.gateway }, removedPools: dirty.removedPools, removedHosts: dirty.removedHosts, removedLeases: dirty.removedLeases,
       removedEnvironments: dirty.removedEnvironments, removedRequests: dirty.removedRequests, pools: [...dirty.pools].map((pool) => pool.spec),
       hosts: records(dirty.hosts), leases: records(dirty.leases), environments: records(dirty.environments), mappings: records(dirty.mappings),
-      requests: records(dirty.requests), removedForgotten: dirty.removedForgotten, removedOverrides: dirty.removedOverrides, removedWorkloads: dirty.removedWorkloads, workloads: records(dirty.workloads),
+      requests: records(dirty.requests), removedForgotten: dirty.removedForgotten, removedOverrides: dirty.removedOverrides, removedWorkloads: dirty.removedWorkloads, removedTunnels: dirty.removedTunnels, tunnels: [...dirty.tunnels], workloads: records(dirty.workloads),
       forgotten: [...dirty.forgotten.values()], overrides: [...dirty.overrides.values()], events: dirty.events, audits: dirty.audits,
     };
     const empty = state.gateway.sequence === this.takenSequence;
@@ -222,6 +217,20 @@ export class Book {
     return requested(this.state, requestId);
   }
 
+  /** In order of host and name, at most `limit` that fit. */
+  tunnels(fits: (host: string, tunnel: string) => boolean = () => true, limit = Infinity): TunnelView[] {
+    return tunnelViews(this.state, fits, limit);
+  }
+
+  tunnel(host: string, tunnel: string): TunnelView | undefined {
+    const known = this.state.hosts.get(host);
+    return known && tunnelView(this.state, known, tunnel);
+  }
+
+  tunnelCounts(): { up: number; down: number } {
+    return tunnelCounts(this.state);
+  }
+
   restoring(): RestoreView {
     return restoreView(this.state);
   }
@@ -262,13 +271,24 @@ function dispatch(state: State, command: Command): Reply {
       tick(state);
       return { kind: 'done' };
     default:
-      return isAboutEnvironment(command) ? decideEnvironment(state, command) : dispatchHost(state, command);
+      return dispatchOther(state, command);
   }
+}
+
+function dispatchOther(state: State, command: EnvironmentCommand | HostCommand | TunnelCommand): Reply {
+  if (isAboutTunnel(command)) return decideTunnel(state, command);
+  return isAboutEnvironment(command) ? decideEnvironment(state, command) : dispatchHost(state, command);
 }
 
 function isAboutEnvironment(command: EnvironmentCommand | HostCommand): command is EnvironmentCommand {
   return command.kind in ENVIRONMENT_COMMANDS;
 }
+
+function isAboutTunnel(command: EnvironmentCommand | HostCommand | TunnelCommand): command is TunnelCommand {
+  return command.kind in TUNNEL_COMMANDS;
+}
+
+const TUNNEL_COMMANDS: Record<TunnelCommand['kind'], true> = { createTunnel: true, restartTunnel: true, stopTunnel: true, startTunnel: true, removeTunnel: true };
 
 const ENVIRONMENT_COMMANDS: Record<EnvironmentCommand['kind'], true> = { createEnvironment: true, deleteEnvironment: true, rotateCredentials: true, noteCredentials: true };
 
@@ -299,58 +319,4 @@ function dispatchHost(state: State, command: HostCommand): Reply {
     default:
       return command satisfies never;
   }
-}
-
-/** One record for each mutation, accepted or refused, in the same transaction (S11). A replay, a dry run and waiting change nothing. */
-function audit(state: State, command: Command, reply: Reply): void {
-  if (command.kind === 'noteRefusal') {
-    const { actor, action, reason, environment, requestId, detail } = command;
-    state.audit({ actor, action, outcome: reason, environment, requestId, detail });
-    return;
-  }
-  if (!(command.kind in AUDITED) || reply.kind === 'waiting' || changesNothing(state, command, reply)) return;
-  const { actor } = command as { actor: string };
-  const action = AUDITED[command.kind as keyof typeof AUDITED];
-  const outcome = reply.kind === 'refused' ? reply.reason : 'ok';
-  const requestId = command.kind === 'allocate' ? command.requestId : '';
-  state.audit({ actor, action, outcome, environment: environmentOf(command), requestId, detail: detailOf(command) });
-}
-
-function changesNothing(state: State, command: Command, reply: Reply): boolean {
-  if ('replayed' in reply && reply.replayed) return true;
-  if (command.kind === 'allocate' || command.kind === 'resolveLeak') return command.dryRun;
-  return command.kind === 'createPool' && command.seed && !state.changed;
-}
-
-function environmentOf(command: Command): string {
-  switch (command.kind) {
-    case 'createEnvironment': return command.allocation.environment;
-    case 'allocate':
-    case 'move':
-    case 'deleteEnvironment':
-    case 'rotateCredentials': return command.environment;
-    default: break;
-  }
-  return command.kind === 'release' && command.selector.kind === 'environment' ? command.selector.environment : '';
-}
-
-function detailOf(command: Command): string {
-  switch (command.kind) {
-    case 'allocate':
-    case 'createHost':
-    case 'move': return `{"host":"${command.host}"}`;
-    case 'release': return JSON.stringify(command.selector);
-    case 'createPool': return `{"pool":"${command.pool.pool}"}`;
-    case 'updatePool': return JSON.stringify({ pool: command.pool, change: command.change, drain: command.drain });
-    case 'deletePool': return `{"pool":"${command.pool}"}`;
-    case 'hello': return JSON.stringify({ host: command.host, bootId: command.bootId, lastSession: command.lastSession });
-    case 'notePurge': return command.detail;
-    case 'createEnvironment': return JSON.stringify({ host: command.allocation.host, image: command.container.image });
-    default: return plain(command);
-  }
-}
-
-/** All that was said. */
-function plain(command: Command): string {
-  return JSON.stringify({ ...command, kind: undefined, actor: undefined, environment: undefined });
 }

@@ -9,6 +9,7 @@ import { lossOf, refuseMassLoss } from './mass-loss.js';
 import { giveUp, rest, setState } from './mappings.js';
 import { isInForce } from './states.js';
 import { gatewayReady } from './shortage.js';
+import { forgetTunnels } from './tunnels.js';
 import { giveBack } from './workloads.js';
 import type { Host, State } from './state.js';
 import type { Command, Refusal, Reply } from './types.js';
@@ -22,6 +23,7 @@ export function forgetHost(state: State, command: ForgetCommand): Reply {
   if (refusal !== undefined) return refusal;
   if (isGateway(state, host)) endRole(state, host);
   for (const workload of [...host.workloads]) giveBack(state, workload, { phase: 'deleting', removesVolumes: false });
+  forgetTunnels(state, host);
   const given = isEmpty(state, host) ? { mappings: 0, ports: 0 } : takeAll(state, host);
   // Nobody routes to it, and it is off: there is nothing that could be waited for.
   if (isOff(host, command) && nothingRoutes(state)) takeNow(state, host);

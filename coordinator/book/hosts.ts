@@ -17,6 +17,7 @@ import { problemText } from './problem.js';
 import { isInForce } from './states.js';
 import { snapshot } from './outbox.js';
 import { takeReport } from './restoring.js';
+import { takeTunnels } from './tunnel-reports.js';
 import { hear } from './workloads.js';
 import type { Host, Lease, Mapping, State } from './state.js';
 import type { Command, Confirmation, HeartbeatCommand, HelloCommand, HostRecord, Refusal, ReportCommand, Reply, StateVersion } from './types.js';
@@ -25,7 +26,7 @@ export function makeHost(record: HostRecord, nowMs: number): Host {
   return {
     record, state: record.lostAtMs > 0 ? 'lost' : 'unknown', heardAtMs: nowMs, heard: false, mappings: new Set(), leases: new Set(), guarding: new Set(), unguarded: new Set(), driftRepairs: 0,
     desired: undefined, revision: 0, appliedRevision: 0, mustApply: 0, awaiting: new Set(), problems: new Map(), behind: { heartbeats: 0, lastAccepted: 0 },
-    occupied: new Set(), conflicts: new Map(), idle: new Map(), leaks: new Map(), workloads: new Set(), capabilities: undefined,
+    occupied: new Set(), conflicts: new Map(), idle: new Map(), leaks: new Map(), workloads: new Set(), tunnels: new Map(), tunnelReports: new Map(), configTunnelsTold: new Map(), capabilities: undefined,
   };
 }
 
@@ -57,8 +58,8 @@ export function hello(state: State, command: HelloCommand): Reply {
   const hidBefore = hidesClients(state);
   const host = known ?? addHost(state, newHostRecord(command.host, command.roles, '', ''));
   const rebooted = host.record.bootId !== command.bootId;
-  const tunnelKey = state.shared ? command.tunnelKey ?? '' : '';
-  const moved = host.record.addresses.join() !== command.addresses.join() || host.record.tunnelKey !== tunnelKey;
+  const tunnelKey = tunnelKeyOf(state, command);
+  const moved = isElsewhere(host.record, { addresses: command.addresses, tunnelKey });
   // Another machine guards nothing yet, also where it has the address of the one before.
   const isUnguarded = moved || host.record.replaceable;
   // Until it uses the session that it is given now, this machine may say the same hello again: the welcome may be lost on its way.
@@ -80,6 +81,16 @@ export function hello(state: State, command: HelloCommand): Reply {
   if (state.gatewayAgent === host) awaitRoutes(state, rebooted || isNewGateway);
   state.progress = true;
   return { kind: 'welcome', session: host.record.session, epoch: state.gateway.epoch, state: snapshot(state, host) };
+}
+
+/** Its gateway reaches it another way than before. */
+function isElsewhere({ addresses, tunnelKey }: HostRecord, now: Pick<HostRecord, 'addresses' | 'tunnelKey'>): boolean {
+  return addresses.join() !== now.addresses.join() || tunnelKey !== now.tunnelKey;
+}
+
+/** In scope host there is no gateway to come to. */
+function tunnelKeyOf(state: State, { tunnelKey = '' }: HelloCommand): string {
+  return state.shared ? tunnelKey : '';
 }
 
 export function heartbeat(state: State, command: HeartbeatCommand): Reply {
@@ -114,6 +125,7 @@ export function report(state: State, command: ReportCommand): Reply {
   takeIdle(state, host, command.idle ?? []);
   takeLeaks(state, host, command.leaks ?? []);
   for (const word of command.environments ?? []) hear(state, host, word);
+  takeTunnels(state, host, command);
   return { kind: 'done' };
 }
 

@@ -2,7 +2,7 @@
 import { ipFamily } from '../../shared/names.js';
 import { hidesClients } from './hidden.js';
 import type { Lease, Mapping, State, Workload } from './state.js';
-import type { DesiredObject } from './types.js';
+import type { DesiredObject, TunnelRecord } from './types.js';
 
 const portsOf = (lease: Lease) => ({ first: lease.record.first, last: lease.record.last });
 
@@ -66,6 +66,10 @@ export function workloadObject(state: State, { record }: Workload): DesiredObjec
     kind: 'environment', key: `environment/${environment}`, version, environment, tenant, generation, container, credentials,
     labels: state.environments.get(environment)?.record.labels ?? {}, isReady: phase === 'ready', tellCredentials: !credentialsReturned, rotation,
   };
+}
+
+export function tunnelObject(state: State, { spec, restart, isStopped, isOfConfig }: TunnelRecord): DesiredObject {
+  return { kind: 'tunnel', key: `tunnel/${spec.tunnel}`, version: state.sequence, spec, restart, isStopped, ...(isOfConfig ? { isOfConfig: true } : {}) };
 }
 
 function cutMs(state: State, pool: string): number {

@@ -4,7 +4,7 @@
  */
 import { Desired } from './desired.js';
 import { isInForce } from './states.js';
-import { leaseObject, mappingObject, releaseObject, routeObject, withdrawalObject, workloadObject } from './objects.js';
+import { leaseObject, mappingObject, releaseObject, routeObject, tunnelObject, withdrawalObject, workloadObject } from './objects.js';
 import type { Host, State } from './state.js';
 import type { Delta, DesiredObject, Push } from './types.js';
 
@@ -48,6 +48,7 @@ export function snapshot(state: State, host: Host): Delta {
     else if (isInForce(mapping.record.state)) keep(mappingObject(state, mapping));
   }
   for (const workload of host.workloads) keep(workloadObject(state, workload));
+  for (const tunnel of host.tunnels.values()) keep(tunnelObject(state, tunnel));
   if (state.gatewayAgent === host) {
     for (const lease of state.leases.values()) {
       if (lease.record.state === 'withdrawing') keep(withdrawalObject(state, lease));

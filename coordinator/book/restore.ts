@@ -9,7 +9,7 @@ import { State, type Environment, type LeakPolicy, type Mapping } from './state.
 import { restMs } from './restoring.js';
 import { remember } from './tick.js';
 import { makeWorkload } from './workloads.js';
-import type { MappingRecord, WorkloadRecord, StoredGateway, Timing } from './types.js';
+import type { MappingRecord, TunnelRecord, WorkloadRecord, StoredGateway, Timing } from './types.js';
 
 export type BookOptions = {
   timing: Timing;
@@ -28,6 +28,7 @@ export function restore(stored: StoredGateway, options: BookOptions): State {
   for (const host of state.hosts.values()) if (state.shared && host.record.roles.includes('gateway')) state.gatewayAgent = host;
   for (const record of stored.environments) state.environments.set(record.environment, { record: { ...record }, mappings: [], isGone: false });
   for (const record of stored.workloads) restoreWorkload(state, record);
+  restoreTunnels(state, stored.tunnels);
   const mappings = restoreMappings(state, stored.mappings);
   restoreLeases(state, stored);
   askAgain(state);
@@ -47,6 +48,10 @@ export function restore(stored: StoredGateway, options: BookOptions): State {
   state.takeDirty();
   state.changed = false;
   return state;
+}
+
+function restoreTunnels(state: State, records: readonly TunnelRecord[]): void {
+  for (const record of records) state.hosts.get(record.host)?.tunnels.set(record.spec.tunnel, { ...record });
 }
 
 /** Its start has all of its time again. */

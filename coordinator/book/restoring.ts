@@ -10,7 +10,8 @@ import { inRanges, type Host, type State } from './state.js';
 import type { Command, HelloCommand, MappingRecord, PortRange, Refusal, Reply, RestoreView } from './types.js';
 
 /** Commands that wait until the agents have reported. */
-const WAITING: ReadonlySet<Command['kind']> = new Set(['allocate', 'release', 'move', 'updateMapping', 'reclaimHost', 'drainHost', 'forgetHost', 'updatePool', 'deletePool'] as const);
+const WAITING: ReadonlySet<Command['kind']> = new Set(['allocate', 'release', 'move', 'updateMapping', 'reclaimHost', 'drainHost', 'forgetHost', 'updatePool', 'deletePool',
+  'createTunnel', 'restartTunnel', 'stopTunnel', 'startTunnel', 'removeTunnel'] as const);
 /** Those that also wait while the ports rest. */
 const GRANTING: ReadonlySet<Command['kind']> = new Set(['allocate', 'move'] as const);
 
@@ -120,7 +121,7 @@ function copyOf(state: State): Copy {
   const records = <T>(items: Iterable<{ record: T }>): T[] => Array.from(items, ({ record }) => record);
   return {
     gateway: state.gateway, pools: [...state.pools.values()].map(({ spec }) => spec), hosts: records(state.hosts.values()), leases: records(state.leases.values()),
-    environments: records(state.environments.values()), workloads: records(state.workloads.values()), mappings: [...records(state.mappings.values()), ...releasedOf(state)],
+    environments: records(state.environments.values()), workloads: records(state.workloads.values()), tunnels: [...state.hosts.values()].flatMap(({ tunnels }) => [...tunnels.values()]), mappings: [...records(state.mappings.values()), ...releasedOf(state)],
   };
 }
 

@@ -9,6 +9,7 @@ import { watchLosses } from './mass-loss.js';
 import { freePort, vacate } from './mappings.js';
 import { endRest } from './restoring.js';
 import { fenceReleasing } from './giving-up.js';
+import { touchTunnels } from './tunnel-reports.js';
 import { watchUsage } from './usage.js';
 import { gatewayReady, isIdle, keepReserve } from './shortage.js';
 import type { Deadline, Host, Request, State } from './state.js';
@@ -62,6 +63,7 @@ function lose(state: State, host: Host): void {
   host.state = 'lost';
   forgetIdle(host);
   forgetLeaks(host);
+  touchTunnels(state, host);
   host.record.lostAtMs = state.nowMs;
   state.dirtyHost(host);
   state.event('HostLost', { host: host.record.host });

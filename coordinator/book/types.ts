@@ -7,9 +7,11 @@ import type { EnvironmentWord } from '../../shared/container.js';
 import type { AgentHello, AgentReport, ClientLimits, Delta, Role, Target } from '../../shared/desired.js';
 import type { Reason } from '../../shared/reasons.js';
 import type { AllocateCommand } from './want-types.js';
+import type { TunnelCommand, TunnelRecord, TunnelView } from './tunnel-types.js';
 import type { EnvironmentCommand, WorkloadRecord, WorkloadView } from './workload-types.js';
 
 export type { AllocateCommand, Choice, WantSpec } from './want-types.js';
+export type { TunnelCommand, TunnelRecord, TunnelTold, TunnelView } from './tunnel-types.js';
 export type { CreateEnvironmentCommand, EnvironmentCommand, WorkloadFailure, WorkloadPhase, WorkloadRecord, WorkloadView } from './workload-types.js';
 export type { PortRange, Protocol } from '../../shared/ports.js';
 import type { LeakView } from './leaks.js';
@@ -188,6 +190,7 @@ export const EVENT_KINDS = [
   'HostAlive', 'HostSuspect', 'HostLost', 'HostRefused',
   'HostCordoned', 'HostUncordoned', 'HostDraining', 'HostDrained', 'HostKept', 'HostKeptOver', 'HostForgotten',
   'MassLoss', 'MassLossOver', 'MassLossOverridden', 'RestoreBegan', 'RestoreEnded',
+  'TunnelUp', 'TunnelDown', 'TunnelBlocked', 'TunnelFlapping',
   'PoolCreated', 'PoolUpdated', 'PoolDeleted', 'PoolWarning', 'PoolCritical', 'PoolNormal', 'GatewayCreated', 'GatewayDeleted',
 ] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
@@ -229,6 +232,8 @@ export type Changes = {
   removedForgotten: string[];
   removedOverrides: LossScope[];
   removedWorkloads: string[];
+  /** "HOST/TUNNEL". */
+  removedTunnels: string[];
   pools: PoolSpec[];
   hosts: HostRecord[];
   leases: LeaseRecord[];
@@ -238,6 +243,7 @@ export type Changes = {
   forgotten: ForgottenRecord[];
   overrides: OverrideRecord[];
   workloads: WorkloadRecord[];
+  tunnels: TunnelRecord[];
   events: EventRecord[];
   audits: AuditRecord[];
 };
@@ -257,6 +263,7 @@ export type StoredGateway = {
   forgotten: ForgottenRecord[];
   overrides: OverrideRecord[];
   workloads: WorkloadRecord[];
+  tunnels: TunnelRecord[];
 };
 
 /** Who asks: for the audit record and, later, for roles. */
@@ -278,6 +285,7 @@ export type HeartbeatCommand = { kind: 'heartbeat'; host: string; session: numbe
 export type Command =
   | AllocateCommand
   | EnvironmentCommand
+  | TunnelCommand
   | { kind: 'release'; actor: Actor; selector: ReleaseSelector }
   | { kind: 'move'; actor: Actor; environment: string; host: string; targets: { name: string; target: Target | undefined; internalPort: number }[]; verify: boolean }
   /** undefined: as it is. */
@@ -348,6 +356,9 @@ export type Reply =
   | { kind: 'overridden'; untilMs: number }
   /** The leak as it was. */
   | { kind: 'resolving'; leak: LeakView }
+  | { kind: 'tunnel'; tunnel: TunnelView; replayed: boolean }
+  /** undefined: there was none. */
+  | { kind: 'tunnelRemoved'; tunnel: TunnelView | undefined }
   | { kind: 'done' };
 
 /** What a decision lets out besides its reply, once its sequence is durable. */
@@ -358,7 +369,7 @@ export type Decision = {
   reply: Reply;
   sequence: number;
   pushes: Push[];
-  /** Ids of mappings whose state changed, and keys of environments ("environment/NAME"): waiters look again. */
+  /** Ids of mappings whose state changed, and keys of environments ("environment/NAME") and tunnels ("tunnel/HOST/NAME"): waiters look again. */
   touchedMappings: string[];
   /** Ports or hosts became usable: commands that were told 'waiting' are decided again. */
   progress: boolean;

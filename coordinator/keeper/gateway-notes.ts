@@ -13,6 +13,6 @@ export function noteOn(gateway: GatewayRecord, { action, event, actor, nowMs }: 
 }
 
 const NOTHING: Omit<Changes, 'gateway'> = {
-  removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], removedForgotten: [], removedOverrides: [], removedWorkloads: [], forgotten: [], workloads: [], overrides: [],
+  removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], removedForgotten: [], removedOverrides: [], removedWorkloads: [], removedTunnels: [], forgotten: [], workloads: [], tunnels: [], overrides: [],
   pools: [], hosts: [], leases: [], environments: [], mappings: [], requests: [], events: [], audits: [],
 };

@@ -6,10 +6,12 @@ import type { Reason } from '../../shared/reasons.js';
 import { InvalidField } from '../../shared/invalid.js';
 import type { Refusal, Reply } from '../book/types.js';
 import type { Gateways } from '../keeper/gateways.js';
+import type { Keeper } from '../keeper/keeper.js';
 import { notMade, Refused } from '../keeper/refused.js';
 import { readable } from './definitions.js';
 import { InvalidRequest, statusOf } from './errors.js';
 import { require, type Caller, type Identify, type Right } from './identity.js';
+import { unknownHost } from './unknown.js';
 
 export type Services = { gateways: Gateways; identify: Identify; log: Log };
 
@@ -70,6 +72,14 @@ export class RefusedByBook extends Refused {}
 export function orRefuse<Kind extends Reply['kind']>(reply: Reply, kind: Kind): Extract<Reply, { kind: Kind }> {
   if (reply.kind === kind) return reply as Extract<Reply, { kind: Kind }>;
   throw new RefusedByBook(reply.kind === 'refused' ? reply : notMade(`the book answered ${reply.kind}`));
+}
+
+/** Throws Refused when no gateway has the host, as far as that can be told here. */
+export async function keeperOfHost(gateways: Gateways, host: string, field = 'host'): Promise<Keeper> {
+  const keeper = gateways.ofHost(host);
+  if (keeper !== undefined) return keeper;
+  await gateways.settled();
+  throw unknownHost(host, field);
 }
 
 /** Leaves the audit record of a refusal that never reached a book; unknown errors are no refusals. Never throws. */

@@ -2,13 +2,11 @@
 import type { HoldHostRequest, Host, OperationsServiceServer, ReplaceHostRequest, WaiveHostRequest } from '../../shared/gen/portlease/v1/operations.js';
 import { msToTimestamp } from '../../shared/wire.js';
 import type { Command, Reply } from '../book/types.js';
-import type { Gateways } from '../keeper/gateways.js';
 import type { Keeper } from '../keeper/keeper.js';
 import { Refused } from '../keeper/refused.js';
-import { attempt, mutating, OPERATE, orRefuse, type Services } from './calls.js';
+import { attempt, keeperOfHost, mutating, OPERATE, orRefuse, type Services } from './calls.js';
 import { hostToWire } from './messages.js';
 import { parseHold, parseHost, parseHostAndReason, parseHostNote, parseOverride } from './parse-hosts.js';
-import { unknownHost } from './unknown.js';
 
 type Part = Pick<OperationsServiceServer, 'createHost' | 'replaceHost' | 'reclaimHost' | 'waiveHost' | 'cordonHost' | 'uncordonHost' | 'drainHost' | 'holdHost' | 'forgetHost' | 'overrideMassLoss'>;
 type WithoutActor<C> = C extends { actor: string } ? Omit<C, 'actor'> : never;
@@ -29,7 +27,7 @@ function notes(options: Services): Omit<Part, keyof ReturnType<typeof takingBack
   const said = <Request>(action: string, parse: (request: Request) => AboutHost) =>
     mutating<Request, { host: Host | undefined }>(options, { right: OPERATE, attempt: attempt(action) }, async ({ request }, { actor }) => {
       const about = parse(request);
-      const keeper = await keeperOf(gateways, about.host);
+      const keeper = await keeperOfHost(gateways, about.host);
       return hostNow(keeper, await keeper.submit({ ...about, actor }));
     });
   return {
@@ -59,14 +57,14 @@ function takingBack(options: Services): Pick<Part, 'reclaimHost' | 'forgetHost' 
   return {
     reclaimHost: mutating(options, { right: OPERATE, attempt: attempt('ReclaimHost') }, async ({ request }, { actor }) => {
       const about = parseHostAndReason(request);
-      const keeper = await keeperOf(gateways, about.host);
+      const keeper = await keeperOfHost(gateways, about.host);
       const { mappings, ports } = orRefuse(await keeper.submit({ kind: 'reclaimHost', actor, ...about, override: request.override }), 'reclaimed');
       return { mappings, ports };
     }),
     forgetHost: mutating(options, { right: OPERATE, attempt: attempt('ForgetHost') }, async ({ request }, { actor }) => {
       const { hostIsOff, gatewayIsOff } = request;
       const about = parseHostAndReason(request);
-      const keeper = await keeperOf(gateways, about.host);
+      const keeper = await keeperOfHost(gateways, about.host);
       const { mappings, ports, isGone } = orRefuse(await keeper.submit({ kind: 'forgetHost', actor, ...about, hostIsOff, gatewayIsOff }), 'forgotten');
       return { forgotten: isGone, mappings, ports };
     }),
@@ -76,12 +74,4 @@ function takingBack(options: Services): Pick<Part, 'reclaimHost' | 'forgetHost' 
       return { overriddenUntil: untilMs === 0 ? undefined : msToTimestamp(untilMs) };
     }),
   };
-}
-
-/** Throws Refused for a host that no gateway knows. */
-export async function keeperOf(gateways: Gateways, host: string): Promise<Keeper> {
-  const keeper = gateways.ofHost(host);
-  if (keeper !== undefined) return keeper;
-  await gateways.settled();
-  throw unknownHost(host);
 }

@@ -33,14 +33,15 @@ function callerOfCertificate(call: Call): Caller {
   return { actor: `${identity.role}:${identity.id}`, ...identity };
 }
 
-export type Right = 'schedule' | 'read' | 'operate';
+/** read: what is about ports; inspect: what is about hosts alone. */
+export type Right = 'schedule' | 'read' | 'inspect' | 'operate';
 
 const RIGHTS: Record<Caller['role'], readonly Right[]> = {
-  local: ['schedule', 'read', 'operate'],
-  loopback: ['schedule', 'read', 'operate'],
-  operator: ['schedule', 'read', 'operate'],
+  local: ['schedule', 'read', 'inspect', 'operate'],
+  loopback: ['schedule', 'read', 'inspect', 'operate'],
+  operator: ['schedule', 'read', 'inspect', 'operate'],
   scheduler: ['schedule', 'read'],
-  viewer: ['read'],
+  viewer: ['read', 'inspect'],
   host: [],
 };
 

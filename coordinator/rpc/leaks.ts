@@ -4,9 +4,9 @@ import { leakKey } from '../book/book.js';
 import type { Refusal } from '../book/types.js';
 import type { Keeper } from '../keeper/keeper.js';
 import { Refused } from '../keeper/refused.js';
-import { attempt, mutating, OPERATE, orRefuse, type Services } from './calls.js';
+import { attempt, keeperOfHost, mutating, OPERATE, orRefuse, type Services } from './calls.js';
 import { waitOf } from './deadline.js';
-import { keeperOf } from './host-operations.js';
+
 import { leakViewToWire } from './messages.js';
 import { parseLeak } from './parse-hosts.js';
 import type { Caller } from './waiting.js';
@@ -18,7 +18,7 @@ export function leakChanges(options: Services): Pick<OperationsServiceServer, 'r
     resolveLeak: mutating(options, { right: OPERATE, attempt: attempt('ResolveLeak') }, async (call, { actor }) => {
       const about = parseLeak(call.request);
       const { dryRun } = call.request;
-      const keeper = await keeperOf(options.gateways, about.host);
+      const keeper = await keeperOfHost(options.gateways, about.host);
       const { leak } = orRefuse(await keeper.submit({ kind: 'resolveLeak', actor, ...about, dryRun }), 'resolving');
       if (!dryRun) await untilGone(keeper, about, { forMs: waitOf(call), caller: call });
       return { leak: leakViewToWire(leak, keeper.gateway), resolved: !dryRun };

@@ -2,6 +2,7 @@
 import type { ListConflictsRequest, ListConflictsResponse, ListLeaksRequest, ListLeaksResponse, ListLeasesRequest, ListLeasesResponse } from '../../shared/gen/portlease/v1/operations.js';
 import { MappingState as WireState } from '../../shared/gen/portlease/v1/common.js';
 import type { ListEnvironmentsRequest, ListEnvironmentsResponse, ListMappingsRequest, ListMappingsResponse } from '../../shared/gen/portlease/v1/ports.js';
+import type { ListTunnelsRequest, ListTunnelsResponse } from '../../shared/gen/portlease/v1/tunnels.js';
 import type { Book, ConflictView } from '../book/book.js';
 import type { EnvironmentRecord, LeaseRecord, MappingRecord } from '../book/types.js';
 import type { Gateways } from '../keeper/gateways.js';
@@ -9,6 +10,8 @@ import type { Keeper } from '../keeper/keeper.js';
 import { Checks } from './checks.js';
 import { conflictViewToWire, environmentToWire, leakViewToWire, leaseToWire, mappingStateToWire, mappingToWire, namingOf } from './messages.js';
 import { pageSize, pageToken, positionOf } from './pages.js';
+import { parseTunnelFilter } from './parse-tunnels.js';
+import { tunnelToWire } from './tunnel-messages.js';
 import { parseEnvironmentFilter, parseMappingFilter, type EnvironmentFilter, type MappingFilter } from './parse-ports.js';
 
 /** An element with the key that orders the list. */
@@ -133,6 +136,21 @@ export async function listLeaks(gateways: Gateways, request: ListLeaksRequest): 
     },
   });
   return { leaks: elements, nextPageToken };
+}
+
+/** In order of gateway, host and name. */
+export async function listTunnels(gateways: Gateways, request: ListTunnelsRequest): Promise<ListTunnelsResponse> {
+  const filter = parseTunnelFilter(request);
+  const { elements, nextPageToken } = await page(gateways, {
+    list: 'tunnels', filter, request,
+    read: (book, after, limit) => {
+      const { gateway } = book.gateway;
+      const keyOf = (host: string, tunnel: string): string => `${gateway}!${host}!${tunnel}`;
+      const fits = (host: string, tunnel: string): boolean => keyOf(host, tunnel) > after && (filter.host === '' || host === filter.host);
+      return book.tunnels(fits, limit).map((view) => ({ key: keyOf(view.host, view.spec.tunnel), value: tunnelToWire(view, gateway) }));
+    },
+  });
+  return { tunnels: elements, nextPageToken };
 }
 
 function hostFilter(request: { gateway: string; host: string; pool: string }): { gateway: string; host: string; pool: string } {

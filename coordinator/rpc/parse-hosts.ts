@@ -85,7 +85,7 @@ function durationWithin(value: Duration | undefined, { field, maxMs }: { field: 
   return ms;
 }
 
-function checkReason(reason: string, least: 0 | 1, checks: Checks): void {
+export function checkReason(reason: string, least: 0 | 1, checks: Checks): void {
   const fits = reason.length >= least && reason.length <= MAX_DESCRIPTION && PRINTABLE.test(reason);
   if (!fits) checks.add('reason', `is ${least}-${MAX_DESCRIPTION} characters without control characters, for the audit record`);
 }

@@ -6,6 +6,7 @@ import { AgentServiceService } from '../../shared/gen/portlease/v1/agents.js';
 import { EnvironmentServiceService } from '../../shared/gen/portlease/v1/environments.js';
 import { OperationsServiceService } from '../../shared/gen/portlease/v1/operations.js';
 import { PortServiceService } from '../../shared/gen/portlease/v1/ports.js';
+import { TunnelServiceService } from '../../shared/gen/portlease/v1/tunnels.js';
 import { endpointAddress, SERVER_OPTIONS, unixAddress, type Endpoint } from '../../shared/grpc.js';
 import { systemTimers } from '../../shared/timers.js';
 import { serverCredentials, type TlsMaterial } from '../../shared/tls.js';
@@ -18,6 +19,7 @@ import { operationsService, type OperationsOptions } from './operations.js';
 import { portService } from './ports.js';
 import { Listener } from './listener.js';
 import { addReflection } from './reflection.js';
+import { tunnelService } from './tunnels.js';
 import { closeToOthers, prepareSocket } from './unix-socket.js';
 
 export type ServerOptions = Omit<AgentsOptions & OperationsOptions & EventsOptions, 'identify' | 'ownPorts' | 'watches'> & {
@@ -35,7 +37,7 @@ export type RunningServer = {
   close: (graceMs: number) => Promise<void>;
 };
 
-const SERVICES = ['', 'portlease.v1.PortService', 'portlease.v1.EnvironmentService', 'portlease.v1.AgentService', 'portlease.v1.OperationsService', 'portlease.v1.EventService'];
+const SERVICES = ['', 'portlease.v1.PortService', 'portlease.v1.EnvironmentService', 'portlease.v1.AgentService', 'portlease.v1.OperationsService', 'portlease.v1.EventService', 'portlease.v1.TunnelService'];
 /** A hello of a gateway names every route that it holds. */
 const MAX_AGENT_BYTES = 16 * 1024 * 1024;
 const MAX_CALLER_BYTES = 4 * 1024 * 1024;
@@ -86,6 +88,7 @@ function buildServer(options: ServerOptions & Pick<OperationsOptions, 'ownPorts'
   server.addService(checked(EnvironmentServiceService, MAX_CALLER_BYTES), environmentService(services));
   server.addService(checked(OperationsServiceService, MAX_CALLER_BYTES), operationsService(services));
   server.addService(checked(EVENT_SERVICE, MAX_CALLER_BYTES), eventService(services));
+  server.addService(checked(TunnelServiceService, MAX_CALLER_BYTES), tunnelService(services));
   server.addService(checked(AgentServiceService, MAX_AGENT_BYTES), agentService(services));
   health.addToServer(server);
   if (options.descriptors !== undefined) addReflection(server, options.descriptors);

@@ -32,6 +32,8 @@ export async function statusAnswer({ gateways, clock, version, startedAtMs, jour
     environments: sum(({ environments }) => environments),
     mappings: sum(({ mappings }) => mappings),
     leaks: sum(({ leaks }) => leaks),
+    tunnelsUp: sum(({ tunnels }) => tunnels.up),
+    tunnelsDown: sum(({ tunnels }) => tunnels.down),
     massLosses: parts.flatMap(({ massLosses }) => massLosses),
   };
 }
@@ -43,5 +45,5 @@ function screenOf(book: Book, keeper: Keeper) {
   for (const { state } of book.hosts()) hosts[state] += 1;
   const { environments, mappings } = book.counts();
   const massLosses = book.massLosses().map((loss) => massLossToWire(loss, book.gateway.gateway));
-  return { gateway: gatewayToWire(book), pools: poolsToWire(book, (pool) => keeper.ratesOf(pool)), hosts, environments, mappings, massLosses, leaks: book.leaks().length };
+  return { gateway: gatewayToWire(book), pools: poolsToWire(book, (pool) => keeper.ratesOf(pool)), hosts, environments, mappings, massLosses, leaks: book.leaks().length, tunnels: book.tunnelCounts() };
 }

@@ -1,8 +1,12 @@
 /** Refusals for names that no gateway knows. */
 import { Refused } from '../keeper/refused.js';
 
-export function unknownHost(host: string): Refused {
-  return new Refused({ kind: 'refused', reason: 'HOST_UNKNOWN', message: `there is no host ${host}`, field: 'host', metadata: { host } });
+export function unknownHost(host: string, field = 'host'): Refused {
+  return new Refused({ kind: 'refused', reason: 'HOST_UNKNOWN', message: `there is no host ${host}`, field, metadata: { host } });
+}
+
+export function unknownTunnel(host: string, tunnel: string): Refused {
+  return new Refused({ kind: 'refused', reason: 'TUNNEL_UNKNOWN', message: `host ${host} has no tunnel ${tunnel}`, field: 'tunnel', metadata: { host, tunnel } });
 }
 
 export function unknownEnvironment(environment: string): Refused {

@@ -1,6 +1,6 @@
 /** What an agent says: hello, report and heartbeat, to and from messages of the contract. */
 import { Driver as WireDriver, EnvironmentState as WireEnvironmentState, Role as WireRole, type Confirmation as WireConfirmation, type EnvironmentReport as WireEnvironment, type HeartbeatRequest, type HeldGrant as WireGrant, type Hello, type IdleMapping as WireIdle, type ObjectProblem as WireProblem, type Report } from '../gen/portlease/v1/agents.js';
-import type { AgentHello, AgentReport, Confirmation, Driver, HeldGrant, IdleMapping, ObjectProblem, Role } from '../desired.js';
+import { MAX_TUNNELS, type AgentHello, type AgentReport, type Confirmation, type Driver, type HeldGrant, type IdleMapping, type ObjectProblem, type Role } from '../desired.js';
 import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required, sshPublicKey } from '../fields.js';
 import { InvalidField } from '../invalid.js';
 import type { EnvironmentReport, EnvironmentState } from '../container.js';
@@ -9,6 +9,7 @@ import { conflictsFromWire, conflictToWire } from './conflict.js';
 import { leaksFromWire, leakToWire } from './leak.js';
 import { durationToMs, msToDuration, protocolFromWire, protocolToWire, rangeFromWire, rangeToWire } from './basics.js';
 import { credentialsFromWire, credentialsToWire } from './container.js';
+import { tunnelReportFromWire, tunnelReportToWire } from './tunnel.js';
 import { grantFromWire, grantToWire, objectFromWire, objectKey, objectToWire, versionFromWire } from './state.js';
 
 export type { AgentHello } from '../desired.js';
@@ -123,6 +124,7 @@ export function reportToWire(report: AgentReport): Report {
     idle: (report.idle ?? []).map(({ mappingId, generation, idleMs, lives }) => ({ mappingId, generation, idle: msToDuration(idleMs), environmentLives: lives })),
     environments: (report.environments ?? []).map(environmentToWire),
     leaks: (report.leaks ?? []).map(leakToWire),
+    tunnels: (report.tunnels ?? []).slice(0, MAX_TUNNELS).map(tunnelReportToWire),
   };
 }
 
@@ -140,6 +142,7 @@ export function reportFromWire(value: Report, field = 'report'): AgentReport {
     ...(idle.length === 0 ? {} : { idle }),
     ...(value.environments.length === 0 ? {} : { environments: value.environments.map((one, i) => environmentFromWire(one, `${field}.environments[${i}]`)) }),
     ...(value.leaks.length === 0 ? {} : { leaks: leaksFromWire(value.leaks, `${field}.leaks`) }),
+    ...(value.tunnels.length === 0 ? {} : { tunnels: atMost(value.tunnels, MAX_TUNNELS, `${field}.tunnels`).map((one, i) => tunnelReportFromWire(one, `${field}.tunnels[${i}]`)) }),
   };
 }
 

@@ -6,14 +6,15 @@ import { InvalidField } from '../invalid.js';
 import { isLabelKey, isLabelValue } from '../names.js';
 import { limitsFromWire } from '../networks.js';
 import { durationToMs, msToDuration, protocolFromWire, protocolToWire, rangeFromWire, rangeToWire, targetFromWire, targetToWire } from './basics.js';
+import { tunnelSpecFromWire, tunnelSpecToWire } from './tunnel.js';
 import { containerFromWire, containerToWire, credentialSpecsFromWire, credentialSpecsToWire } from './container.js';
 
-const KEY = /^(?:(?:lease|mapping|release|route|withdrawal)\/[A-Za-z0-9][A-Za-z0-9._-]{0,17}|(?:environment|removal)\/[a-z0-9][a-z0-9-]{0,62})$/;
+const KEY = /^(?:(?:lease|mapping|release|route|withdrawal)\/[A-Za-z0-9][A-Za-z0-9._-]{0,17}|(?:environment|removal|tunnel)\/[a-z0-9][a-z0-9-]{0,62})$/;
 const MAX_ROUTE_ADDRESSES = 2;
 
-/** Key of a desired object: its kind and the id of its lease or mapping, or the name of its environment. */
+/** Key of a desired object: its kind and the id of its lease or mapping, or the name of its environment or tunnel. */
 export function objectKey(value: string, field: string): string {
-  return matching(value, KEY, { field, wanted: 'the key of a desired object: "lease/ID", "mapping/ID", "release/ID", "route/ID", "withdrawal/ID", "environment/NAME" or "removal/NAME"' });
+  return matching(value, KEY, { field, wanted: 'the key of a desired object: "lease/ID", "mapping/ID", "release/ID", "route/ID", "withdrawal/ID", "environment/NAME", "removal/NAME" or "tunnel/NAME"' });
 }
 
 export function versionFromWire(value: wire.StateVersion, field: string): StateVersion {
@@ -71,6 +72,8 @@ function bodyToWire(object: DesiredObject): wire.DesiredObject['object'] {
       const { environment, tenant, generation, volumes } = object;
       return { $case: 'removal', value: { environment, tenant, generation, volumes } };
     }
+    case 'tunnel':
+      return { $case: 'tunnel', value: { spec: tunnelSpecToWire(object.spec), restart: object.restart, stopped: object.isStopped, fromConfig: object.isOfConfig ?? false } };
     default:
       return object satisfies never;
   }
@@ -116,6 +119,11 @@ function bodyFromWire(body: Body, { version, field }: { version: number; field: 
     case 'removal': {
       const whose = whoseFromWire(body.value, field);
       return { kind: 'removal', key: `removal/${whose.environment}`, version, ...whose, volumes: body.value.volumes };
+    }
+    case 'tunnel': {
+      const { restart, stopped: isStopped, fromConfig } = body.value;
+      const spec = tunnelSpecFromWire(body.value.spec, `${field}.spec`);
+      return { kind: 'tunnel', key: `tunnel/${spec.tunnel}`, version, spec, restart: count(restart, `${field}.restart`), isStopped, ...(fromConfig ? { isOfConfig: true } : {}) };
     }
     default:
       return body satisfies never;

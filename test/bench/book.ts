@@ -38,7 +38,7 @@ class FullPool {
   constructor(strategy: Strategy) {
     const stored: StoredGateway = {
       gateway: { gateway: 'gw', ordinal: 1, scope: 'shared', publicHost: '203.0.113.1', epoch: 0, sequence: 0, restoring: 'no' }, epochs: [],
-      pools: [spec(strategy)], hosts: [], leases: [], environments: [], mappings: [], requests: [], forgotten: [], workloads: [], overrides: [],
+      pools: [spec(strategy)], hosts: [], leases: [], environments: [], mappings: [], requests: [], forgotten: [], workloads: [], tunnels: [], overrides: [],
     };
     const timing = { heartbeatMs: 5_000, deadlineMs: 3_000, suspectMs: 1e12, lostMs: 2e12 };
     let seed = 1;

@@ -30,7 +30,7 @@ class Filled {
   constructor(private readonly journal: Journal, private readonly part: Part) {
     const { gateway, ordinal, scope, hosts } = part;
     this.record = { gateway, ordinal, scope, publicHost: `${gateway}.example.com`, epoch: 1, sequence: 0, restoring: 'no' };
-    const stored = { gateway: this.record, epochs: [], pools: [POOL], hosts: [], leases: [], environments: [], mappings: [], requests: [], forgotten: [], workloads: [], overrides: [] };
+    const stored = { gateway: this.record, epochs: [], pools: [POOL], hosts: [], leases: [], environments: [], mappings: [], requests: [], forgotten: [], workloads: [], tunnels: [], overrides: [] };
     this.book = Book.restore(stored, { timing: TIMING, epoch: 1, nowMs: AT_MS, random: () => 0.5 });
     this.hosts = Array.from({ length: hosts }, (_, at) => `${gateway}-host-${at}`);
   }

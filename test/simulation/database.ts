@@ -211,7 +211,7 @@ export class SimulatedJournal implements Journal {
 }
 
 const NO_ROWS: Omit<Changes, 'gateway'> = {
-  removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], removedForgotten: [], removedOverrides: [], removedWorkloads: [], forgotten: [], workloads: [], overrides: [], pools: [], hosts: [], leases: [],
+  removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], removedForgotten: [], removedOverrides: [], removedWorkloads: [], removedTunnels: [], forgotten: [], workloads: [], tunnels: [], overrides: [], pools: [], hosts: [], leases: [],
   environments: [], mappings: [], requests: [], events: [] as EventRecord[], audits: [] as AuditRecord[],
 };
 

@@ -6,6 +6,7 @@ import { HealthCheckRequest, HealthCheckResponse_ServingStatus, HealthService } 
 import * as environments from '../../shared/gen/portlease/v1/environments.js';
 import * as events from '../../shared/gen/portlease/v1/events.js';
 import * as operations from '../../shared/gen/portlease/v1/operations.js';
+import * as tunnels from '../../shared/gen/portlease/v1/tunnels.js';
 import * as ports from '../../shared/gen/portlease/v1/ports.js';
 import { eventually } from './wait.js';
 
@@ -22,6 +23,7 @@ const OPTIONS = { ...CLIENT_OPTIONS, 'grpc.initial_reconnect_backoff_ms': 50, 'g
 
 const OPERATIONS = operations.OperationsServiceService;
 const PORTS = ports.PortServiceService;
+const TUNNELS = tunnels.TunnelServiceService;
 const ENVIRONMENTS = environments.EnvironmentServiceService;
 
 export class Api {
@@ -137,6 +139,24 @@ export class Api {
 
   async conflicts(filter: Partial<operations.ListConflictsRequest> = {}): Promise<operations.PortConflict[]> {
     return (await this.call(OPERATIONS.listConflicts, operations.ListConflictsRequest.fromPartial({ pageSize: 1_000, ...filter }))).conflicts;
+  }
+
+  createTunnel(spec: tunnels.DeepPartial<tunnels.TunnelSpec>, { wait = false, deadlineMs }: { wait?: boolean; deadlineMs?: number } = {}): Promise<tunnels.CreateTunnelResponse> {
+    return this.call(TUNNELS.createTunnel, tunnels.CreateTunnelRequest.fromPartial({ spec, wait }), deadlineMs);
+  }
+
+  async tunnels(filter: Partial<tunnels.ListTunnelsRequest> = {}): Promise<tunnels.Tunnel[]> {
+    return (await this.call(TUNNELS.listTunnels, tunnels.ListTunnelsRequest.fromPartial({ pageSize: 1_000, ...filter }))).tunnels;
+  }
+
+  async tunnel(host: string, tunnel: string): Promise<tunnels.Tunnel> {
+    const response = await this.call(TUNNELS.getTunnel, { host, tunnel });
+    if (response.tunnel === undefined) throw new Error(`the answer about ${host}/${tunnel} is empty`);
+    return response.tunnel;
+  }
+
+  restartTunnel(host: string, tunnel: string, deadlineMs?: number): Promise<tunnels.RestartTunnelResponse> {
+    return this.call(TUNNELS.restartTunnel, { host, tunnel, reason: 'test' }, deadlineMs);
   }
 
   async leases(filter: operations.DeepPartial<operations.ListLeasesRequest> = {}): Promise<operations.Lease[]> {

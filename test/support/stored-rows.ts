@@ -7,7 +7,7 @@ export type StoredRows = { [Name in keyof Omit<StoredGateway, 'gateway' | 'epoch
 export function noRows(): StoredRows {
   return {
     pools: new Map(), hosts: new Map(), leases: new Map(), environments: new Map(), mappings: new Map(), requests: new Map(), forgotten: new Map(),
-    overrides: new Map(), workloads: new Map(),
+    overrides: new Map(), workloads: new Map(), tunnels: new Map(),
   };
 }
 
@@ -21,6 +21,7 @@ export function applyRows(rows: StoredRows, changes: Changes): void {
   removeAll(rows.forgotten, changes.removedForgotten);
   removeAll(rows.overrides, changes.removedOverrides);
   removeAll(rows.workloads, changes.removedWorkloads);
+  removeAll(rows.tunnels, changes.removedTunnels);
   putAll(rows.pools, changes.pools, ({ pool }) => pool);
   putAll(rows.hosts, changes.hosts, ({ host }) => host);
   putAll(rows.leases, changes.leases, ({ leaseId }) => leaseId);
@@ -30,6 +31,7 @@ export function applyRows(rows: StoredRows, changes: Changes): void {
   putAll(rows.forgotten, changes.forgotten, ({ host }) => host);
   putAll(rows.overrides, changes.overrides, ({ scope }) => scope);
   putAll(rows.workloads, changes.workloads, ({ environment }) => environment);
+  putAll(rows.tunnels, changes.tunnels, ({ host, spec }) => `${host}/${spec.tunnel}`);
 }
 
 export function listRows(rows: StoredRows): Omit<StoredGateway, 'gateway' | 'epochs'> {

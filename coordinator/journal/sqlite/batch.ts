@@ -6,14 +6,14 @@
  */
 import type { Changes, GatewayRecord } from '../../book/types.js';
 import type { Value } from './connection.js';
-import { AUDIT, ENVIRONMENT, EVENT, FORGOTTEN, HOST, LEASE, MAPPING, OVERRIDE, POOL, REQUEST, WORKLOAD, type Row, type Table } from './rows.js';
+import { AUDIT, ENVIRONMENT, EVENT, FORGOTTEN, HOST, LEASE, MAPPING, OVERRIDE, POOL, REQUEST, TUNNEL, WORKLOAD, type Row, type Table } from './rows.js';
 
 /** What is in a slot of the batch: a JSON array; '' for none. */
 export type Batch = Record<Slot, string>;
 
 const SLOTS = ['compare', 'removed_pool', 'removed_host', 'removed_lease', 'removed_environment', 'removed_request',
-  'removed_forgotten_host', 'removed_mass_loss_override', 'removed_workload', 'forgotten_host', 'mass_loss_override',
-  'pool', 'host', 'lease', 'environment', 'mapping', 'request', 'workload', 'event', 'audit'] as const;
+  'removed_forgotten_host', 'removed_mass_loss_override', 'removed_workload', 'removed_tunnel', 'forgotten_host', 'mass_loss_override',
+  'pool', 'host', 'lease', 'environment', 'mapping', 'request', 'workload', 'tunnel', 'event', 'audit'] as const;
 type Slot = (typeof SLOTS)[number];
 
 /** Part of the error when a sequence was not the expected one. */
@@ -38,6 +38,7 @@ CREATE TEMP TRIGGER write_batch INSTEAD OF INSERT ON batch BEGIN
   ${remove('forgotten_host', '(gateway, host)', 'value ->> 0, value ->> 1')}
   ${remove('mass_loss_override', '(gateway, scope)', 'value ->> 0, value ->> 1')}
   ${remove('workload', 'environment', 'value')}
+  ${remove('tunnel', 'tunnel', 'value')}
   ${upsert(POOL, 'gateway, pool')}
   ${upsert(HOST, 'host')}
   DELETE FROM lease WHERE NEW.lease IS NOT NULL AND lease_id IN (SELECT value ->> 0 FROM jsonb_each(NEW.lease));
@@ -49,6 +50,7 @@ CREATE TEMP TRIGGER write_batch INSTEAD OF INSERT ON batch BEGIN
   ${upsert(FORGOTTEN, 'gateway, host')}
   ${upsert(OVERRIDE, 'gateway, scope')}
   ${upsert(WORKLOAD, 'environment')}
+  ${upsert(TUNNEL, 'tunnel')}
   ${insert(EVENT)};
   ${insert(AUDIT)};
 END;`;
@@ -66,6 +68,7 @@ export function batchOf(gateway: string, expectedSequence: number, changes: Chan
     removed_forgotten_host: arrayOf(changes.removedForgotten.map(named)),
     removed_mass_loss_override: arrayOf(changes.removedOverrides.map(named)),
     removed_workload: arrayOf(changes.removedWorkloads),
+    removed_tunnel: arrayOf(changes.removedTunnels),
     forgotten_host: rows(FORGOTTEN, gateway, changes.forgotten),
     mass_loss_override: rows(OVERRIDE, gateway, changes.overrides),
     pool: rows(POOL, gateway, changes.pools),
@@ -75,6 +78,7 @@ export function batchOf(gateway: string, expectedSequence: number, changes: Chan
     mapping: rows(MAPPING, gateway, changes.mappings),
     request: rows(REQUEST, gateway, changes.requests),
     workload: rows(WORKLOAD, gateway, changes.workloads),
+    tunnel: rows(TUNNEL, gateway, changes.tunnels),
     event: rows(EVENT, gateway, changes.events),
     audit: rows(AUDIT, gateway, changes.audits),
   };

@@ -1,7 +1,7 @@
 /** Reads what a book starts from: one snapshot, in pages, so that neither SQLite's thread nor the event loop is held for long. */
 import type { EpochStart, GatewayRecord, StoredGateway } from '../../book/types.js';
 import { Connection } from './connection.js';
-import { ENVIRONMENT, FORGOTTEN, GATEWAY, HOST, LEASE, MAPPING, OVERRIDE, POOL, REQUEST, WORKLOAD, type LoadedTable, type Row } from './rows.js';
+import { ENVIRONMENT, FORGOTTEN, GATEWAY, HOST, LEASE, MAPPING, OVERRIDE, POOL, REQUEST, TUNNEL, WORKLOAD, type LoadedTable, type Row } from './rows.js';
 
 const PAGE_ROWS = 2_000;
 
@@ -43,6 +43,7 @@ export async function loadGateway(path: string, gateway: string): Promise<Stored
       forgotten: await readAll(reader, gateway, FORGOTTEN),
       overrides: await readAll(reader, gateway, OVERRIDE),
       workloads: await readAll(reader, gateway, WORKLOAD),
+      tunnels: await readAll(reader, gateway, TUNNEL),
     };
   } finally {
     await reader.close();

@@ -1,6 +1,6 @@
 /** How records become rows, as arrays of values in the order of `columns`, and back. */
 import { NO_LIMITS, type AuditRecord, type ClientLimits, type EnvironmentRecord, type EventRecord, type ForgottenRecord, type GatewayRecord, type HostRecord,
-  type LeaseRecord, type MappingRecord, type OverrideRecord, type PoolSpec, type PortRange, type RequestRecord, type Role, type WorkloadRecord } from '../../book/types.js';
+  type LeaseRecord, type MappingRecord, type OverrideRecord, type PoolSpec, type PortRange, type RequestRecord, type Role, type TunnelRecord, type TunnelTold, type WorkloadRecord } from '../../book/types.js';
 import { storedTarget, targetDetail } from '../../../shared/target.js';
 
 /** A row as JSON carries it. Booleans are 0 and 1, lists and maps are JSON text. */
@@ -147,6 +147,19 @@ export const WORKLOAD: LoadedTable<WorkloadRecord> = {
     return { environment, tenant, host, container: JSON.parse(container) as WorkloadRecord['container'], credentials: JSON.parse(credentials) as WorkloadRecord['credentials'], bodyHash, phase, generation, rotation,
       credentialsReturned: credentialsReturned === 1, startTimeoutMs, removesVolumes: removesVolumes === 1,
       failure: failure === '' ? undefined : JSON.parse(failure) as WorkloadRecord['failure'], containerId };
+  },
+};
+
+export const TUNNEL: LoadedTable<TunnelRecord> = {
+  name: 'tunnel',
+  key: 'tunnel',
+  columns: ['tunnel', 'gateway', 'host', 'spec', 'restart', 'is_stopped', 'is_of_config', 'created_at_ms', 'revision', 'told', 'told_flapping'],
+  encode: (gateway, r) => [`${r.host}/${r.spec.tunnel}`, gateway, r.host, json({ ...r.spec, engine: r.spec.engine ?? null, probe: r.spec.probe ?? null }), r.restart, r.isStopped ? 1 : 0,
+    r.isOfConfig ? 1 : 0, r.createdAtMs, r.revision, r.told, r.toldFlapping ? 1 : 0],
+  decode: (row) => {
+    const [, , host, spec, restart, isStopped, isOfConfig, createdAtMs, revision, told, toldFlapping] = row as [string, string, string, string, number, number, number, number, number, TunnelTold, number];
+    const { engine, probe, ...same } = JSON.parse(spec) as Omit<TunnelRecord['spec'], 'engine' | 'probe'> & { engine: TunnelRecord['spec']['engine'] | null; probe: TunnelRecord['spec']['probe'] | null };
+    return { host, spec: { ...same, engine: engine ?? undefined, probe: probe ?? undefined }, restart, isStopped: isStopped === 1, isOfConfig: isOfConfig === 1, createdAtMs, revision, told, toldFlapping: toldFlapping === 1 };
   },
 };
 

@@ -142,6 +142,23 @@ CREATE TABLE workload (
 ) STRICT, WITHOUT ROWID;
 `;
 
+const TUNNELS = `
+-- SSH connections that hosts keep: made over RPC, or ordered for one of a host's own config. How they are is in no table.
+CREATE TABLE tunnel (
+  tunnel        TEXT PRIMARY KEY,                            -- 'HOST/NAME'
+  gateway       TEXT NOT NULL REFERENCES gateway,
+  host          TEXT NOT NULL,
+  spec          TEXT NOT NULL,                               -- JSON
+  restart       INTEGER NOT NULL,                            -- book sequence of its creation, or of the newest restart
+  is_stopped    INTEGER NOT NULL CHECK (is_stopped IN (0, 1)),
+  is_of_config  INTEGER NOT NULL CHECK (is_of_config IN (0, 1)), -- only orders for the one in the host's config
+  created_at_ms INTEGER NOT NULL,
+  revision      INTEGER NOT NULL,
+  told          TEXT NOT NULL CHECK (told IN ('nothing','up','down','blocked')), -- by the newest event
+  told_flapping INTEGER NOT NULL CHECK (told_flapping IN (0, 1))
+) STRICT, WITHOUT ROWID;
+`;
+
 const TUNNEL_KEY = `
 ALTER TABLE host ADD COLUMN tunnel_key TEXT NOT NULL DEFAULT '';   -- a host behind NAT: with it the host comes to the gateway; '' it is reached at its addresses
 `;
@@ -157,5 +174,6 @@ export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 8, description: 'what follows when a foreign process has a port', sql: CONFLICTS },
   { version: 9, description: 'how long before its release an idle port is warned of', sql: IDLE_WARNING },
   { version: 10, description: 'containers of environments', sql: WORKLOADS },
+  { version: 11, description: 'tunnels of hosts', sql: TUNNELS },
   { version: 13, description: 'hosts behind NAT', sql: TUNNEL_KEY },
 ];

@@ -47,6 +47,7 @@ function confirmationOf(object: DesiredObject): Confirmation | undefined {
     case 'lease':
     case 'environment':
     case 'removal':
+    case 'tunnel':
     case 'mapping': return undefined;
     default: return object satisfies never;
   }

@@ -6,6 +6,7 @@ import type {
 import { LeakKind, LeakRepair } from '../../../shared/gen/portlease/v1/leaks.js';
 import { GatewayScope, Host, HostLeak, HostState, IdleAction, Lease, LeaseState, Pool, PortConflict, Strategy
 } from '../../../shared/gen/portlease/v1/operations.js';
+import { ForwardDirection, Tunnel, TunnelEngine, TunnelState } from '../../../shared/gen/portlease/v1/tunnels.js';
 import { EnvironmentStatus, type Environment, type Mapping } from '../../../shared/gen/portlease/v1/ports.js';
 
 export const GATEWAY: Gateway = {
@@ -45,6 +46,19 @@ export const LEAK: HostLeak = HostLeak.fromPartial({
   },
 });
 
+export const TUNNEL: Tunnel = Tunnel.fromPartial({
+  spec: {
+    tunnel: 'db', host: 'host-a', server: 'bastion', engine: TunnelEngine.TUNNEL_ENGINE_SSH, options: { Compression: 'yes' },
+    probe: { forward: 1, banner: 'SSH-2.0-', interval: { seconds: 10, nanos: 0 }, timeout: { seconds: 5, nanos: 0 } },
+    forwards: [
+      { direction: ForwardDirection.FORWARD_DIRECTION_LOCAL, listen: { host: '127.0.0.1', port: 5432 }, to: { host: 'db.internal', port: 5432 } },
+      { direction: ForwardDirection.FORWARD_DIRECTION_REVERSE, listen: { host: '::', port: 2222 }, to: { host: '127.0.0.1', port: 22 } },
+    ],
+  },
+  gateway: 'gw-1', state: TunnelState.TUNNEL_STATE_BACKOFF, since: { seconds: 12, nanos: 0 }, reason: 'SSH_FAILED', message: 'it ended with 255', flapping: true, pid: 812, revision: 1_234,
+  statistics: { attempts: 3, connections: 4, failures: 5, restarts: 6, probes: 7, probesFailed: 1, probeTime: { seconds: 0, nanos: 4_000_000 }, probeAge: { seconds: 20, nanos: 0 }, restartTime: { seconds: 0, nanos: 280_000_000 } },
+});
+
 export function mapping(part: Partial<Mapping> = {}): Mapping {
   return {
     mappingId: 'm-1', environment: 'env-1', tenant: 'acme', name: 'ssh', index: 0, gateway: 'gw-1', space: 'gw-1', pool: 'ssh', protocol: Protocol.PROTOCOL_TCP,
@@ -64,6 +78,6 @@ export function environment(part: Partial<Environment> = {}): Environment {
 export function statusAnswer(part: Partial<GetStatusResponse> = {}): GetStatusResponse {
   return {
     version: '0.1.0', uptime: { seconds: 7_500, nanos: 0 }, journal: 'ok', gateways: [GATEWAY], pools: [POOL],
-    hostsAlive: 2, hostsSuspect: 0, hostsLost: 0, hostsUnknown: 0, environments: 1, mappings: 1, massLosses: [], leaks: 0, ...part,
+    hostsAlive: 2, hostsSuspect: 0, hostsLost: 0, hostsUnknown: 0, environments: 1, mappings: 1, massLosses: [], leaks: 0, tunnelsUp: 0, tunnelsDown: 0, ...part,
   };
 }

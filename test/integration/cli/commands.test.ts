@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import { Role } from '../../../shared/gen/portlease/v1/agents.js';
 import { MappingState, OnConflict, Protocol, Wait } from '../../../shared/gen/portlease/v1/common.js';
 import { GatewayScope, IdleAction, Strategy } from '../../../shared/gen/portlease/v1/operations.js';
+import { ForwardDirection, TunnelEngine, TunnelState } from '../../../shared/gen/portlease/v1/tunnels.js';
+import { EXIT } from '../../../cli/exit.js';
 import { EnvironmentStatus, ExplainPortResponse, PortCondition } from '../../../shared/gen/portlease/v1/ports.js';
 import { portlease } from '../../unit/cli/world.js';
-import { CONFLICT, environment, GATEWAY, HOST, LEAK, LEASE, mapping, POOL, statusAnswer } from './answers.js';
+import { CONFLICT, environment, GATEWAY, HOST, LEAK, LEASE, mapping, POOL, statusAnswer, TUNNEL } from './answers.js';
 import { startCoordinator, type Answers, type FakeCoordinator } from './coordinator.js';
 
 const MADE = environment({ status: EnvironmentStatus.ENVIRONMENT_STATUS_READY, image: 'lab/jupyter:4', containerId: 'f'.repeat(64) });
@@ -33,6 +35,8 @@ const ANSWERS: Answers = {
   createEnvironment: () => ({ environment: MADE, credentials: [CREDENTIAL], credentialsReturned: false, replayed: false }),
   deleteEnvironment: () => ({ environment: undefined, bound: undefined }),
   rotateCredentials: () => ({ environment: MADE, credentials: [CREDENTIAL] }),
+  createTunnel: () => ({ tunnel: TUNNEL }), listTunnels: () => ({ tunnels: [TUNNEL], nextPageToken: '' }), getTunnel: () => ({ tunnel: { ...TUNNEL, logTail: ['connecting', 'connected'] } }),
+  restartTunnel: () => ({ tunnel: TUNNEL }), stopTunnel: () => ({ tunnel: TUNNEL }), startTunnel: () => ({ tunnel: TUNNEL }), removeTunnel: () => ({ tunnel: undefined }),
 };
 
 describe('the command line, asking a coordinator', () => {
@@ -94,6 +98,53 @@ describe('the command line, asking a coordinator', () => {
     }
     assert.equal((await ok('env', 'delete', 'env-1', '--volumes')).out, 'env-1 is gone\n');
     assert.match((await ok('env', 'rotate', 'env-1')).out, /^ssh +SSH_PASSWORD +x{32}$/m);
+  });
+
+  it('creates a tunnel from flags, and ends with the code of what it came to when it waits', async () => {
+    const line = ['tunnels', 'create', 'db', '--host=host-a', '--ssh-server=bastion', '--reverse=0.0.0.0:2222=127.0.0.1:22', '--local=5432=db.internal:5432', '--local=[::1]:80=[2001:db8::1]:80',
+      '--engine=ssh', '--probe=2', '--probe-banner=SSH-2.0-', '--probe-interval=30s', '--option=Compression=yes', '--option=Ciphers=+aes256-gcm@openssh.com'];
+    const place = (host: string, port: number) => ({ host, port });
+    assert.deepEqual((await ok(...line)).request, {
+      wait: false, spec: {
+        tunnel: 'db', host: 'host-a', server: 'bastion', engine: TunnelEngine.TUNNEL_ENGINE_SSH, options: { Compression: 'yes', Ciphers: '+aes256-gcm@openssh.com' },
+        probe: { forward: 2, banner: 'SSH-2.0-', interval: { seconds: 30, nanos: 0 }, timeout: undefined },
+        forwards: [
+          { direction: ForwardDirection.FORWARD_DIRECTION_LOCAL, listen: place('', 5432), to: place('db.internal', 5432) },
+          { direction: ForwardDirection.FORWARD_DIRECTION_LOCAL, listen: place('::1', 80), to: place('2001:db8::1', 80) },
+          { direction: ForwardDirection.FORWARD_DIRECTION_REVERSE, listen: place('0.0.0.0', 2222), to: place('127.0.0.1', 22) },
+        ],
+      },
+    });
+    for (const [state, expected] of [[TunnelState.TUNNEL_STATE_UP, EXIT.ok], [TunnelState.TUNNEL_STATE_REFUSED, EXIT.refused], [TunnelState.TUNNEL_STATE_BACKOFF, EXIT.deadline]] as const) {
+      coordinator.answers['createTunnel'] = () => ({ tunnel: { ...TUNNEL, state } });
+      const { exitCode, out } = await portlease([...line, '--wait', '--server', coordinator.address]);
+      assert.equal(exitCode, expected);
+      assert.match(out, /^db +host-a /m);
+    }
+    const { exitCode, err } = await portlease(['tunnels', 'create', 'db', '--host=host-a', '--ssh-server=bastion', '--server', coordinator.address]);
+    assert.equal(exitCode, EXIT.usage);
+    assert.match(err, /--local and --reverse are missing/);
+  });
+
+  it('lists tunnels, shows one with all that is known of it, and changes it by name', async () => {
+    assert.match((await ok('tunnels')).out, /^db +host-a +bastion +backoff \(flapping\) +12s +3 +rpc +SSH_FAILED: it ended with 255$/m);
+    const { out, request } = await ok('tunnels', 'show', 'host-a/db');
+    assert.deepEqual(request, { host: 'host-a', tunnel: 'db' });
+    for (const line of [
+      /^state +backoff \(flapping\)$/m, /^engine +ssh$/m, /^probe +forward 1 every 10s, within 5s, for SSH-2\.0-$/m, /^options +Compression=yes$/m, /^restarts +6, the last one in 280ms$/m,
+      /^probes +7, 1 failed, last answered in 4ms, 20s ago$/m, /^made +over RPC, revision 1234$/m, /^local +host 127\.0\.0\.1:5432 +db\.internal:5432$/m, /^reverse +server \[::\]:2222 +127\.0\.0\.1:22$/m,
+      /^LOG\nconnecting\nconnected$/m,
+    ]) assert.match(out, line);
+    for (const name of ['restart', 'stop', 'start', 'remove']) {
+      const asked = await ok('tunnels', name, 'db', '--host', 'host-a', '--reason', 'why');
+      assert.deepEqual(asked.request, { host: 'host-a', tunnel: 'db', reason: 'why' });
+    }
+    assert.equal((await ok('tunnels', 'remove', 'host-a/db')).out, 'there is no tunnel host-a/db: nothing to remove\n');
+    for (const argv of [['tunnels', 'show', 'db'], ['tunnels', 'show', 'host-a/db', '--host', 'host-b']]) {
+      const { exitCode, err } = await portlease([...argv, '--server', coordinator.address]);
+      assert.equal(exitCode, EXIT.usage);
+      assert.match(err, /--host/);
+    }
   });
 
   it('releases an environment, a mapping or a port', async () => {
@@ -197,6 +248,7 @@ describe('the command line, asking a coordinator', () => {
     assert.deepEqual((await ok('leases', '--host', 'host-a', '--pool', 'ssh')).request, { gateway: '', host: 'host-a', pool: 'ssh', pageSize: 1_000, pageToken: '' });
     assert.deepEqual((await ok('conflicts', '--gateway', 'gw-1', '--host', 'host-a', '--pool', 'ssh')).request, { gateway: 'gw-1', host: 'host-a', pool: 'ssh', pageSize: 1_000, pageToken: '' });
     assert.deepEqual((await ok('leaks', '--gateway', 'gw-1', '--host', 'host-a', '--pool', 'ssh')).request, { gateway: 'gw-1', host: 'host-a', pool: 'ssh', pageSize: 1_000, pageToken: '' });
+    assert.deepEqual((await ok('tunnels', '--gateway', 'gw-1', '--host', 'host-a')).request, { gateway: 'gw-1', host: 'host-a', pageSize: 1_000, pageToken: '' });
     assert.deepEqual((await ok('hosts', '--gateway', 'gw-1', '--host', 'host-a')).request, { gateway: 'gw-1', host: 'host-a' });
     assert.deepEqual((await ok('pools', '--gateway', 'gw-1')).request, { gateway: 'gw-1' });
   });
@@ -244,6 +296,8 @@ describe('the command line, asking a coordinator', () => {
       ['hosts', 'cordon', 'host-a'], ['hosts', 'uncordon', 'host-a'], ['hosts', 'drain', 'host-a'], ['hosts', 'hold', 'host-a', '--for=2h'],
       ['hosts', 'forget', 'host-a', '--reason=sold'], ['gateways', 'override-mass-loss', 'gw-1', '--for=1h', '--reason=gone'],
       ['env', 'create', 'env-1', '--host=h', '--tenant=t', '--image=i', '--want=name=a,pool=p'], ['env', 'delete', 'env-1'], ['env', 'rotate', 'env-1'],
+      ['tunnels'], ['tunnels', 'show', 'host-a/db'], ['tunnels', 'create', 'db', '--host=h', '--ssh-server=s', '--local=1=h:1'],
+      ...['restart', 'stop', 'start', 'remove'].map((name) => ['tunnels', name, 'host-a/db']),
     ];
     for (const line of lines) assert.equal(typeof await json(...line), 'object', line.join(' '));
   });

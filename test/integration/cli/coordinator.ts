@@ -8,6 +8,7 @@ import { BadRequest, ErrorInfo, RetryInfo } from '../../../shared/gen/google/rpc
 import { Status } from '../../../shared/gen/google/rpc/status.js';
 import { EnvironmentServiceService } from '../../../shared/gen/portlease/v1/environments.js';
 import { OperationsServiceService } from '../../../shared/gen/portlease/v1/operations.js';
+import { TunnelServiceService } from '../../../shared/gen/portlease/v1/tunnels.js';
 import { PortServiceService } from '../../../shared/gen/portlease/v1/ports.js';
 
 /** By method name, as in the generated service: what it answers, or the error that it throws. A promise is waited for. */
@@ -31,7 +32,7 @@ export async function startCoordinator(answers: Answers, options: { bind?: strin
     answers,
     close: () => { server.forceShutdown(); rmSync(directory, { recursive: true, force: true }); },
   };
-  for (const service of [OperationsServiceService, PortServiceService, EnvironmentServiceService]) {
+  for (const service of [OperationsServiceService, PortServiceService, EnvironmentServiceService, TunnelServiceService]) {
     server.addService(service, Object.fromEntries(Object.keys(service).map((method) => [method, handler(fake, method)])));
   }
   const port = await new Promise<number>((resolve, reject) => {

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EXIT } from '../../../cli/exit.js';
 import { portlease, type Outcome } from '../../unit/cli/world.js';
+import { tunnelReport } from '../../support/tunnels.js';
 import { TestCoordinator } from '../rpc/coordinator.js';
 
 const WANT = '--want=name=ssh,pool=ssh,target=10.1.0.1';
@@ -45,6 +46,28 @@ describe('the command line and a real coordinator, over its unix socket', () => 
     const released = await json<{ mappings: { state: string }[] }>('release', '--port', `gw/tcp/${first.publicPort}`);
     assert.deepEqual(released.mappings.map(({ state }) => state), ['MAPPING_STATE_RELEASED']);
     assert.match((await run('release', 'env-1')).out, /nothing to release/);
+  });
+
+  it('makes a tunnel, waits until it is up, restarts, stops and removes it; a refusal says what to do', async () => {
+    const agent = await coordinator.agent({ host: 'h1' });
+    agent.tunnels = (objects) => objects.map(({ spec, restart, isStopped }) => tunnelReport({ spec, restart, state: isStopped ? 'stopped' : 'up' }));
+    const create = ['tunnels', 'create', 'db', '--host=h1', '--ssh-server=bastion', '--wait'];
+    assert.match((await run(...create, '--local=5432=db.internal:5432')).out, /^db +h1 +bastion +up /m);
+    const other = await refused(...create, '--local=5433=db.internal:5432');
+    assert.deepEqual([other.exitCode, other.error.reason, other.error.fields?.[0]?.field], [EXIT.refused, 'TUNNEL_EXISTS', 'spec.forwards']);
+    assert.match((await run('tunnels', 'restart', 'h1/db')).out, /^db +h1 +bastion +up /m);
+    assert.match((await run('tunnels', 'show', 'db', '--host=h1')).out, /^local +host 127\.0\.0\.1:5432 +db\.internal:5432$/m);
+    assert.match((await run('status')).out, /^tunnels +1 up$/m);
+    await run('tunnels', 'stop', 'h1/db');
+    const stopped = await refused('tunnels', 'restart', 'h1/db');
+    assert.deepEqual([stopped.exitCode, stopped.error.reason], [EXIT.refused, 'TUNNEL_STOPPED']);
+    await run('tunnels', 'start', 'h1/db');
+    agent.tunnels = () => [];
+    const late = await refused('tunnels', 'restart', 'h1/db', '--timeout=1s');
+    assert.deepEqual([late.exitCode, late.error.reason], [EXIT.deadline, 'TUNNEL_NOT_UP_IN_TIME']);
+    assert.equal((await run('tunnels', 'remove', 'h1/db')).out, 'h1/db is removed\n');
+    assert.equal((await refused('tunnels', 'show', 'h1/db')).error.reason, 'TUNNEL_UNKNOWN');
+    assert.match((await run('events', '--gateway=gw')).out, /TunnelUp[^]*TunnelDown/);
   });
 
   it('allocates a batch of a file, tells of each, and exits with 1 when some were refused', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { ConstraintViolated, JournalClosed, SequenceConflict } from '../../../coordinator/journal/journal.js';
 import type { SqliteJournal } from '../../../coordinator/journal/sqlite/journal.js';
 import { Place } from './place.js';
-import { AT_MS, allocation, changes, environment, forgotten, gatewayRecord, host, lease, mapping, override, pool, request, workload } from './records.js';
+import { AT_MS, allocation, changes, environment, forgotten, gatewayRecord, host, lease, mapping, override, pool, request, tunnel, workload } from './records.js';
 
 describe('an append to the journal on SQLite', () => {
   let place: Place;
@@ -20,6 +20,7 @@ describe('an append to the journal on SQLite', () => {
       pools: [pool()], hosts: [host({ replaceable: true, lostAtMs: 7 })], leases: [lease({ state: 'expired', expiredAtMs: 9 })],
       environments: [environment({ labels: { 'a/b': "it's \"x\" \u2028 ü" } })],
       mappings: [mapping({ state: 'held', reason: 'host lost', untilMs: 5, releasedSequence: 0 })], requests: [request()], forgotten: [forgotten()], overrides: [override()], workloads: [workload()],
+      tunnels: [tunnel(), tunnel({ spec: { ...tunnel().spec, tunnel: 'plain', engine: undefined, probe: undefined, options: {} } })],
     };
     await journal.append('gw', 0, changes(4, stored, gatewayRecord({ epoch: 2, publicHost: 'other.example.com' })));
     assert.deepEqual(await journal.load('gw'), { gateway: gatewayRecord({ epoch: 2, sequence: 4, publicHost: 'other.example.com' }), ...stored, epochs: [{ epoch: 2, sequence: 4 }] });
@@ -29,17 +30,18 @@ describe('an append to the journal on SQLite', () => {
 
   it('overwrites what it names again, and removes before it writes', async () => {
     await journal.append('gw', 0, changes(1, { pools: [pool()], hosts: [host()], leases: [lease()], environments: [environment()],
-      mappings: [mapping()], requests: [request()], forgotten: [forgotten()], overrides: [override()], workloads: [workload()] }));
+      mappings: [mapping()], requests: [request()], forgotten: [forgotten()], overrides: [override()], workloads: [workload()], tunnels: [tunnel()] }));
     const next = { pools: [pool({ description: 'new' })], hosts: [host({ session: 4 })], leases: [lease({ last: 30_007 })],
       environments: [environment({ host: 'host-b' })], mappings: [mapping({ state: 'blocked', reason: 'occupied' })], requests: [request({ mappingIds: [] })],
-      forgotten: [forgotten({ session: 9 })], overrides: [override({ untilMs: 9 })], workloads: [workload({ phase: 'ready', failure: undefined })] };
+      forgotten: [forgotten({ session: 9 })], overrides: [override({ untilMs: 9 })], workloads: [workload({ phase: 'ready', failure: undefined })],
+      tunnels: [tunnel({ restart: 9, isStopped: false, isOfConfig: false, told: 'up', toldFlapping: false })] };
     await journal.append('gw', 1, changes(2, { ...next, removedPools: ['ssh'], removedRequests: ['r1'] }));
     assert.deepEqual(await journal.load('gw'), { gateway: gatewayRecord({ sequence: 2 }), ...next, epochs: [] });
     await journal.append('gw', 2, changes(3, { removedPools: ['ssh'], removedHosts: ['host-a'], removedLeases: ['l1'],
-      removedEnvironments: ['env-1'], removedRequests: ['r1'], removedForgotten: ['host-z'], removedOverrides: ['domain/rack-1'], removedWorkloads: ['env-1'],
+      removedEnvironments: ['env-1'], removedRequests: ['r1'], removedForgotten: ['host-z'], removedOverrides: ['domain/rack-1'], removedWorkloads: ['env-1'], removedTunnels: ['host-a/db'],
       mappings: [mapping({ state: 'quarantined' })] }));
     assert.deepEqual(await journal.load('gw'), { gateway: gatewayRecord({ sequence: 3 }), pools: [], hosts: [], leases: [], environments: [],
-      mappings: [mapping({ state: 'quarantined' })], requests: [], forgotten: [], workloads: [], overrides: [], epochs: [] });
+      mappings: [mapping({ state: 'quarantined' })], requests: [], forgotten: [], workloads: [], tunnels: [], overrides: [], epochs: [] });
   });
 
   it('takes what it needs before it returns: the book may change its records at once', async () => {

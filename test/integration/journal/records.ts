@@ -1,5 +1,5 @@
 /** Records for tests of the journal, each whole and plausible; a test names only what it is about. */
-import type { Changes, EnvironmentRecord, ForgottenRecord, GatewayRecord, HostRecord, LeaseRecord, MappingRecord, OverrideRecord, PoolSpec, RequestRecord, WorkloadRecord,
+import type { Changes, EnvironmentRecord, ForgottenRecord, GatewayRecord, HostRecord, LeaseRecord, MappingRecord, OverrideRecord, PoolSpec, RequestRecord, TunnelRecord, WorkloadRecord,
 } from '../../../coordinator/book/types.js';
 
 export const AT_MS = 1_790_000_000_000;
@@ -11,7 +11,7 @@ export function gatewayRecord(of: Partial<GatewayRecord> = {}): GatewayRecord {
 /** Changes that bring `gateway` to `sequence`. */
 export function changes(sequence: number, of: Partial<Changes> = {}, gateway = gatewayRecord()): Changes {
   return { gateway: { ...gateway, sequence }, removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [],
-    removedRequests: [], removedForgotten: [], removedOverrides: [], removedWorkloads: [], forgotten: [], workloads: [], overrides: [], pools: [], hosts: [], leases: [], environments: [], mappings: [], requests: [], events: [], audits: [], ...of };
+    removedRequests: [], removedForgotten: [], removedOverrides: [], removedWorkloads: [], removedTunnels: [], forgotten: [], workloads: [], tunnels: [], overrides: [], pools: [], hosts: [], leases: [], environments: [], mappings: [], requests: [], events: [], audits: [], ...of };
 }
 
 export function mapping(of: Partial<MappingRecord> = {}): MappingRecord {
@@ -60,6 +60,16 @@ export function workload(of: Partial<WorkloadRecord> = {}): WorkloadRecord {
       image: 'lab/jupyter:4', entrypoint: ['/init'], command: ['a b', "it's"], env: { A: 'ü\n"' }, workingDir: '/w', user: '1:1', gpus: { kind: 'ids', ids: ['0'] }, network: 'net1',
       mounts: [{ source: { kind: 'host', name: '/data' }, path: '/d', readOnly: true }], memoryBytes: 1, cpuMillis: 2, maxProcesses: 3, shmBytes: 4,
       ulimits: [{ name: 'nofile', soft: 1, hard: -1 }], restart: 'never', credentials: [], rotateCommand: ['rotate'],
+    }, ...of,
+  };
+}
+
+export function tunnel(of: Partial<TunnelRecord> = {}): TunnelRecord {
+  return {
+    host: 'host-a', restart: 7, isStopped: true, isOfConfig: true, createdAtMs: AT_MS, revision: 8, told: 'blocked', toldFlapping: true,
+    spec: {
+      tunnel: 'db', host: 'host-a', server: 'bastion', engine: 'ssh', options: { Compression: 'yes' }, probe: { forward: 0, banner: 'it\'s "x"', intervalMs: 1_000, timeoutMs: 500 },
+      forwards: [{ direction: 'local', listen: { host: '127.0.0.1', port: 5432 }, to: { host: 'db.internal', port: 5432 } }],
     }, ...of,
   };
 }

@@ -103,6 +103,19 @@ const credentialSpec = (at: string): Record<string, Row> => ({
   variables: { field: at.slice(0, -3), bad: [[''], ['1A'], ['A B'], ['A\0'], ['A', 'A'], Array.from({ length: 9 }, (_, i) => `A${i}`)] },
 });
 
+const ENDPOINT_HOSTS = ['-j', 'a b', 'UPPER', 'a\nb', 'a\0b', '$(id)', '../x', '*', 'ä', '10.0.0.256', 'fe80::1%eth0', '::ffff:10.0.0.1', 'x'.repeat(254)];
+const tunnelSpec = (at: string): Record<string, Row> => ({
+  tunnel: name(`${at}.tunnel`), host: name(`${at}.host`), server: name(`${at}.server`),
+  'forwards.direction': { field: `${at}.forwards[0].direction`, bad: [0, ...UNKNOWN_ENUM] },
+  'forwards.listen.host': { field: `${at}.forwards[0].listen.host`, bad: ENDPOINT_HOSTS }, 'forwards.listen.port': { field: `${at}.forwards[0].listen.port`, bad: [0, ...PORTS] },
+  'forwards.to.host': { field: `${at}.forwards[0].to.host`, bad: ['', ...ENDPOINT_HOSTS] }, 'forwards.to.port': { field: `${at}.forwards[0].to.port`, bad: [0, ...PORTS] },
+  engine: { field: `${at}.engine`, bad: UNKNOWN_ENUM },
+  'probe.forward': { field: `${at}.probe.forward`, bad: [1, 4_294_967_295] }, 'probe.banner': { field: `${at}.probe.banner`, bad: ['a\nb', 'a\0b', 'ä', 'x'.repeat(129)] },
+  'probe.interval': { field: `${at}.probe.interval`, bad: [...DURATIONS, { seconds: 0, nanos: 999_000_000 }, { seconds: 86_401, nanos: 0 }] },
+  'probe.timeout': { field: `${at}.probe.timeout`, bad: [...DURATIONS, { seconds: 0, nanos: 99_000_000 }, { seconds: 301, nanos: 0 }] },
+  options: { field: `${at}.options`, bad: [{ '': 'yes' }, { '-o': 'yes' }, { 'A B': 'yes' }, { A: '' }, { A: '-x' }, { A: 'a\nb' }, { A: 'a\0b' }, { A: '"x"' }, { A: '$(id)' }, { A: '%h' }, { A: 'x'.repeat(256) }, { A: 'yes', a: 'no' }, Object.fromEntries(Array.from({ length: 33 }, (_, i) => [`A${i}`, 'yes']))] },
+});
+
 /** What an agent says that it accepted. */
 const acceptedObjects: Record<string, Row | typeof FREE> = {
   key: { field: 'hello.state.objects[0].key', bad: ['', 'x/y', 'lease/', 'lease/l2', 'mapping/l1'] },
@@ -121,6 +134,7 @@ const acceptedObjects: Record<string, Row | typeof FREE> = {
     ...prefixed('credentials', credentialSpec('hello.state.objects[5].environment.credentials[0]')), labels: { field: 'hello.state.objects[5].environment.labels', bad: [{ '-k': 'v' }, { k: 'a b' }] },
   }),
   ...prefixed('removal', { ...whose('hello.state.objects[6].removal'), volumes: FREE }),
+  ...prefixed('tunnel', { ...prefixed('spec', tunnelSpec('hello.state.objects[7].tunnel.spec')), restart: number(), stopped: FREE, from_config: FREE }),
 };
 
 function whose(at: string): Record<string, Row> {
@@ -238,6 +252,10 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
   ...under('OperationsService/ListLeaks', { gateway: filter('gateway'), host: filter('host'), pool: filter('pool'), ...page }),
   ...under('OperationsService/ResolveLeak', { host: name('host'), leak: { field: 'leak', bad: LEAK_IDS }, reason: NOTE, dry_run: FREE }),
   ...under('OperationsService/ListLeases', { gateway: filter('gateway'), host: filter('host'), pool: filter('pool'), ...page }),
+  ...under('TunnelService/CreateTunnel', { ...prefixed('spec', tunnelSpec('spec')), wait: FREE }),
+  ...under('TunnelService/ListTunnels', { gateway: filter('gateway'), host: filter('host'), ...page }),
+  ...under('TunnelService/GetTunnel', { host: name('host'), tunnel: name('tunnel') }),
+  ...Object.assign({}, ...['RestartTunnel', 'StopTunnel', 'StartTunnel', 'RemoveTunnel'].map((method) => under(`TunnelService/${method}`, { host: name('host'), tunnel: name('tunnel'), reason: NOTE }))) as Record<string, Row>,
   ...under('EventService/WatchEvents', {
     gateway: name('gateway'), after_revision: number(), after_position: { field: 'after_position', bad: [10_000_001, 4_294_967_295] }, ...eventFilter,
     bookmark_interval: { field: 'bookmark_interval', bad: [...DURATIONS, { seconds: 0, nanos: 99_000_000 }, { seconds: 3601, nanos: 0 }] },
@@ -275,6 +293,15 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     'report.environments.container_id': { field: 'report.environments[0].container_id', bad: ['xyz', '-1', '../x', 'a'.repeat(65)] },
     ...prefixed('report.environments.credentials', credentialSpec('report.environments[0].credentials[0]')),
     'report.environments.credentials.value': { field: 'report.environments[0].credentials[0].value', bad: ['', 'short', 'a b'.repeat(10), 'x'.repeat(129), 'ä'.repeat(32)] },
+    ...prefixed('report.tunnels', {
+      ...prefixed('spec', tunnelSpec('report.tunnels[0].spec')), from_config: FREE, flapping: FREE, pid: FREE, restart: number(),
+      // Texts that a server may have chosen: cut and cleaned, never refused. See test/unit/shared/wire-tunnel.test.ts.
+      message: FREE, log_tail: FREE,
+      state: { field: 'report.tunnels[0].state', bad: [0, ...UNKNOWN_ENUM] }, since: { field: 'report.tunnels[0].since', bad: [undefined, ...DURATIONS] },
+      reason: { field: 'report.tunnels[0].reason', bad: ['lower', 'A B', 'A'.repeat(65)] }, 'statistics.attempts': FREE,
+      ...prefixed('statistics', Object.fromEntries(['connections', 'failures', 'restarts', 'probes', 'probes_failed'].map((one) => [one, number()]))),
+      ...prefixed('statistics', Object.fromEntries(['probe_time', 'probe_age', 'restart_time'].map((one) => [one, { field: `report.tunnels[0].statistics.${one}`, bad: DURATIONS }]))),
+    }),
     'report.drift_repairs': number(),
     'report.idle.mapping_id': { field: 'report.idle[0].mapping_id', bad: ['', '../x', 'x'.repeat(19)] },
     'report.idle.generation': number(), 'report.idle.environment_lives': FREE,

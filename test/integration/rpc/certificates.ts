@@ -7,6 +7,7 @@ import { refusedOf } from '../../../cli/errors.js';
 import { AgentServiceService, type HeartbeatResponse } from '../../../shared/gen/portlease/v1/agents.js';
 import { CreateHostRequest, OperationsServiceService, type DeepPartial, type Gateway, type Host } from '../../../shared/gen/portlease/v1/operations.js';
 import { AllocatePortsRequest, PortServiceService } from '../../../shared/gen/portlease/v1/ports.js';
+import { TunnelServiceService, type Tunnel } from '../../../shared/gen/portlease/v1/tunnels.js';
 import { CLIENT_OPTIONS } from '../../../shared/grpc.js';
 
 export function authority(folder: string): void {
@@ -31,6 +32,8 @@ export type CertifiedCaller = {
   createHost: (host: DeepPartial<Host>) => Promise<unknown>;
   heartbeat: (host: string) => Promise<HeartbeatResponse>;
   allocate: () => Promise<unknown>;
+  listTunnels: () => Promise<Tunnel[]>;
+  stopTunnel: () => Promise<unknown>;
   close: () => void;
 };
 
@@ -49,6 +52,8 @@ export function callWith(folder: string, name: string, address: string): Certifi
       tenant: 't', environment: 'e', host: 'h1',
       wants: [{ name: 'ssh', source: { $case: 'pool', value: 'ssh-linux' }, target: { kind: { $case: 'address', value: '10.0.0.1' } } }],
     })),
+    listTunnels: async () => (await call(TunnelServiceService.listTunnels, { gateway: '', host: '', pageSize: 0, pageToken: '' })).tunnels,
+    stopTunnel: () => call(TunnelServiceService.stopTunnel, { host: 'h1', tunnel: 'absent', reason: '' }),
     close: () => { client.close(); },
   };
 }

@@ -6,6 +6,7 @@ import { conflictSentence } from '../../../shared/conflict-text.js';
 import { CAPABILITIES, type Confirmation, type Conflict, type Delta, type DesiredObject, type HeldGrant, type ObjectProblem, type Role, type StateVersion } from '../../../shared/desired.js';
 import { StateDigest } from '../../../shared/digest.js';
 import { AgentServiceClient, type HeartbeatResponse, type SessionRequest, type SessionResponse } from '../../../shared/gen/portlease/v1/agents.js';
+import type { TunnelReport } from '../../../shared/tunnel.js';
 import { CLIENT_OPTIONS } from '../../../shared/grpc.js';
 import { deltaFromWire, helloToWire, reportToWire } from '../../../shared/wire.js';
 import { within } from '../../support/wait.js';
@@ -24,6 +25,8 @@ export type FakeAgentOptions = {
   problemOf?: (object: DesiredObject) => Omit<ObjectProblem, 'key'> | undefined;
 };
 
+type TunnelObject = Extract<DesiredObject, { kind: 'tunnel' }>;
+
 export class FakeAgent {
   readonly objects = new Map<string, DesiredObject>();
   /** Every state that arrived, in order. */
@@ -38,6 +41,8 @@ export class FakeAgent {
   leaks: Leak[] = [];
   /** Leaks that it was asked to repair. */
   readonly resolves = new Set<string>();
+  /** What it says of its tunnels. */
+  tunnels: (objects: readonly TunnelObject[]) => TunnelReport[] = () => [];
   /** Why the stream ended. */
   readonly ended: Promise<Refused | undefined>;
   lastHeartbeat: HeartbeatResponse | undefined;
@@ -109,7 +114,7 @@ export class FakeAgent {
       if (problem !== undefined) problems.push({ key: object.key, ...problem });
       else confirmations.push(...confirmationOf(object));
     }
-    const value = reportToWire({ session: this.session, applied: this.version, problems, confirmations, verified: this.verified, driftRepairs: 0, occupied: this.#leased(), conflicts: this.#leased(), leaks: this.leaks });
+    const value = reportToWire({ session: this.session, applied: this.version, problems, confirmations, verified: this.verified, driftRepairs: 0, occupied: this.#leased(), conflicts: this.#leased(), leaks: this.leaks, tunnels: this.tunnels(this.tunnelObjects()) });
     this.send({ $case: 'report', value });
   }
 
@@ -126,6 +131,10 @@ export class FakeAgent {
 
   mappings(): Extract<DesiredObject, { kind: 'mapping' }>[] {
     return [...this.objects.values()].filter((object) => object.kind === 'mapping');
+  }
+
+  tunnelObjects(): TunnelObject[] {
+    return [...this.objects.values()].filter((object) => object.kind === 'tunnel');
   }
 
   /** Stops reading, as a process that hangs. */
@@ -173,6 +182,7 @@ function confirmationOf(object: DesiredObject): Confirmation[] {
     case 'lease':
     case 'environment':
     case 'removal':
+    case 'tunnel':
     case 'mapping': return [];
     default: return object satisfies never;
   }

@@ -5,11 +5,12 @@ import * as environments from '../../../shared/gen/portlease/v1/environments.js'
 import * as events from '../../../shared/gen/portlease/v1/events.js';
 import * as operations from '../../../shared/gen/portlease/v1/operations.js';
 import * as ports from '../../../shared/gen/portlease/v1/ports.js';
+import * as tunnels from '../../../shared/gen/portlease/v1/tunnels.js';
 
 export type Method = { path: string; requestStream: boolean; responseStream: boolean; requestSerialize: (value: never) => Buffer; responseDeserialize: (bytes: Buffer) => unknown };
 type Tree = Record<string, unknown>;
 
-const METHODS = Object.values({ ...ports.PortServiceService, ...operations.OperationsServiceService, ...agents.AgentServiceService, ...events.EventServiceService, ...environments.EnvironmentServiceService }) as unknown as Method[];
+const METHODS = Object.values({ ...ports.PortServiceService, ...operations.OperationsServiceService, ...agents.AgentServiceService, ...events.EventServiceService, ...environments.EnvironmentServiceService, ...tunnels.TunnelServiceService }) as unknown as Method[];
 export const methodOf = (name: string): Method => {
   const method = METHODS.find(({ path }) => path === `/portlease.v1.${name}`);
   assert.ok(method !== undefined, name);
@@ -40,6 +41,12 @@ const environmentObjects = [
   { key: 'environment/e', object: { $case: 'environment' as const, value: { ...whose, container, credentials } } },
   { key: 'removal/e', object: { $case: 'removal' as const, value: whose } },
 ];
+const tunnelSpec = {
+  tunnel: 't', host: 'h1', server: 's', forwards: [{ direction: 1, listen: { host: '127.0.0.1', port: 1 }, to: { host: 'h', port: 1 } }],
+  probe: { interval: cut, timeout: cut }, options: { Compression: 'yes' },
+};
+const tunnelObjects = [{ key: 'tunnel/t', object: { $case: 'tunnel' as const, value: { spec: tunnelSpec, restart: 1 } } }];
+const saidOfTunnels = [{ spec: tunnelSpec, state: 5, since: cut, statistics: { probeTime: cut, probeAge: cut, restartTime: cut } }];
 const said = [{ environment: 'e', generation: 1, state: 1, step: 'run', credentials: [{ name: 'a', variables: ['A_PASSWORD'], value: 'x'.repeat(32) }] }];
 const pool = { pool: 'web', gateway: 'gw', ranges: [{ ...range }], reserved: [{ ...range }], protocol: 1, aliases: [] };
 const host = { host: 'new', gateway: 'gw', roles: [1] };
@@ -80,11 +87,15 @@ export const GOOD: Record<string, () => object> = {
   'OperationsService/ListLeaks': () => operations.ListLeaksRequest.fromPartial({}),
   'OperationsService/ResolveLeak': () => ({ host: 'absent', leak: 'listener/tcp/30000/1', reason: 'why', dryRun: true }),
   'OperationsService/ListLeases': () => operations.ListLeasesRequest.fromPartial({}),
+  'TunnelService/CreateTunnel': () => tunnels.CreateTunnelRequest.fromPartial({ spec: tunnelSpec }),
+  'TunnelService/ListTunnels': () => tunnels.ListTunnelsRequest.fromPartial({}),
+  'TunnelService/GetTunnel': () => ({ host: 'h1', tunnel: 'absent' }),
+  ...Object.fromEntries(['RestartTunnel', 'StopTunnel', 'StartTunnel', 'RemoveTunnel'].map((method) => [`TunnelService/${method}`, () => ({ host: 'h1', tunnel: 'absent', reason: 'why' })])),
   'EventService/WatchEvents': () => events.WatchEventsRequest.fromPartial({ gateway: 'gw', afterRevision: 1, filter: {} }),
   'EventService/ListEvents': () => events.ListEventsRequest.fromPartial({ gateway: 'gw', filter: {} }),
   'AgentService/Heartbeat': () => ({ host: 'absent', session: 1, sequence: 1, acceptedRevision: 0, digest: '0'.repeat(16) }),
-  'AgentService/Session hello': () => agents.SessionRequest.fromPartial({ message: { $case: 'hello', value: { host: 'h1', gateway: 'gw', bootId: 'b', version: '1', roles: [1], addresses: ['10.9.0.1'], capabilities: ['client-limits'], accepted: { epoch: 1 }, leases: [grant], routes: [grant], state: { objects: [...objects, ...environmentObjects] } } } }),
-  'AgentService/Session report': () => agents.SessionRequest.fromPartial({ message: { $case: 'report', value: { session: 1, applied: { epoch: 1 }, problems: [{ key: 'mapping/m1', reason: 'X' }], confirmations: [{ key: 'release/m1', generation: 1, ports: { first: 30_000, last: 30_001 }, protocol: 1 }], idle: [{ mappingId: 'm1', generation: 1, idle: { seconds: 1, nanos: 0 } }], conflicts: [{ protocol: 1, port: 30_000, address: '10.9.0.1', holder: { pid: 1 } }], leaks: [{ leak: 'listener/tcp/30000/1', kind: 3, repair: 1, protocol: 1, port: 30_000, mappingId: 'm1' }], environments: said } } }),
+  'AgentService/Session hello': () => agents.SessionRequest.fromPartial({ message: { $case: 'hello', value: { host: 'h1', gateway: 'gw', bootId: 'b', version: '1', roles: [1], addresses: ['10.9.0.1'], capabilities: ['client-limits'], accepted: { epoch: 1 }, leases: [grant], routes: [grant], state: { objects: [...objects, ...environmentObjects, ...tunnelObjects] } } } }),
+  'AgentService/Session report': () => agents.SessionRequest.fromPartial({ message: { $case: 'report', value: { session: 1, applied: { epoch: 1 }, problems: [{ key: 'mapping/m1', reason: 'X' }], confirmations: [{ key: 'release/m1', generation: 1, ports: { first: 30_000, last: 30_001 }, protocol: 1 }], idle: [{ mappingId: 'm1', generation: 1, idle: { seconds: 1, nanos: 0 } }], conflicts: [{ protocol: 1, port: 30_000, address: '10.9.0.1', holder: { pid: 1 } }], leaks: [{ leak: 'listener/tcp/30000/1', kind: 3, repair: 1, protocol: 1, port: 30_000, mappingId: 'm1' }], environments: said, tunnels: saidOfTunnels } } }),
 };
 
 const UPDATED = {
@@ -94,7 +105,7 @@ const UPDATED = {
 
 const ONEOF_OF: Record<string, string> = {
   pool: 'source', serviceType: 'source', exactPort: 'choice', preferredPort: 'choice', address: 'kind', environment: 'selector', mappingId: 'selector',
-  port: 'selector', hello: 'message', report: 'message', lease: 'object', mapping: 'object', release: 'object', route: 'object', withdrawal: 'object', removal: 'object',
+  port: 'selector', hello: 'message', report: 'message', lease: 'object', mapping: 'object', release: 'object', route: 'object', withdrawal: 'object', removal: 'object', tunnel: 'object',
   container: 'kind', published: 'kind', volume: 'source', hostPath: 'source', count: 'which', all: 'which', ids: 'which',
 };
 

@@ -147,6 +147,10 @@ ${more}`;
       assert.deepEqual([refused.code, refused.details.reason], [status.PERMISSION_DENIED, 'IDENTITY_MISMATCH']);
     }
     await operator.createHost(creating);
+    assert.deepEqual([await viewer.listTunnels(), await operator.listTunnels()], [[], []]);
+    for (const caller of [scheduler, host, nobody]) assert.equal((await refusalOf(caller.listTunnels())).details.reason, 'IDENTITY_MISMATCH');
+    for (const caller of [viewer, scheduler, host]) assert.equal((await refusalOf(caller.stopTunnel())).details.reason, 'IDENTITY_MISMATCH');
+    assert.equal((await refusalOf(operator.stopTunnel())).details.reason, 'TUNNEL_UNKNOWN');
     assert.equal((await refusalOf(host.heartbeat('h2'))).details.reason, 'IDENTITY_MISMATCH');
     assert.deepEqual(await host.heartbeat('h1'), { staleSession: true, rebuild: false, resolveLeaks: [] });
     assert.equal((await refusalOf(scheduler.heartbeat('h1'))).details.reason, 'IDENTITY_MISMATCH');

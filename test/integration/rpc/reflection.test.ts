@@ -32,7 +32,7 @@ describe('what buf curl can do through reflection', () => {
 
   it('lists every service', async () => {
     const services = (await curl('--list-services', url())).trim().split('\n').sort();
-    assert.deepEqual(services, ['grpc.health.v1.Health', 'portlease.v1.AgentService', 'portlease.v1.EnvironmentService', 'portlease.v1.EventService', 'portlease.v1.OperationsService', 'portlease.v1.PortService']);
+    assert.deepEqual(services, ['grpc.health.v1.Health', 'portlease.v1.AgentService', 'portlease.v1.EnvironmentService', 'portlease.v1.EventService', 'portlease.v1.OperationsService', 'portlease.v1.PortService', 'portlease.v1.TunnelService']);
   });
 
   it('lists every method, with the types that it takes', async () => {
@@ -46,6 +46,7 @@ describe('what buf curl can do through reflection', () => {
     assert.match(await curl(url('/portlease.v1.OperationsService/GetStatus')), /"uptime": "[0-9.]+s"/);
     assert.match(await curl('-d', '{"pool":{"gateway":"gw","pool":"ssh","quarantine":"7s"},"updateMask":"quarantine"}', url('/portlease.v1.OperationsService/UpdatePool')), /"quarantine": "7s"/);
     assert.match(await curl(url('/portlease.v1.PortService/ListMappings')), /"revisions"/);
+    assert.equal((await curl(url('/portlease.v1.TunnelService/ListTunnels'))).trim(), '{}');
     const heartbeat = { host: 'h1', session: '1', sequence: '1', acceptedRevision: '0', digest: '0000000000000000' };
     assert.match(await fails('-d', JSON.stringify(heartbeat), url('/portlease.v1.AgentService/Heartbeat')), /there is no host h1/);
   });
@@ -63,7 +64,7 @@ describe('what buf curl can do through reflection', () => {
   });
 
   it('answers health checks, for the whole and for each service, also on the unix socket', async () => {
-    for (const service of ['', 'portlease.v1.PortService', 'portlease.v1.AgentService', 'portlease.v1.OperationsService']) {
+    for (const service of ['', 'portlease.v1.PortService', 'portlease.v1.AgentService', 'portlease.v1.OperationsService', 'portlease.v1.TunnelService']) {
       assert.match(await curl('-d', JSON.stringify({ service }), url('/grpc.health.v1.Health/Check')), /"SERVING"/);
     }
     assert.match(await curl('--unix-socket', coordinator.socket, 'http://localhost/grpc.health.v1.Health/Check'), /"SERVING"/);

@@ -64,10 +64,10 @@ export function backUp(world: World, { without }: { without?: string } = {}): ()
   return () => {
     const { tables } = world;
     tables.gateway = copy.gateway;
-    for (const table of ['pools', 'hosts', 'leases', 'environments', 'mappings', 'requests', 'forgotten', 'overrides', 'workloads'] as const) tables[table].clear();
+    for (const table of ['pools', 'hosts', 'leases', 'environments', 'mappings', 'requests', 'forgotten', 'overrides', 'workloads', 'tunnels'] as const) tables[table].clear();
     const { epochs, ...rows } = copy;
     tables.epochs.splice(0, Infinity, ...epochs);
-    const nothing = { removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], removedForgotten: [], removedOverrides: [], removedWorkloads: [], events: [], audits: [] };
+    const nothing = { removedPools: [], removedHosts: [], removedLeases: [], removedEnvironments: [], removedRequests: [], removedForgotten: [], removedOverrides: [], removedWorkloads: [], removedTunnels: [], events: [], audits: [] };
     tables.apply({ ...rows, ...nothing });
     world.restart();
   };
@@ -96,10 +96,11 @@ function checkDurable(world: World): void {
 
 function inMemory(world: World): unknown {
   const { pools, hosts, leases, environments, mappings, requests } = world.book.inside;
+  const tunnels = [...hosts.values()].flatMap((host) => [...host.tunnels.values()]);
   const records = <T>(items: Iterable<{ record: T }>): T[] => [...items].map(({ record }) => record);
   return structuredClone({
     pools: sorted([...pools.values()].map(({ spec }) => spec)), hosts: sorted(records(hosts.values())), leases: sorted(records(leases.values())),
-    environments: sorted(records(environments.values())), mappings: sorted(records(mappings.values()).map(withoutRest)), requests: sorted(records(requests.values())),
+    environments: sorted(records(environments.values())), mappings: sorted(records(mappings.values()).map(withoutRest)), requests: sorted(records(requests.values())), tunnels: sorted(tunnels),
   });
 }
 
@@ -107,7 +108,7 @@ function rowsOf({ tables }: World): unknown {
   const owners = [...tables.mappings.values()].filter(({ state }) => state !== 'released');
   return {
     pools: sorted(tables.pools.values()), hosts: sorted(tables.hosts.values()), leases: sorted(tables.leases.values()),
-    environments: sorted(tables.environments.values()), mappings: sorted(owners.map(withoutRest)), requests: sorted(tables.requests.values()),
+    environments: sorted(tables.environments.values()), mappings: sorted(owners.map(withoutRest)), requests: sorted(tables.requests.values()), tunnels: sorted(tables.tunnels.values()),
   };
 }
 

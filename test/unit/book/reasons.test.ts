@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { agentOf, checkWorldsAfterEach, hostScope, lose, release, shared, suspect } from './checked.js';
 import { REASONS, type Reason } from '../../../shared/reasons.js';
 import type { Command, Reply, WantSpec } from '../../../coordinator/book/types.js';
+import type { TunnelSpec } from '../../../shared/tunnel.js';
+import { tunnelReport, tunnelSpec } from '../../support/tunnels.js';
 import { containerSpec, FakeAgent, poolSpec, want, type World } from './world.js';
 
 const FIRST = 30_000;
@@ -19,7 +21,10 @@ const pool = (name: string, first: number): Command => ({ kind: 'createPool', ac
 const NOT_BY_THE_BOOK: readonly Reason[] = [
   'DATABASE_IS_OLDER', 'GATEWAY_UNKNOWN', 'GATEWAY_EXISTS', 'GATEWAY_IN_USE', 'OTHER_GATEWAY', 'PORT_BLOCKED', 'NOT_LIVE_IN_TIME', 'NOT_VERIFIED_IN_TIME',
   'JOURNAL_UNAVAILABLE', 'STOPPING', 'NOT_MADE', 'IDENTITY_MISMATCH', 'RATE_LIMITED', 'PAGE_TOKEN_INVALID', 'ENVIRONMENT_FAILED', 'ENVIRONMENT_NOT_READY_IN_TIME', 'ROTATION_FAILED', 'REVISION_TOO_OLD', 'REVISION_AHEAD', 'TOO_MANY_WATCHERS', 'LEAK_NOT_GONE_IN_TIME',
+  'TUNNEL_REFUSED', 'TUNNEL_NOT_UP_IN_TIME',
 ];
+
+const tunnel = (world: World, spec: Partial<TunnelSpec> = {}): Reply => decide(world, { kind: 'createTunnel', actor: 'o', spec: tunnelSpec(spec) });
 
 /** How to be refused for each of the other reasons, with the field that is at fault. */
 const make = (world: World, bodyHash = 'h'): Reply => {
@@ -166,6 +171,26 @@ const ROWS: Partial<Record<Reason, [field: string | undefined, provoke: (world: 
     agent.capabilities = [];
     world.hello(agent);
     return ask(world, { limits: { networks: [], maxConnections: 1 } });
+  }],
+  TUNNEL_UNKNOWN: ['tunnel', (world) => decide(world, { kind: 'stopTunnel', actor: 'o', host: 'a', tunnel: 'db', reason: '' })],
+  TUNNEL_EXISTS: ['spec.server', (world) => {
+    tunnel(world);
+    return tunnel(world, { server: 'other' });
+  }],
+  TUNNEL_OF_CONFIG: ['spec.tunnel', (world) => {
+    const agent = agentOf(world, 'a');
+    agent.tunnels = [tunnelReport({ isFromConfig: true })];
+    world.report(agent);
+    return tunnel(world);
+  }],
+  TUNNEL_STOPPED: ['tunnel', (world) => {
+    tunnel(world);
+    decide(world, { kind: 'stopTunnel', actor: 'o', host: 'a', tunnel: 'db', reason: '' });
+    return decide(world, { kind: 'restartTunnel', actor: 'o', host: 'a', tunnel: 'db', reason: '' });
+  }],
+  TOO_MANY_TUNNELS: ['spec.host', (world) => {
+    for (let n = 0; n < 256; n += 1) tunnel(world, { tunnel: `t-${n}` });
+    return tunnel(world);
   }],
   SECOND_MACHINE: [undefined, (world) => hello(world, { lastSession: 0, accepted: undefined })],
   STATE_NEEDED: [undefined, (world) => hello(world, { lastSession: 99 })],

@@ -8,6 +8,7 @@ import type { ContainerSpec } from '../../../shared/container.js';
 import { Book } from '../../../coordinator/book/book.js';
 import { CAPABILITIES, type IdleMapping } from '../../../shared/desired.js';
 import { StateDigest } from '../../../shared/digest.js';
+import type { TunnelReport } from '../../../shared/tunnel.js';
 import { applyRows, type StoredRows } from '../../support/stored-rows.js';
 import type {
   AllocateCommand, Changes, Command, Confirmation, Decision, DesiredObject, PoolSpec, Reply, ReportCommand, StoredGateway, Timing, WantSpec,
@@ -62,6 +63,7 @@ export class Tables {
   readonly forgotten: StoredRows['forgotten'] = new Map();
   readonly overrides: StoredRows['overrides'] = new Map();
   readonly workloads: StoredRows['workloads'] = new Map();
+  readonly tunnels: StoredRows['tunnels'] = new Map();
   readonly audits: Changes['audits'] = [];
   readonly events: Changes['events'] = [];
 
@@ -100,7 +102,7 @@ export class Tables {
     return {
       gateway: { ...this.gateway }, epochs: [...this.epochs], pools: rows(this.pools), hosts: rows(this.hosts), leases: rows(this.leases),
       environments: rows(this.environments), mappings: rows(this.mappings), requests: rows(this.requests),
-      forgotten: rows(this.forgotten), overrides: rows(this.overrides), workloads: rows(this.workloads),
+      forgotten: rows(this.forgotten), overrides: rows(this.overrides), workloads: rows(this.workloads), tunnels: rows(this.tunnels),
     };
   }
 }
@@ -120,6 +122,8 @@ export class FakeAgent {
   toResolve: readonly string[] = [];
   /** As its hello says. */
   capabilities: readonly string[] = CAPABILITIES;
+  /** What it says of its tunnels. */
+  tunnels: TunnelReport[] = [];
   readonly confirmed = new Set<string>();
   /** Programs of others that listen on this machine, by port. */
   readonly foreign = new Map<number, string>();
@@ -252,7 +256,7 @@ export class World {
     agent.apply();
     return this.decide({
       kind: 'report', host: agent.host, session: agent.session, applied: agent.accepted as { epoch: number; session: number; revision: number },
-      confirmations: agent.confirmations(), verified: [], driftRepairs: 0, idle: agent.idle, leaks: agent.leaks, ...conflictsOf(agent),
+      confirmations: agent.confirmations(), verified: [], driftRepairs: 0, idle: agent.idle, leaks: agent.leaks, tunnels: agent.tunnels, ...conflictsOf(agent),
     });
   }
 

@@ -48,6 +48,13 @@ const POOL = {
   '--idle-limit': TIMES, '--idle-warning': TIMES, '--idle-action': WORDS, '--on-conflict': WORDS, '--connection-timeout': TIMES, '--domain-template': [...TEXTS, '{tenant}.example.com', 'http://x', 'A.example.com', 'a'.repeat(254)],
 };
 const REASONS = ['', 'a'.repeat(257), ...TEXTS];
+const FORWARDS = [
+  '', '5432', '5432=', '=db:1', '5432=db', '5432=5432', '5432=db:1=x', 'a:b:5432=db:1', '::1:5432=db:1', '[::1:1=db:1', '*:5432=db:1', '-j:1=db:1', '5432=-oProxyCommand:1', '5432=DB:1', '5432=[fe80::1%eth0]:1',
+  ...PORTS.flatMap((port) => [`127.0.0.1:${port}=db:1`, `5432=db:${port}`]), ...HOSTILE.map((text) => `${text}:1=db:1`),
+];
+const OPTIONS = ['', 'A', '=b', '1A=b', 'A-B=c', 'A=', 'A=-x', 'A="b"', 'A=%h', 'A=$(id)', 'A=a\nb', 'A=a\0b', `A=${'b'.repeat(256)}`, ...HOSTILE.map((text) => `${text}=b`)];
+/** HOST/TUNNEL. */
+const TUNNELS = [...NAMES.filter((name) => name !== '../x'), 'a/b/c', '/b', 'a/', '../x'];
 type Row = { /** A valid command line. */ base: string[]; flags: Record<string, readonly string[]>; args?: readonly string[] };
 
 /** Per command: a valid line, and the bad values of each of its flags and of its (last) argument. */
@@ -120,6 +127,16 @@ const COMMANDS: Record<string, Row> = {
   },
   'portlease env delete': { base: ['env', 'delete', 'env-1'], flags: { '--wait': ['live', ...WORDS] }, args: NAMES },
   'portlease env rotate': { base: ['env', 'rotate', 'env-1'], flags: {}, args: NAMES },
+  'portlease tunnels': { base: ['tunnels'], flags: { '--gateway': NAMES, '--host': NAMES, '--limit': COUNTS } },
+  'portlease tunnels create': {
+    base: ['tunnels', 'create', '--host=host-a', '--ssh-server=bastion', '--local=5432=db.internal:5432', 'db'], args: NAMES,
+    flags: {
+      '--host': NAMES, '--ssh-server': NAMES, '--local': FORWARDS, '--reverse': FORWARDS, '--engine': WORDS, '--probe': ['', '-1', '1', '1.5', '1e3', ...HOSTILE],
+      '--probe-banner': ['a\0b', 'a\nb', 'ä', 'x'.repeat(129), HUGE], '--probe-interval': TIMES, '--probe-timeout': TIMES, '--option': OPTIONS,
+    },
+  },
+  'portlease tunnels show': { base: ['tunnels', 'show', '--host=host-a', 'db'], flags: { '--host': NAMES }, args: TUNNELS },
+  ...Object.fromEntries(['restart', 'stop', 'start', 'remove'].map((name) => [`portlease tunnels ${name}`, { base: ['tunnels', name, '--host=host-a', '--reason=why', 'db'], flags: { '--host': NAMES, '--reason': REASONS }, args: TUNNELS }])),
   'portlease purge': { base: ['purge', '--dry-run'], flags: {} },
   'portlease completion': { base: ['completion', 'bash'], flags: {}, args: ['', 'sh', 'constructor', ...HOSTILE] },
 };

@@ -13,6 +13,7 @@ describe('completion', () => {
     assert.deepEqual(await candidates('pools', ''), ['show', 'create', 'update', 'delete']);
     assert.deepEqual(await candidates('hosts', 're'), ['replace', 'reclaim']);
     assert.deepEqual(await candidates('hosts', 'co'), ['cordon']);
+    assert.deepEqual(await candidates('tunnels', 're'), ['restart', 'remove']);
     assert.ok((await candidates('')).includes('status'));
   });
 
@@ -26,6 +27,7 @@ describe('completion', () => {
     assert.deepEqual(await candidates('pools', 'create', '--protocol', ''), ['tcp', 'udp', 'tcp+udp']);
     assert.deepEqual(await candidates('allocate', 'env-1', '--wait', ''), ['recorded', 'live', 'verified']);
     assert.deepEqual(await candidates('release', 'env-1', '--wait', 're'), ['recorded', 'released']);
+    assert.deepEqual(await candidates('tunnels', 'create', '--engine', ''), ['autossh', 'ssh']);
     assert.deepEqual(await candidates('allocate', '--host', ''), []);
   });
 

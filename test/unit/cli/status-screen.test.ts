@@ -22,6 +22,13 @@ describe('the status screen', () => {
     assert.ok(screen.split('\n').every((line) => line.length <= 100));
   });
 
+  it('counts tunnels where there are any, and says when some are not up', () => {
+    const status = statusAnswer({ tunnelsUp: 3, tunnelsDown: 1 });
+    assert.match(statusScreen(status), /^tunnels       3 up, 1 down$/m);
+    assert.deepEqual(statusHints(status), ['1 tunnels are not up: portlease tunnels shows them and why']);
+    assert.match(statusScreen(statusAnswer({ tunnelsUp: 2 })), /^tunnels       2 up$/m);
+  });
+
   it('says where most hosts are silent, and how reclaim goes on there', () => {
     const loss = { gateway: 'gw-1', failureDomain: 'rack-1', lostHosts: 7, hosts: 10, since: undefined, overriddenUntil: undefined };
     const [hint] = statusHints(statusAnswer({ massLosses: [loss] }));

@@ -9,7 +9,7 @@ describe('a batch of changes', () => {
   it('joins the rows of several gateways, table by table, and passes null for what none of them has', () => {
     const values = valuesOf([batchOf('gw', 4, allocation(5, first)), batchOf('gw-2', 7, allocation(8, second)), comparison('gw-3', 1, first)])
       .map((value) => value === null ? null : JSON.parse(String(value)) as unknown[][]);
-    assert.deepEqual(values.map((rows) => rows?.length ?? null), [3, null, null, null, null, null, null, null, null, null, null, null, null, null, 2, 2, 2, null, 2, 2]);
+    assert.deepEqual(values.map((rows) => rows?.length ?? null), [3, null, null, null, null, null, null, null, null, null, null, null, null, null, null, 2, 2, 2, null, null, 2, 2]);
     assert.deepEqual(values[0]?.map((row) => row.slice(0, 2)), [[4, 'gw'], [7, 'gw-2'], [1, 'gw-3']]);
     assert.deepEqual(values.at(-1)?.map(([gateway, sequence]) => [gateway, sequence]), [['gw', 5], ['gw-2', 8]]);
   });

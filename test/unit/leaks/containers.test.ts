@@ -5,6 +5,7 @@ import { containerFindings, type Accepted } from '../../../agent/leaks/container
 import { LeakWatch } from '../../../agent/leaks/watch.js';
 import { createLogger } from '../../../shared/log.js';
 import type { DesiredObject } from '../../../shared/desired.js';
+import { eventually } from '../../support/wait.js';
 import { containerSpec } from '../book/world.js';
 
 const HOST = 'gw/host-a';
@@ -121,6 +122,19 @@ describe('a leaked container', () => {
     const watch = watchOf('repair');
     await scans(watch, 4);
     assert.deepEqual([removed.length, logged.at(-1)?.msg], [2, 'leaked container could not be removed']);
+  });
+
+  it('is removed when an operator asks for it, whatever the config says, and again when that has failed', async () => {
+    failure = new Error('it is busy');
+    const watch = watchOf('report');
+    await scans(watch, 3);
+    const leak = `containerWithoutEnvironment/${container().id}`;
+    for (const times of [1, 2]) {
+      watch.resolve([leak]);
+      await eventually(`attempt ${times}`, () => logged.filter(({ msg }) => msg === 'leaked container could not be removed').length === times, { withinMs: 10_000, everyMs: 5 });
+    }
+    assert.deepEqual(removed, [container().id, container().id]);
+    await watch.close();
   });
 
   it('stays when it is wanted again, when it runs, and when nothing was accepted since the start', async () => {

@@ -4,6 +4,7 @@ import { parseTargetText } from '../../../shared/target.js';
 import { Containers, type Container } from '../../../agent/drivers/docker/containers.js';
 import type { DockerView } from '../../../agent/drivers/docker/watch.js';
 import { nextPlaced, type Placed } from '../../../agent/reconcile/places.js';
+import { tunnelSpec } from '../../support/tunnels.js';
 import { PersistentMap } from '../../../agent/persistent/map.js';
 
 const FACTS = { addresses: ['192.0.2.1'], hostPorts: new Map<string, string>() };
@@ -39,6 +40,17 @@ function placeOf(target: string, view: DockerView, over: Partial<Extract<Desired
 function reasonOf(target: string, view: DockerView, over = {}): string {
   return (placeOf(target, view, over) as { reason?: string }).reason ?? 'has a place';
 }
+
+describe('what is planned', () => {
+  it('leaves out what is not about ports, when it comes, changes and goes', () => {
+    const tunnel: DesiredObject = { kind: 'tunnel', key: 'tunnel/db', version: 1, spec: tunnelSpec(), restart: 1, isStopped: false };
+    const first = nextPlaced(undefined, desired(mapping('10.0.0.1'), tunnel), known(), FACTS);
+    assert.deepEqual([...first.objects.keys()], ['mapping/m1']);
+    const second = nextPlaced(first, desired(mapping('10.0.0.1'), { ...tunnel, version: 2, isStopped: true }), known(), FACTS);
+    const third = nextPlaced(second, desired(mapping('10.0.0.1')), known(), FACTS);
+    for (const { objects } of [second, third]) assert.deepEqual([...objects.keys()], ['mapping/m1']);
+  });
+});
 
 describe('the place of a container', () => {
   const at = { kind: 'at', address: '172.17.0.2', containerId: ID, endpointId: 'e1' };

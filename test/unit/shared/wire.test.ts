@@ -4,6 +4,7 @@ import * as agents from '../../../shared/gen/portlease/v1/agents.js';
 import { Protocol } from '../../../shared/gen/portlease/v1/common.js';
 import { InvalidField } from '../../../shared/invalid.js';
 import * as wire from '../../../shared/wire.js';
+import { tunnelReport } from '../../support/tunnels.js';
 
 const ports = { first: 30000, last: 30015 };
 const grant = { leaseId: 'l1', ports, protocol: 'tcp+udp', generation: 5 } as const;
@@ -46,6 +47,7 @@ const REPORT = {
     environment: 'env-1', generation: 5, state: 'working' as const, step: 'pull', reason: '', message: 'loads', percent: 40, containerId: 'abc', rotation: 1,
     credentials: [{ name: 'ssh', variables: ['SSH_PASSWORD'], value: 'x'.repeat(32) }],
   }],
+  tunnels: [tunnelReport()],
 };
 
 function fieldOf(call: () => unknown): string {
