@@ -21,6 +21,8 @@ import { nextPlaced, type Placed } from './reconcile/places.js';
 import type { Listener, Wanted } from './drivers/connections/listeners.js';
 import { IdleWatch } from './idle/watch.js';
 import type { Accepted } from './leaks/containers.js';
+import type { TunnelProcess } from './leaks/findings.js';
+import { tunnelProcesses } from './leaks/tunnels.js';
 import { LeakWatch } from './leaks/watch.js';
 import { ReconcileLoop, type RoundOutcome } from './reconcile/loop.js';
 import type { Serving } from './serving.js';
@@ -29,6 +31,8 @@ import { grpcTransport } from './session/transport.js';
 import type { Owner } from './state/accepted.js';
 import { StateStore, StateUnusable } from './state/store.js';
 import { systemTimers } from '../shared/timers.js';
+import { isOfHost } from './tunnels/argv.js';
+import { HostTunnels } from './tunnels/host.js';
 
 export type AgentOptions = {
   config: AgentConfig;
@@ -39,11 +43,13 @@ export type AgentOptions = {
   log: Log;
   /** Command line of this process, for the remedy when the lock is missing. */
   command: readonly string[];
+  /** Under systemd: what is to outlive this process needs a scope of its own. */
+  isUnderSystemd: boolean;
 };
 
 /** What a start waits for Docker at most: without its word a mapping to a container leads nowhere. */
 const DOCKER_READY_MS = 5_000;
-/** This agent opens none yet. */
+/** Before they are opened. */
 const NO_TUNNELS: ReadonlySet<string> = new Set();
 const NO_DOCKER: DockerView = { kind: 'unknown', problem: 'docker.enabled is false in the config of this agent' };
 
@@ -69,6 +75,7 @@ export class Agent {
   /** Before that nothing is served: where containers are is not known. */
   #isReady = false;
   #idle: IdleWatch | undefined;
+  #tunnels: HostTunnels | undefined;
   #outcome: RoundOutcome | undefined;
   /** Resolves when the coordinator has said that this config is none for its gateway. */
   readonly refused: Promise<StartRefused>;
@@ -76,13 +83,13 @@ export class Agent {
 
   private constructor(options: AgentOptions, parts: Parts) {
     const { config, version, clock, random, log } = options;
-    const { host, gateway, roles, addresses, driver, targetNetworks, snat, timing } = config;
+    const { host, gateway, roles, addresses, driver, targetNetworks, snat, routes, timing } = config;
     this.refused = new Promise(resolve => { this.#refuse = resolve; });
     this.#serving = parts.serving;
     this.#store = parts.store;
     this.#addresses = addresses;
     this.#link = new SessionLink({
-      identity: { host, gateway, bootId: parts.bootId, agentVersion: version, roles, addresses, driver, hidesClients: snat && roles.includes('gateway') },
+      identity: { host, gateway, bootId: parts.bootId, agentVersion: version, roles, addresses, driver, hidesClients: (snat || routes === 'nginx') && roles.includes('gateway') },
       transport: grpcTransport({ address: endpointAddress(config.coordinator), credentials: () => credentialsOf(config) }),
       store: parts.store,
       settings: {
@@ -108,7 +115,7 @@ export class Agent {
     this.#leaks = this.#leakWatch(options, parts);
     const listeners = withPublished(wanted => parts.serving.drivers.listeners(wanted), () => this.#dockerView);
     this.#loop = new ReconcileLoop({
-      drivers: { ...parts.serving.drivers, listeners }, facts: { addresses, roles, targetNetworks, snat, markBit: config.docker.markBit }, intervalMs: timing.reconcileInterval, clock, random, log,
+      drivers: { ...parts.serving.drivers, listeners }, facts: { addresses, roles, targetNetworks, snat, routes, markBit: config.docker.markBit }, intervalMs: timing.reconcileInterval, clock, random, log,
       onOutcome: outcome => {
         this.#outcome = outcome;
         this.#report();
@@ -146,6 +153,7 @@ export class Agent {
       await agent.#docker?.ready(DOCKER_READY_MS);
       agent.#isReady = true;
       await agent.#watchTraffic(options, { serving, store, bootId });
+      agent.#tunnels = await agent.#openTunnels(options, bootId);
       agent.#serve();
       agent.#link.start();
       agent.#leaks.start();
@@ -169,6 +177,7 @@ export class Agent {
   /** Waits for what runs. Rules in the kernel stay; what this process itself forwards ends. */
   async close(): Promise<void> {
     await this.#leaks.close();
+    await this.#tunnels?.close();
     await this.#link.close();
     await this.#environments.close();
     await this.#docker?.close();
@@ -187,7 +196,7 @@ export class Agent {
   #leakWatch({ config, log }: AgentOptions, { serving, store }: Parts): LeakWatch {
     const { leaks, timing, addresses } = config;
     return new LeakWatch({
-      policy: leaks, containers: { host: makerOf(config), accepted: acceptedSince(store), remove: id => dockerEngine(config.docker.socket).removeStopped(id) }, intervalMs: timing.leakInterval, log, addresses, placed: () => this.#placed, docker: () => this.#dockerView, tunnels: () => NO_TUNNELS,
+      policy: leaks, containers: { host: makerOf(config), accepted: acceptedSince(store), remove: id => dockerEngine(config.docker.socket).removeStopped(id) }, intervalMs: timing.leakInterval, log, addresses, placed: () => this.#placed, docker: () => this.#dockerView, tunnels: () => this.#tunnels?.known() ?? NO_TUNNELS, processes: () => this.#tunnelProcesses(config.host),
       conflicts: () => this.#outcome?.conflicts, foreignRules: served => serving.foreignRules(served), onChange: () => this.#report(),
     });
   }
@@ -200,12 +209,29 @@ export class Agent {
     this.#idle.start();
   }
 
-  /** Says what the last round came to, which mappings are idle, how far environments are, and what leaks. */
+  /** Ports are served without tunnels, too. */
+  async #openTunnels({ config, clock, random, log, isUnderSystemd }: AgentOptions, bootId: string): Promise<HostTunnels | undefined> {
+    const { version, objects } = this.#store.current();
+    const options = { config, bootId, uid: process.getuid?.() ?? 0, usesScopes: isUnderSystemd, holders: this.#serving.holders, clock, random, log, onChange: () => this.#report() };
+    return HostTunnels.open(options, version === undefined ? undefined : objects).catch((error: unknown) => {
+      log.error({ problem: (error as Error).message }, 'no tunnels: their files cannot be used; put that right and restart the agent. What an earlier agent started goes on');
+      return undefined;
+    });
+  }
+
+  /** Rejects while it is not known which tunnels there are. */
+  async #tunnelProcesses(host: string): Promise<TunnelProcess[]> {
+    if (this.#tunnels === undefined) throw new Error('the tunnels of this host could not be opened');
+    return (await tunnelProcesses()).filter(({ tunnelId }) => isOfHost(tunnelId, host));
+  }
+
+  /** Says what the last round came to, which mappings are idle, how far environments and tunnels are, and what leaks. */
   #report(): void {
     const idle = this.#idle?.idle() ?? [];
     const leaks = this.#leaks.reports();
+    const tunnels = this.#tunnels?.reports() ?? [];
     if (this.#outcome === undefined) return;
-    this.#link.roundOutcome({ ...this.#outcome, ...(idle.length === 0 ? {} : { idle }), environments: this.#environments.reports(), ...(leaks.length === 0 ? {} : { leaks }) });
+    this.#link.roundOutcome({ ...this.#outcome, ...(idle.length === 0 ? {} : { idle }), environments: this.#environments.reports(), ...(tunnels.length === 0 ? {} : { tunnels }), ...(leaks.length === 0 ? {} : { leaks }) });
   }
 
   /** A container that runs lives; of an address nobody knows. */
@@ -223,6 +249,7 @@ export class Agent {
     if (this.#placed.objects !== before || version !== this.#served) this.#loop.setDesired(version, this.#placed.objects);
     this.#served = version;
     this.#environments.setDesired(objects);
+    this.#tunnels?.setDesired(objects);
   }
 }
 

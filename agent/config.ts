@@ -6,7 +6,9 @@ import { LOG_LEVELS } from '../shared/log.js';
 import { isLoopback, isTargetAddress } from '../shared/names.js';
 import { isDockerName } from '../shared/target.js';
 import { listenPolicy } from '../shared/tls.js';
+import { isPlainPath, isPlainUser, isUnit } from './drivers/nginx/settings.js';
 import { BOOT_ID_PATH } from './drivers/settings/boot.js';
+import { tunnelsConfig } from './tunnels/config.js';
 
 const DEFAULT_CONFIG_PATH = '/etc/portlease/agent.yaml';
 
@@ -101,6 +103,34 @@ const environments = z.strictObject({
   noNewPrivileges: z.boolean({ error: 'is not true or false' }).prefault(true),
 });
 
+const plainPath = filePathText.refine(isPlainPath, { error: 'has characters that may not stand in the config of nginx: A-Z a-z 0-9 _ @ % + = : , . - / are allowed' });
+
+/** Of routes: nginx. */
+const nginx = z.strictObject({
+  program: plainPath.prefault('/usr/sbin/nginx'),
+  /** Unit of systemd that starts it: with portlease-nginx.service connections outlive the agent's unit. Left out: the agent starts it. */
+  unit: z.string().refine(isUnit, { error: 'is not the name of a unit that ends in .service' }).optional(),
+  /** Where stream is a module of its own. Left out: Debian's, if it is there. */
+  streamModule: plainPath.optional(),
+  /** Files of this nginx, and nothing else. Left out: nginx in paths.state. */
+  directory: plainPath.optional(),
+  /** Of its workers. */
+  user: z.string().refine(isPlainUser, { error: 'is not the name of a user' }).prefault('www-data'),
+  workers: limit(64).prefault(2),
+  /** Clients of one worker. */
+  connections: limit(1_000_000).prefault(4_096),
+  /** For the connection to a host. */
+  connectTimeout: between(100, 120_000).prefault('5s'),
+  /** Connections of earlier workers end so long after a reload. Left out: when they end by themselves. */
+  shutdownTimeout: between(1_000, 30 * 86_400_000).optional(),
+  /** The log of connections is put aside when it is larger, and 4 of such are kept. 0: none. */
+  accessLogMiB: z.int({ error: 'is not a whole number' }).min(0, { error: 'is less than 0' }).max(100_000, { error: 'is more than 100000' }).prefault(64),
+  /** Of pools with tls: terminate: POOL.crt and POOL.key, for other pools default.crt and default.key. */
+  certificates: filePathText.prefault('/etc/portlease/certificates'),
+  /** Between two reloads; a range that is taken away does not wait for it. */
+  reloadInterval: between(0, 60_000).prefault('1s'),
+});
+
 /** Things that are there without what they are for. */
 const leaks = z.strictObject({
   /** So many looks in a row must see a leak before it is told of or repaired. */
@@ -118,7 +148,7 @@ const paths = z.strictObject({
   /** The writer's lock: the agent is started under flock on it. Left out: agent.lock in paths.run. */
   lock: filePathText.optional(),
   bootId: filePathText.prefault(BOOT_ID_PATH),
-}).transform(({ state, run, lock, bootId }) => ({ state, bootId, lock: lock ?? `${run}/agent.lock` }));
+}).transform(({ state, run, lock, bootId }) => ({ state, run, bootId, lock: lock ?? `${run}/agent.lock` }));
 
 export const agentConfigSchema = z.strictObject({
   /** This machine. */
@@ -133,6 +163,7 @@ export const agentConfigSchema = z.strictObject({
   docker: docker.prefault({}),
   environments: environments.prefault({}),
   leaks: leaks.prefault({}),
+  tunnels: tunnelsConfig.prefault({}),
   /** Where the coordinator listens. */
   coordinator: endpointText.refine(endpoint => endpoint.kind === 'unix' || endpoint.port !== 0, { error: 'has port 0' }),
   /** Lease addresses of this machine: where the public ports arrive. */
@@ -140,6 +171,9 @@ export const agentConfigSchema = z.strictObject({
     .max(MAX_ADDRESSES, { error: `has more than ${MAX_ADDRESSES} addresses` }).refine(unique, { error: 'names an address twice' }),
   /** Gateway role: hosts see the gateway's address instead of the client's. For hosts that do not route back through it. */
   snat: z.boolean({ error: 'is not true or false' }).prefault(false),
+  /** Gateway role: what leads clients to the hosts. kernel: rules. nginx: a TCP and UDP proxy; hosts see the gateway's address. */
+  routes: z.enum(['kernel', 'nginx'], { error: 'is not one of kernel, nginx' }).prefault('kernel'),
+  nginx: nginx.prefault({}),
   /** Mappings lead only there. */
   targetNetworks: z.array(targetNetwork).prefault(TARGET_NETWORKS),
   timing: timing.prefault({}),
@@ -151,6 +185,7 @@ export const agentConfigSchema = z.strictObject({
 }).refine(({ environments: { enabled }, docker: { enabled: hasDocker } }) => !enabled || hasDocker,
   { path: ['environments', 'enabled'], error: 'needs Docker: set docker.enabled: true' })
   .refine(({ roles, snat }) => !snat || roles.includes('gateway'), { path: ['snat'], error: 'is for the role gateway' })
+  .refine(({ roles, routes }) => routes === 'kernel' || roles.includes('gateway'), { path: ['routes'], error: 'nginx is for the role gateway' })
   .refine(({ roles, driver }) => driver === 'iptables' || !roles.includes('gateway'),
     { path: ['driver'], error: 'has no role gateway: routes need rules in the kernel: set driver: iptables, or roles: [host]' })
   .refine(({ addresses, driver }) => driver === 'userspace' || addresses.every(isTargetAddress),

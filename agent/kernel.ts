@@ -1,4 +1,5 @@
 /** driver: iptables: rules, sets, connections and settings of the kernel, as the only writer of this machine. */
+import { existsSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { canonicalAddress } from '../shared/names.js';
@@ -12,6 +13,11 @@ import type { Wanted } from './drivers/connections/listeners.js';
 import { ForeignListeners } from './drivers/holders/foreign.js';
 import { Helper } from './drivers/holders/helper.js';
 import { findForeignRules } from './drivers/rules/foreign.js';
+import { proxiedConnections } from './drivers/nginx/connections.js';
+import { NginxRoutes } from './drivers/nginx/driver.js';
+import { endAll } from './drivers/nginx/master.js';
+import { pathsIn } from './drivers/nginx/paths.js';
+import { settingsOf } from './drivers/nginx/settings.js';
 import { RulesDriver } from './drivers/rules/driver.js';
 import { dockerClient } from './drivers/docker/client.js';
 import { ReservedPorts } from './drivers/settings/reserved.js';
@@ -19,6 +25,8 @@ import { openSpawner } from './drivers/spawner/client.js';
 import { KernelTraffic } from './drivers/traffic/traffic.js';
 import { OwnWrites } from './drivers/watch/generations.js';
 import { noting, RulesWatch } from './drivers/watch/watch.js';
+import { EXIT, StartRefused } from './exit.js';
+import { systemTimers } from '../shared/timers.js';
 import { requireLock, requireTools } from './preflight.js';
 import type { Serving } from './serving.js';
 
@@ -43,11 +51,16 @@ async function servingWith({ config, clock, random, log }: AgentOptions, { run, 
   const writing = noting(run, { own, clock });
   const docker = followsDocker(config) ? dockerClient(config.docker.socket) : undefined;
   const holders = new Helper();
-  const foreign = new ForeignListeners({ addresses: config.addresses, log, helper: holders });
+  const routes = config.routes === 'nginx' ? await openRoutes({ config, clock, log }, run) : undefined;
+  if (routes === undefined) endFormerNginx(config);
+  const foreign = new ForeignListeners({ addresses: config.addresses, log, helper: holders, ...(routes === undefined ? {} : { isOwn: listener => routes.isOwn(listener) }) });
+  const connections = new ConnectionsDriver({
+    run, addresses: config.addresses, isLocal: isAddressOfThisHost, log, ...(routes === undefined ? {} : { isProxied: (transport, port) => routes.isProxied(transport, port) }),
+  });
   const drivers = {
     rules: new RulesDriver({ run: writing, count: forwards => countConnections(run, config.addresses, forwards) }),
     ...(docker === undefined ? {} : { bridges: new BridgeGuard({ run: writing, markBit: config.docker.markBit, pidOf: id => docker.pidOf(id), log }) }),
-    connections: new ConnectionsDriver({ run, addresses: config.addresses, isLocal: isAddressOfThisHost, log }),
+    ...(routes === undefined ? { connections } : { connections: proxiedConnections(connections, routes), routes }),
     reservedPorts: await ReservedPorts.open({ statePath: join(config.paths.state, 'reserved-ports.json'), bootId }),
     listeners: (wanted: Wanted) => foreign.find(wanted),
   };
@@ -58,10 +71,26 @@ async function servingWith({ config, clock, random, log }: AgentOptions, { run, 
     foreignRules: (leased: Wanted) => findForeignRules(run, { addresses: config.addresses, leased }),
     watch: ({ poke, roundTookMs }) => new RulesWatch({ own, clock, random, log, onChange: poke, roundTookMs }),
     close: async () => {
+      routes?.close();
       await holders.close();
       await run.close();
     },
   };
+}
+
+async function openRoutes({ config: { nginx, addresses, paths }, clock, log }: Pick<AgentOptions, 'config' | 'clock' | 'log'>, run: ChildRunner): Promise<NginxRoutes> {
+  const settings = settingsOf(nginx, paths.state);
+  try {
+    return await NginxRoutes.open({ settings, run, addresses, isLocal: isAddressOfThisHost, clock, after: systemTimers.after, log });
+  } catch (error) {
+    throw new StartRefused(EXIT.config, `nginx.directory: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Routes were nginx' once: rules of the kernel take its place, and what it still carries ends. */
+function endFormerNginx({ nginx, paths }: AgentOptions['config']): void {
+  const { program, directory } = settingsOf(nginx, paths.state);
+  if (existsSync(directory)) endAll(program, pathsIn(directory));
 }
 
 function isAddressOfThisHost(address: string): boolean {

@@ -12,6 +12,7 @@ import { parseArguments, type Arguments } from '../shared/arguments.js';
 import { packageVersion } from '../shared/package-files.js';
 import { loadAgentConfig, USAGE, type AgentConfig } from './config.js';
 import { EXIT, StartRefused } from './exit.js';
+import { isUnderSystemd } from './tunnels/launch.js';
 import { Progress } from './progress.js';
 
 const CLOSE_MS = 5_000;
@@ -73,7 +74,7 @@ async function runUntil(stopped: Promise<NodeJS.Signals>, { config, log }: { con
   const { host, gateway, roles, addresses, driver } = config;
   log.info({ version, host, gateway, roles, addresses, driver }, 'starting');
   const command = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
-  const agent = await Agent.start({ config, version, clock: systemClock(), random: Math.random, log, command });
+  const agent = await Agent.start({ config, version, clock: systemClock(), random: Math.random, log, command, isUnderSystemd: isUnderSystemd(process.env) });
   const notifier = createNotifier({ socket: process.env['NOTIFY_SOCKET'], log });
   const progress = new Progress({
     notifier, isReady: !agent.hasState, lastRoundAtMs: () => agent.lastRoundAtMs,

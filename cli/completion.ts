@@ -3,7 +3,7 @@
  * from the commands themselves.
  */
 import type { Command, Option } from 'commander';
-import { IDLE_ACTIONS, MAPPING_STATES, ON_CONFLICT, PROTOCOLS, ROLES, SCOPES, STRATEGIES, TUNNEL_ENGINES, WAITS } from './words.js';
+import { IDLE_ACTIONS, MAPPING_STATES, ON_CONFLICT, PROTOCOLS, ROLES, SCOPES, STRATEGIES, TLS_MODES, TUNNEL_ENGINES, WAITS } from './words.js';
 
 /** First argument that asks for candidates instead of running a command. */
 export const COMPLETE = '__complete';
@@ -15,6 +15,7 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   '--strategy': Object.keys(STRATEGIES),
   '--idle-action': Object.keys(IDLE_ACTIONS),
   '--on-conflict': Object.keys(ON_CONFLICT),
+  '--tls': Object.keys(TLS_MODES),
   '--state': Object.keys(MAPPING_STATES),
   '--engine': Object.keys(TUNNEL_ENGINES),
   '--wait': Object.keys(WAITS),

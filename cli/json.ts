@@ -6,7 +6,7 @@
 type MessageType<T> = { toJSON(message: T): unknown };
 
 /** Fields whose zero means "unspecified", not 0. */
-const ENUM_FIELDS = new Set(['protocol', 'state', 'agentState', 'scope', 'strategy', 'idleAction', 'onConflict', 'mappingState', 'status', 'direction', 'engine']);
+const ENUM_FIELDS = new Set(['protocol', 'state', 'agentState', 'scope', 'strategy', 'idleAction', 'onConflict', 'tls', 'mappingState', 'status', 'direction', 'engine']);
 
 export function jsonOf<T extends object>(type: MessageType<T>, message: T): Record<string, unknown> {
   return complete(message, type.toJSON(message)) as Record<string, unknown>;

@@ -7,7 +7,7 @@ import { choice, dnsLabel, duration, plainText, portRange, refuse, wholeNumber }
 import { collect, flagName } from './flags.js';
 import type { Flags } from './job.js';
 import { UsageError } from './usage.js';
-import { IDLE_ACTIONS, ON_CONFLICT, PROTOCOLS, STRATEGIES } from './words.js';
+import { IDLE_ACTIONS, ON_CONFLICT, PROTOCOLS, STRATEGIES, TLS_MODES } from './words.js';
 
 type PoolField = Exclude<keyof Pool, 'pool' | 'gateway' | 'figures'>;
 type Spec<Value> = {
@@ -41,6 +41,7 @@ const POOL_FIELDS: PoolSpecs = {
   idleWarning: { flag: 'idleWarning', many: false, placeholder: 'time', help: 'how long before its release an idle port is warned of (default: 1h)', parse: duration },
   connectionTimeout: { flag: 'connectionTimeout', many: false, placeholder: 'time', help: 'how long quiet connections are kept (default: no limit)', parse: duration },
   domainTemplate: { flag: 'domainTemplate', many: false, placeholder: 'template', help: 'host name of a service, for example {env}.{service}.example.com', parse: domainTemplate },
+  tls: { flag: 'tls', many: false, placeholder: 'where', help: 'where TLS of clients ends: none (default), terminate (at a gateway with routes: nginx) or passthrough (at the service)', parse: (name, value) => choice(name, value, TLS_MODES) },
   onConflict: { flag: 'onConflict', many: false, placeholder: 'what', help: 'when a foreign process has the port of a mapping: block (default) or renumber', parse: (name, value) => choice(name, value, ON_CONFLICT) },
 };
 

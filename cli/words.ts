@@ -1,6 +1,6 @@
 /** The words that people read and type for the enums of the contract, and how times and addresses are shown. */
 import { Role, roleToJSON } from '../shared/gen/portlease/v1/agents.js';
-import { mappingStateToJSON, OnConflict, protocolToJSON, Protocol, Wait, type MappingState, type Target, MappingState as State } from '../shared/gen/portlease/v1/common.js';
+import { mappingStateToJSON, OnConflict, protocolToJSON, Protocol, TlsMode, Wait, type MappingState, type Target, MappingState as State } from '../shared/gen/portlease/v1/common.js';
 import {
   gatewayScopeToJSON, GatewayScope, hostDutyToJSON, hostStateToJSON, IdleAction, leaseStateToJSON, Strategy, type HostDuty, type HostState, type LeaseState,
 } from '../shared/gen/portlease/v1/operations.js';
@@ -16,6 +16,7 @@ export const PROTOCOLS = { tcp: Protocol.PROTOCOL_TCP, udp: Protocol.PROTOCOL_UD
 export const SCOPES = { shared: GatewayScope.GATEWAY_SCOPE_SHARED, host: GatewayScope.GATEWAY_SCOPE_HOST } as const;
 export const ROLES = { host: Role.ROLE_HOST, gateway: Role.ROLE_GATEWAY } as const;
 export const IDLE_ACTIONS = { report: IdleAction.IDLE_ACTION_REPORT, release: IdleAction.IDLE_ACTION_RELEASE } as const;
+export const TLS_MODES = { none: TlsMode.TLS_MODE_NONE, terminate: TlsMode.TLS_MODE_TERMINATE, passthrough: TlsMode.TLS_MODE_PASSTHROUGH } as const;
 export const ON_CONFLICT = { block: OnConflict.ON_CONFLICT_BLOCK, renumber: OnConflict.ON_CONFLICT_RENUMBER } as const;
 export const WAITS = { recorded: Wait.WAIT_RECORDED, live: Wait.WAIT_LIVE, verified: Wait.WAIT_VERIFIED } as const;
 export const TUNNEL_ENGINES = { autossh: TunnelEngine.TUNNEL_ENGINE_AUTOSSH, ssh: TunnelEngine.TUNNEL_ENGINE_SSH } as const;

@@ -19,6 +19,8 @@ const PACKAGES = {
   'openssl': 'certificates of the tests',
   'curl': 'the client of the demo',
   'dnsmasq-base': 'the name server of the tests',
+  'nginx': 'routes of a gateway that are served by nginx: tests',
+  'libnginx-mod-stream': 'what nginx passes TCP and UDP on with',
   'nghttp2-client': 'h2load, for the benchmarks',
 };
 
@@ -26,8 +28,9 @@ const PACKAGES = {
 const CONTAINERS = {
   'docker.io': 'containers of tests and demo',
   'busybox-static': 'what their image is made of',
-  'openssh-server': 'what their image is made of',
-  'openssh-client': 'logs in to them',
+  'openssh-server': 'what their image is made of; the server of tunnels in tests',
+  'openssh-client': 'logs in to them; tunnels',
+  'autossh': 'tunnels',
 };
 
 const COMPARISONS = {

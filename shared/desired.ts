@@ -18,6 +18,12 @@ export type { Target } from './target.js';
 /** Who may use a mapping: clients of `networks` (CIDR notation, canonical; empty: everybody), by at most `maxConnections` at once (0: no limit). */
 export type ClientLimits = { readonly networks: readonly string[]; readonly maxConnections: number };
 
+/** Where TLS of clients ends: at the gateway, at the service, or there is none. */
+export type TlsMode = 'none' | 'terminate' | 'passthrough';
+
+/** What the pool of a route says of connections; `timeoutMs` 0: quiet ones are kept. Left out where it says nothing. */
+export type RouteConnections = { readonly pool: string; readonly tls: TlsMode; readonly timeoutMs: number };
+
 /** Order of desired states: by epoch, then session, then revision. */
 export type StateVersion = { epoch: number; session: number; revision: number };
 
@@ -72,6 +78,8 @@ export type AgentReport = {
   conflicts?: readonly Conflict[];
   /** Mappings without traffic for longer than their limit; left out: none. */
   idle?: readonly IdleMapping[];
+  /** Where nginx serves the routes. */
+  routes?: RouteFigures;
   /** Of the environments that it was told to run or to remove; left out: none. Credentials in it are secrets. */
   environments?: EnvironmentReport[];
   /** At most MAX_LEAKS; left out: none. */
@@ -79,6 +87,9 @@ export type AgentReport = {
   /** Of its tunnels, at most MAX_TUNNELS: those that it was told, and those of its own config; left out: none. */
   tunnels?: readonly TunnelReport[];
 };
+
+/** Configs that nginx took and refused, routes that it served, and how long that took, since the agent started. */
+export type RouteFigures = { readonly reloads: number; readonly failures: number; readonly served: number; readonly latency: { readonly p50Ms: number; readonly p99Ms: number } | undefined };
 
 export const MAX_CONFLICTS = 1_024;
 /** Of one host. */
@@ -119,7 +130,7 @@ export type DesiredObject =
   | { kind: 'release'; key: string; version: number; mappingId: string; environment: string; tenant: string; name: string; index: number;
       protocol: Protocol; port: number; target: Target; internalPort: number; generation: number; cutMs: number }
   | { kind: 'route'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;
-      host: string; addresses: string[]; fence: boolean; cutMs: number;
+      host: string; addresses: string[]; fence: boolean; cutMs: number; connections?: RouteConnections;
       /** It is reached through its own connections, made with this key; left out: at its addresses. */
       tunnelKey?: string }
   | { kind: 'withdrawal'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;

@@ -1,6 +1,6 @@
 /**
  * Processes with the mark of a tunnel: found in /proc, and ended. Promises:
- * - only ssh and autossh with the mark in their environment, in the same pid namespace as the agent, are found: what a container runs is not;
+ * - only ssh and autossh with the mark in their environment, in the same pid and network namespace as the agent, are found: what a container runs is not;
  * - each signal goes out only right after mark and start time were seen once more: who got the pid meanwhile is left alone;
  * - the event loop is not kept for more than some dozens of processes at a time.
  */
@@ -14,7 +14,8 @@ import type { TunnelProcess } from './findings.js';
 export const TUNNEL_MARK = 'PORTLEASE_TUNNEL';
 
 const PROGRAMS = new Set(['ssh', 'autossh']);
-const TUNNEL_ID = /^[A-Za-z0-9._-]{1,64}$/;
+/** HOST.TUNNEL: two DNS labels. */
+const TUNNEL_ID = /^[A-Za-z0-9._-]{1,127}$/;
 const AT_ONCE = 32;
 const KILL_AFTER_MS = 5_000;
 
@@ -35,7 +36,7 @@ export function tunnelProcess(pid: number, proc = '/proc'): TunnelProcess | unde
   const stat = readStat(proc, pid);
   if (stat === undefined || !PROGRAMS.has(stat.program)) return undefined;
   try {
-    if (readlinkSync(`${proc}/${pid}/ns/pid`) !== readlinkSync(`${proc}/self/ns/pid`)) return undefined;
+    if (['pid', 'net'].some(kind => readlinkSync(`${proc}/${pid}/ns/${kind}`) !== readlinkSync(`${proc}/self/ns/${kind}`))) return undefined;
     const tunnelId = markIn(readFileSync(`${proc}/${pid}/environ`, 'utf8'));
     return tunnelId === undefined ? undefined : { pid, startTicks: stat.startTicks, program: stat.program, tunnelId };
   } catch {
@@ -51,18 +52,18 @@ export function markIn(environ: string): string | undefined {
 
 /** SIGTERM now, SIGKILL if it is still there 5 s later. The returned function calls the second one off. Throws when a signal may not be sent. */
 export function endTunnel(process: TunnelProcess, after: After, onProblem: (error: Error) => void): () => void {
-  if (!signal(process, 'SIGTERM')) return () => undefined;
+  if (!signalTunnel(process, 'SIGTERM')) return () => undefined;
   return after(KILL_AFTER_MS, () => {
     try {
-      signal(process, 'SIGKILL');
+      signalTunnel(process, 'SIGKILL');
     } catch (error) {
       onProblem(error as Error);
     }
   });
 }
 
-/** False: it is not there any more. */
-function signal({ pid, startTicks, tunnelId }: TunnelProcess, name: 'SIGTERM' | 'SIGKILL'): boolean {
+/** False: it is not there any more. Throws when it may not be sent. */
+export function signalTunnel({ pid, startTicks, tunnelId }: TunnelProcess, name: 'SIGTERM' | 'SIGKILL'): boolean {
   const now = tunnelProcess(pid);
   if (now?.startTicks !== startTicks || now.tunnelId !== tunnelId) return false;
   try {

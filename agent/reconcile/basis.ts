@@ -3,6 +3,7 @@ import type { ObjectProblem, Role } from '../../shared/desired.js';
 import { PersistentMap } from '../persistent/map.js';
 import { donePorts, noPorts } from '../persistent/ports.js';
 import type { Bound } from '../drivers/bridge/guard.js';
+import type { ProxiedRoute } from '../drivers/nginx/route.js';
 import { Forwards } from '../drivers/rules/forwards.js';
 import type { Leased } from '../drivers/rules/spec.js';
 import { ClaimsEdit, decide, type Claims, type Decision, type Forwarded } from './claims.js';
@@ -30,6 +31,8 @@ export type Basis = {
   readonly published: PersistentMap<Leased>;
   /** Containers that mappings lead to, by the key of the mapping. */
   readonly containers: PersistentMap<Bound>;
+  /** Routes that nginx serves, by key. */
+  readonly proxied: PersistentMap<ProxiedRoute>;
   readonly problems: PersistentMap<ObjectProblem>;
   readonly ends: PersistentMap<End>;
   /** By key of the mapping. */
@@ -37,7 +40,7 @@ export type Basis = {
 };
 
 export const NO_BASIS: Basis = {
-  leases: NO_COVER, guards: NO_COVER, always: NO_COVER, claims: noPorts(), made: PersistentMap.empty(), forwards: Forwards.none, serving: Serving.nothing, published: PersistentMap.empty(), containers: PersistentMap.empty(),
+  leases: NO_COVER, guards: NO_COVER, always: NO_COVER, claims: noPorts(), made: PersistentMap.empty(), forwards: Forwards.none, serving: Serving.nothing, published: PersistentMap.empty(), containers: PersistentMap.empty(), proxied: PersistentMap.empty(),
   problems: PersistentMap.empty(), ends: PersistentMap.empty(), verify: PersistentMap.empty(),
 };
 
@@ -97,7 +100,7 @@ function cover({ leases, guards, always }: Covers, object: ReconcileObject, how:
   if (object.guardOccupied === true) always[how](object.protocol, ports);
 }
 
-function served(before: Basis, gone: readonly ReconcileObject[], decisions: readonly Decision[]): Pick<Basis, 'made' | 'forwards' | 'serving' | 'published' | 'containers'> {
+function served(before: Basis, gone: readonly ReconcileObject[], decisions: readonly Decision[]): Pick<Basis, 'made' | 'forwards' | 'serving' | 'published' | 'containers' | 'proxied'> {
   const fresh = new Map<string, Made | undefined>(gone.map(nothing));
   for (const { object: { key }, result } of decisions) fresh.set(key, 'reason' in result ? undefined : result);
   const changes = [...fresh].filter(([key, made]) => before.made.get(key) !== made);
@@ -108,6 +111,7 @@ function served(before: Basis, gone: readonly ReconcileObject[], decisions: read
     forwards: before.forwards.amended(old.flatMap(({ forwards }) => forwards), now.flatMap(({ forwards }) => forwards)),
     serving: before.serving.amended(old.flatMap(made => made.served), now.flatMap(made => made.served)),
     containers: before.containers.with(changes.map(([key, made]) => [key, made?.container])),
+    proxied: before.proxied.with(changes.map(([key, made]) => [key, made?.proxied])),
     published: before.published.with([...old.flatMap(publishedBy).map(([key]) => [key, undefined] as const), ...now.flatMap(publishedBy)]),
   };
 }

@@ -7,6 +7,7 @@ import type { Target } from '../../shared/target.js';
 import type { Bound } from '../drivers/bridge/guard.js';
 import type { MappingObject, Place, RouteObject } from './objects.js';
 import { clientsOf } from '../drivers/connections/clients.js';
+import { placesOf, type ProxiedRoute } from '../drivers/nginx/route.js';
 import { forwardProblem, type Forward, type Limits } from '../drivers/rules/spec.js';
 import type { Served } from './serving.js';
 
@@ -19,6 +20,8 @@ export type HostFacts = {
   targetNetworks: readonly Cidr[];
   /** Targets see this machine's address instead of the client's. */
   snat: boolean;
+  /** What leads clients from the gateway to the hosts. Left out: kernel. */
+  routes?: 'kernel' | 'nginx';
   /** Bit of the mark on packets of mappings, where bridges are guarded; undefined: they are not. */
   markBit?: number | undefined;
 };
@@ -27,6 +30,8 @@ export type HostFacts = {
 export type Made = {
   served: Served[];
   forwards: Forward[];
+  /** The route, where nginx serves it. */
+  proxied?: ProxiedRoute;
   /** The container that has the address. */
   container?: Bound;
   /** Docker leads there, and no forward. */
@@ -100,7 +105,7 @@ function addressOf(target: Exclude<Target | Place, { kind: 'publishedAt' | 'self
 function limitsFor({ limits, clientsHidden }: MappingObject, to: string): Limits | undefined {
   if (limits === undefined) return undefined;
   if (clientsHidden === true && limits.networks.length > 0) {
-    refuse('CLIENTS_HIDDEN', 'the agent of the gateway has snat: true, so this host cannot tell clients apart: take client_networks away, or set snat: false there');
+    refuse('CLIENTS_HIDDEN', 'the agent of the gateway has snat: true or routes: nginx, so this host cannot tell clients apart: take client_networks away, or change that there');
   }
   const networks = networksOf(limits.networks, familyOf(to));
   if (networks?.length === 0) refuse('NO_CLIENT_OF_FAMILY', `no network of client_networks is of the family of ${to}, by which clients come: add one`);
@@ -132,6 +137,7 @@ function refuseBadForward(forward: Forward, facts: HostFacts): void {
 /** A route to this machine itself needs no rule: the mapping on the same port serves it. */
 function routeForwards(route: RouteObject, facts: HostFacts): Made {
   const { leaseId: id, generation, ports, protocol } = route;
+  refuseTls(route, facts);
   const addresses = route.addresses.map(address => canonicalAddress(address) ?? refuse('ROUTE_INVALID', `${JSON.stringify(address)} is not an address`));
   const servable = onePerFamily(addresses).filter(to => hasFamilyOf(to, facts));
   if (servable.length === 0) refuse('NO_ADDRESS_OF_FAMILY', `no lease address of this gateway has the family of ${addresses.join(' or ') || 'any address of the route'}`);
@@ -139,8 +145,24 @@ function routeForwards(route: RouteObject, facts: HostFacts): Made {
   const transports = transportsOf(protocol);
   const forwards = transports.flatMap((transport: Transport) => remote.map(to => ({ id, generation, transport, ports, to, toPort: undefined, hairpin: true })));
   for (const forward of forwards) refuseBadForward(forward, facts);
+  if (facts.routes === 'nginx' && remote.length > 0) return proxiedRoute(route, { transports, remote }, facts);
   const endpoints = remote.map(address => ({ address, port: undefined }));
   return { forwards, served: endpoints.length === 0 ? [] : transports.map(transport => ({ transport, ports, endpoints })) };
+}
+
+function refuseTls({ protocol, connections }: RouteObject, { routes }: HostFacts): void {
+  if (connections?.tls !== 'terminate') return;
+  if (routes !== 'nginx') refuse('TLS_NOT_SERVED', `pool ${connections.pool} has TLS end at the gateway, whose agent routes by rules of the kernel: set routes: nginx in its config, or another tls of the pool`);
+  if (protocol !== 'tcp') refuse('TLS_NOT_SERVED', `pool ${connections.pool} has TLS end at the gateway, and serves ${protocol}: that is for TCP alone`);
+}
+
+/** Clients are connected to nginx at the lease addresses; where it leads on to is part of the endpoint, so that another host is another endpoint. */
+function proxiedRoute({ key, leaseId: id, ports, fence: isFenced, connections }: RouteObject, { transports, remote }: { transports: readonly Transport[]; remote: readonly string[] }, { addresses }: HostFacts): Made {
+  const hosts = Object.fromEntries(remote.map(address => [familyOf(address) === 4 ? 'v4' : 'v6', address]));
+  const proxied: ProxiedRoute = { key, id, ports, transports, hosts, isFenced, ...(connections === undefined ? {} : { connections }) };
+  const through = placesOf(proxied);
+  const endpoints = addresses.filter(own => remote.some(to => familyOf(to) === familyOf(own))).map(address => ({ address, port: undefined, through }));
+  return { forwards: [], served: transports.map(transport => ({ transport, ports, endpoints })), proxied };
 }
 
 /** The first address of each family. */

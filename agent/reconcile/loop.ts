@@ -17,7 +17,7 @@ import type { Log } from '../../shared/log.js';
 import type { Transport } from '../../shared/ports.js';
 import { systemTimers, type After } from '../../shared/timers.js';
 import type { ConnectionsDriver, Endpoint } from '../drivers/connections/connections.js';
-import { Cutter } from './cutter.js';
+import { Cutter, type CutJob } from './cutter.js';
 import { cutJobs } from './jobs.js';
 import type { End, HostFacts, Objects, Plan } from './plan.js';
 import { Rounds, type RoundDrivers, type Seen } from './rounds.js';
@@ -85,13 +85,14 @@ export class ReconcileLoop {
     this.cutter = new Cutter({
       connections: drivers.connections, log, after, random,
       standing: {
-        endpoints: (transport, port) => this.endpoints(transport, port),
+        endpoints: (transport, port) => (drivers.routes?.isClosed(transport, port) === true ? [] : this.endpoints(transport, port)),
         isTarget: address => this.rounds.standing.isTarget(address),
       },
       onEnded: ends => this.confirm(ends),
       onProblems: () => this.report(),
     });
     this.verifier = new Verifier({ reaches: drivers.reaches ?? reachesByTcp, after, random, onVerified: () => this.report() });
+    drivers.routes?.notify(() => this.want('change'));
     this.fullDueMs = this.lastEndMs = clock.nowMs();
     this.want('full');
   }
@@ -211,7 +212,9 @@ export class ReconcileLoop {
     const { version, objects } = this.desired;
     try {
       const round = await this.rounds.run(objects, seen, !this.hasNewLosses && !this.cutter.hasLosses());
-      const { plan, unserved } = round;
+      const { plan } = round;
+      const { routes } = this.options.drivers;
+      const unserved = [...round.unserved, ...routes?.problems() ?? []];
       this.driftRepairs += round.repaired;
       this.applied = { version, plan, unserved };
       this.forget(plan);
@@ -219,7 +222,7 @@ export class ReconcileLoop {
       this.verifier.set(plan.verify);
       const pending = this.cutter.pending();
       const isKnown = ({ confirmation: { key, generation } }: End): boolean => this.confirmed.get(key) === generation || pending.get(key) === generation;
-      const jobs = cutJobs({ ...round, dropMs: this.options.dropMs, isKnown });
+      const jobs = [...cutJobs({ ...round, dropMs: this.options.dropMs, isKnown }), ...routes?.cuts().map((cut): CutJob => ({ cuts: [cut], end: undefined })) ?? []];
       this.hasNewLosses = jobs.some(({ isLoss }) => isLoss === true);
       this.settle();
       this.report();
@@ -244,7 +247,7 @@ export class ReconcileLoop {
   }
 
   private settle(): void {
-    if (this.hasNewLosses || this.cutter.hasLosses() || this.applied === undefined) return;
+    if (this.hasNewLosses || this.cutter.hasLosses() || this.applied === undefined || this.options.drivers.routes?.isSettled() === false) return;
     this.settled = this.applied.version;
     void this.rounds.admit(this.applied.plan);
   }
@@ -273,7 +276,7 @@ export class ReconcileLoop {
         const confirmation = ends.get(key)?.confirmation;
         return confirmation?.generation === generation ? confirmation : [];
       }),
-      verified: this.verifier.verified(), driftRepairs: this.driftRepairs, occupied, conflicts,
+      verified: this.verifier.verified(), driftRepairs: this.driftRepairs, occupied, conflicts, ...(this.options.drivers.routes === undefined ? {} : { routes: this.options.drivers.routes.figures() }),
     };
     if (isDeepStrictEqual(outcome, this.lastOutcome)) return;
     this.lastOutcome = outcome;

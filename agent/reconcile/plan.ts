@@ -5,7 +5,9 @@ import type { Listener } from '../drivers/connections/listeners.js';
 import type { Bound } from '../drivers/bridge/guard.js';
 import type { Forwards } from '../drivers/rules/forwards.js';
 import type { RulesSpec } from '../drivers/rules/spec.js';
-import { differences } from '../persistent/map.js';
+import type { ProxiedRoute } from '../drivers/nginx/route.js';
+import { differences, type PersistentMap } from '../persistent/map.js';
+import type { Ports } from '../persistent/ports.js';
 import { NO_BASIS, nextBasis, type Basis, type VerifyTarget } from './basis.js';
 import { conflictProblems } from './conflicts.js';
 import type { End } from './ends.js';
@@ -36,6 +38,10 @@ export type Plan = {
   readonly serving: Serving;
   /** By key of the object. */
   readonly ends: ReadonlyMap<string, End>;
+  /** Routes that nginx serves, by key; the same map for as long as these are the same. */
+  readonly routes: PersistentMap<ProxiedRoute>;
+  /** Ports of this host's own leases. */
+  readonly own: Ports<true>;
   /** Containers that mappings lead to, each once; the same list for as long as these are the same. */
   readonly containers: readonly Bound[];
   readonly problems: ObjectProblem[];
@@ -64,7 +70,7 @@ export function nextPlan(before: Planned | undefined, { objects, facts, make, li
   const guard = guardOf({ ports: guards.covered, always: always.covered, serving, published: basis.published, listeners, addresses: facts.addresses, guarded }, before?.guarded);
   const { leased, reserved, occupied, conflicts } = guard.guard;
   const plan = {
-    rules: rulesOf(facts, basis, leased, before), reserved, serving, ends, containers: containersOf(basis, before), problems: problemsOf(basis, before), occupied, conflicts,
+    rules: rulesOf(facts, basis, leased, before), reserved, serving, ends, routes: basis.proxied, own: basis.leases.covered, containers: containersOf(basis, before), problems: problemsOf(basis, before), occupied, conflicts,
     inConflict: inConflictOf(basis, guard.guard, before), verify,
   };
   return { plan, objects, basis, guarded: guard };

@@ -6,6 +6,7 @@ import { transportsOf, type PortRange, type Transport } from '../../shared/ports
 import type { Ports } from '../persistent/ports.js';
 import type { BridgeGuard } from '../drivers/bridge/guard.js';
 import type { Listener, Wanted } from '../drivers/connections/listeners.js';
+import type { NginxRoutes } from '../drivers/nginx/driver.js';
 import { union } from '../drivers/rules/ranges.js';
 import type { RulesDriver, Sighting } from '../drivers/rules/driver.js';
 import type { ReservedPorts } from '../drivers/settings/reserved.js';
@@ -18,10 +19,15 @@ export type RoundDrivers = {
   rules: Pick<RulesDriver, 'apply' | 'look' | 'isCurrent'>;
   /** Left out: nothing leads to containers. */
   bridges?: Pick<BridgeGuard, 'hold' | 'admit' | 'problems'>;
+  /** Left out: no proxy serves routes. */
+  routes?: ProxiedRoutes;
   reservedPorts: Pick<ReservedPorts, 'set' | 'ours'>;
   /** At least those on these ports. The same array as before when nothing has changed costs least. */
   listeners(wanted: Wanted): Promise<Listener[]>;
 };
+
+/** Serves routes in a process of this machine. */
+export type ProxiedRoutes = Pick<NginxRoutes, 'admit' | 'serve' | 'cuts' | 'problems' | 'isClosed' | 'isSettled' | 'notify' | 'figures'>;
 
 type RoundsOptions = { drivers: RoundDrivers; facts: HostFacts; log: Log };
 
@@ -51,6 +57,7 @@ export class Rounds {
   private plannedFor: { listeners: readonly Listener[]; guarded: readonly PortRange[] } | undefined;
   private wanted: { of: Ports<true> | undefined; ranges: Wanted } = { of: undefined, ranges: { tcp: [], udp: [] } };
   private settingsProblem: string | undefined;
+  private proxied: { of: Plan['rules']; rules: Plan['rules'] } | undefined;
   private readonly make: MakeForwards;
 
   constructor(private readonly options: RoundsOptions) {
@@ -100,11 +107,20 @@ export class Rounds {
     const guardRepairs = await drivers.bridges?.hold(plan.containers, { isQuiet: isQuiet && !isFirst, mustLook: seen !== undefined }) ?? 0;
     this.mustSweep = true;
     if (before !== plan.serving) this.mayStand = merge(before, plan.serving);
-    const { repaired, unserved = [] } = await drivers.rules.apply(plan.rules, { observe: seen?.sighting ?? false });
+    const { repaired, unserved = [] } = await drivers.rules.apply(this.rulesOf(plan), { observe: seen?.sighting ?? false });
     this.mustSweep = false;
     this.mayStand = plan.serving;
     this.guarded = plan.reserved;
+    await drivers.routes?.serve();
     return { plan, unserved: [...unserved.map(({ id, reason, message }) => ({ key: `mapping/${id}`, reason, message })), ...this.keptOut()], before, isFirst, repaired: repaired + guardRepairs };
+  }
+
+  /** What a proxy serves is let through the guard, as far as it leads where it should. */
+  private rulesOf({ rules, routes, occupied, own }: Plan): Plan['rules'] {
+    const proxied = this.options.drivers.routes?.admit({ routes, occupied, own });
+    if (proxied === undefined) return rules;
+    if (this.proxied?.of !== rules || this.proxied.rules.proxied !== proxied) this.proxied = { of: rules, rules: { ...rules, proxied } };
+    return this.proxied.rules;
   }
 
   /** Nothing that led elsewhere is connected any more. */

@@ -96,7 +96,7 @@ function runs(a: Serving, b: Serving): Run[] {
 }
 
 function missing(places: readonly Endpoint[], from: readonly Endpoint[]): Endpoint[] {
-  return places.filter(one => !from.some(other => other.address === one.address && other.port === one.port));
+  return places.filter(one => !from.some(other => other.address === one.address && other.port === one.port && other.through === one.through));
 }
 
 function isSame(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {

@@ -1,5 +1,5 @@
 /** What a book keeps of each thing beside its record: what it is connected to, and what was heard of it in this run. */
-import type { IdleMapping } from '../../shared/desired.js';
+import type { IdleMapping, RouteFigures } from '../../shared/desired.js';
 import type { Leak } from '../../shared/leak.js';
 import type { TunnelReport } from '../../shared/tunnel.js';
 import type { Blocks } from './blocks.js';
@@ -73,6 +73,8 @@ export type Host = {
   /** Leases of its own that it has not applied yet. */
   unguarded: Set<Lease>;
   driftRepairs: number;
+  /** Gateway role: where nginx serves the routes. */
+  routes: RouteFigures | undefined;
   /** Kept from its hello on: what it has been told, or is about to be. */
   desired: Desired | undefined;
   revision: number;

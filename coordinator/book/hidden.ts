@@ -13,6 +13,6 @@ export function refuseHidden(state: State, limits: ClientLimits | undefined, fie
   const { gateway } = state.gateway;
   return {
     kind: 'refused', reason: 'CLIENTS_HIDDEN', field, metadata: { gateway },
-    message: `the agent of gateway ${gateway} has snat: true, so its hosts cannot tell clients apart`,
+    message: `the agent of gateway ${gateway} has snat: true or routes: nginx, so its hosts cannot tell clients apart`,
   };
 }

@@ -24,7 +24,7 @@ import type { Command, Confirmation, HeartbeatCommand, HelloCommand, HostRecord,
 
 export function makeHost(record: HostRecord, nowMs: number): Host {
   return {
-    record, state: record.lostAtMs > 0 ? 'lost' : 'unknown', heardAtMs: nowMs, heard: false, mappings: new Set(), leases: new Set(), guarding: new Set(), unguarded: new Set(), driftRepairs: 0,
+    record, state: record.lostAtMs > 0 ? 'lost' : 'unknown', heardAtMs: nowMs, heard: false, mappings: new Set(), leases: new Set(), guarding: new Set(), unguarded: new Set(), driftRepairs: 0, routes: undefined,
     desired: undefined, revision: 0, appliedRevision: 0, mustApply: 0, awaiting: new Set(), problems: new Map(), behind: { heartbeats: 0, lastAccepted: 0 },
     occupied: new Set(), conflicts: new Map(), idle: new Map(), leaks: new Map(), workloads: new Set(), tunnels: new Map(), tunnelReports: new Map(), configTunnelsTold: new Map(), capabilities: undefined,
   };
@@ -109,6 +109,7 @@ export function report(state: State, command: ReportCommand): Reply {
   }
   confirmSession(state, host);
   host.driftRepairs = command.driftRepairs;
+  host.routes = command.routes;
   takeConflicts(state, host, command);
   for (const confirmation of command.confirmations) confirm(state, host, confirmation);
   const problems = new Map(command.problems.map((problem) => [problem.key, problemText(problem)]));

@@ -167,6 +167,13 @@ export function route(state: State, lease: Lease): void {
   put(state, state.gatewayAgent, routeObject(state, lease));
 }
 
+/** Routes of the pool say something else of connections. */
+export function retellRoutes(state: State, pool: string): void {
+  for (const lease of state.leases.values()) {
+    if (lease.record.pool === pool && lease.record.state !== 'withdrawing') route(state, lease);
+  }
+}
+
 export function* mappingsIn(space: Space, lease: Lease): Generator<Mapping> {
   for (const port of space.mapped.within(lease.record.first, lease.record.last)) {
     const mapping = space.mappingAt.get(port);

@@ -1,4 +1,5 @@
 /** How records become objects of desired state. */
+import type { RouteConnections } from '../../shared/desired.js';
 import { ipFamily } from '../../shared/names.js';
 import { hidesClients } from './hidden.js';
 import type { Lease, Mapping, State, Workload } from './state.js';
@@ -38,8 +39,14 @@ export function routeObject(state: State, lease: Lease): DesiredObject {
   return {
     kind: 'route', key: `route/${leaseId}`, version: state.sequence, leaseId, ports: portsOf(lease), protocol, generation, host,
     addresses: [firstOf(addresses, 4), firstOf(addresses, 6)].filter((address) => address !== undefined),
-    fence: lease.record.state === 'fencing', cutMs: cutMs(state, lease.record.pool), ...(tunnelKey === '' ? {} : { tunnelKey }),
+    fence: lease.record.state === 'fencing', cutMs: cutMs(state, lease.record.pool), ...connectionsOf(state, lease.record.pool), ...(tunnelKey === '' ? {} : { tunnelKey }),
   };
+}
+
+/** Nothing where the pool says nothing. */
+function connectionsOf(state: State, pool: string): { connections?: RouteConnections } {
+  const { tls = 'none', connectionTimeoutMs: timeoutMs = 0 } = state.pools.get(pool)?.spec ?? {};
+  return tls === 'none' && timeoutMs === 0 ? {} : { connections: { pool, tls, timeoutMs } };
 }
 
 export function withdrawalObject(state: State, lease: Lease): DesiredObject {

@@ -2,7 +2,7 @@
 import { overlaps, rangeSize, rangeText, type PortRange } from '../../shared/ports.js';
 import { FreePorts } from './freeports.js';
 import { tellLimits } from './idle.js';
-import { addFree, withdraw } from './leases.js';
+import { addFree, retellRoutes, withdraw } from './leases.js';
 import { findLeftover, leftoverIn, runs, withdrawLeftover } from './leftover.js';
 import { isUsable, makePool, makePoolSpace } from './poolspace.js';
 import type { Mapping, Pool, State } from './state.js';
@@ -16,7 +16,7 @@ export function createPool(state: State, spec: PoolSpec, seed: boolean): Reply {
   const known = state.pools.get(spec.pool);
   if (known !== undefined && seed) return { kind: 'pool', pool: { ...known.spec } };
   if (known !== undefined) return { kind: 'refused', reason: 'POOL_EXISTS', message: `gateway ${state.gateway.gateway} has a pool ${spec.pool}`, field: 'pool.pool', metadata: { pool: spec.pool } };
-  const refusal = checkRanges(state, spec);
+  const refusal = checkTls(state, spec) ?? checkRanges(state, spec);
   if (refusal !== undefined) return refusal;
   const pool = makePool(spec);
   countLeftover(state, pool);
@@ -35,17 +35,19 @@ export function updatePool(state: State, { pool: name, change, drain }: UpdateCo
   const pool = state.pools.get(name);
   if (pool === undefined) return unknownPool(state, name);
   const spec = { ...pool.spec, ...change };
-  const refusal = checkRanges(state, spec) ?? checkLive(state, pool, { spec, drain });
+  const refusal = checkTls(state, spec) ?? checkRanges(state, spec) ?? checkLive(state, pool, { spec, drain });
   if (refusal !== undefined) return refusal;
   const next = { ...makePool(spec), counts: pool.counts };
   const strategyChanged = spec.strategy !== pool.spec.strategy;
   const limitChanged = spec.idleLimitMs !== pool.spec.idleLimitMs;
+  const connectionsChanged = spec.tls !== pool.spec.tls || spec.connectionTimeoutMs !== pool.spec.connectionTimeoutMs;
   const protocolChanged = spec.protocol !== pool.spec.protocol;
   Object.assign(pool, { spec: next.spec, reserved: next.reserved, reservedCount: next.reservedCount, total: next.total });
   findLeftover(state, pool);
   withdrawLeftover(state, pool, protocolChanged);
   rebuild(state, pool, strategyChanged);
   if (limitChanged) tellLimits(state, pool);
+  if (connectionsChanged) retellRoutes(state, name);
   state.dirty.pools.add(pool);
   state.event('PoolUpdated', { detail: `{"pool":"${name}"}` });
   state.progress = true;
@@ -73,6 +75,12 @@ function countLeftover(state: State, pool: Pool): void {
   findLeftover(state, pool);
   for (const { record } of state.mappings.values()) if (record.pool === spec.pool && record.state === 'quarantined') counts.quarantined += 1;
   for (const { record } of state.withdrawing) if (record.pool === spec.pool) counts.leased += rangeSize(record);
+}
+
+/** In scope host clients come to the hosts themselves. */
+function checkTls(state: State, { tls }: PoolSpec): Refusal | undefined {
+  if (tls !== 'terminate' || state.shared) return undefined;
+  return { kind: 'refused', reason: 'INVALID_FIELD', message: `gateway ${state.gateway.gateway} has scope host: there is no gateway at which TLS could end`, field: 'pool.tls' };
 }
 
 function checkRanges(state: State, spec: PoolSpec): Refusal | undefined {

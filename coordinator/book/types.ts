@@ -4,7 +4,7 @@
  */
 import type { PortRange, Protocol } from '../../shared/ports.js';
 import type { EnvironmentWord } from '../../shared/container.js';
-import type { AgentHello, AgentReport, ClientLimits, Delta, Role, Target } from '../../shared/desired.js';
+import type { AgentHello, AgentReport, ClientLimits, Delta, Role, Target, TlsMode } from '../../shared/desired.js';
 import type { Reason } from '../../shared/reasons.js';
 import type { AllocateCommand } from './want-types.js';
 import type { TunnelCommand, TunnelRecord, TunnelView } from './tunnel-types.js';
@@ -63,6 +63,8 @@ export type PoolSpec = {
   connectionTimeoutMs: number;
   domainTemplate: string;
   onConflict: OnConflict;
+  /** Scope shared: where TLS of clients ends. */
+  tls: TlsMode;
 };
 
 /** Only an open host gets new ports. draining: what it has unused goes back to the pools; drained: it has no lease any more.

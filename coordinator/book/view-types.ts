@@ -1,4 +1,5 @@
 /** What the lease book shows of itself, beside its records: views for lists, figures and explanations. */
+import type { RouteFigures } from '../../shared/desired.js';
 import type { Conflict, HostRecord, LeaseRecord, MappingRecord, PoolSpec } from './types.js';
 
 export type HostLiveness = 'unknown' | 'alive' | 'suspect' | 'lost';
@@ -11,6 +12,7 @@ export type HostView = {
   mappings: number;
   leasedPorts: number;
   driftRepairs: number;
+  routes: RouteFigures | undefined;
 };
 
 /** Hosts that fell silent together: `lost` of `hosts` that are counted in the failure domain ('': over the whole gateway).

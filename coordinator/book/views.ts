@@ -25,7 +25,7 @@ export function hostView(state: State, host: Host): HostView {
   for (const lease of host.leases) leasedPorts += rangeSize(lease.record);
   return {
     record: { ...host.record }, state: host.state, heartbeatAgeMs: host.heard ? state.nowMs - host.heardAtMs : undefined,
-    mappings: host.mappings.size, leasedPorts, driftRepairs: host.driftRepairs,
+    mappings: host.mappings.size, leasedPorts, driftRepairs: host.driftRepairs, routes: host.routes,
   };
 }
 

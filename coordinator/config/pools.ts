@@ -42,6 +42,7 @@ const pool = z.strictObject({
   idleLimit: durationMs.optional(),
   idleAction: z.enum(['report', 'release'], { error: 'is not report or release' }).prefault('report'),
   onConflict: z.enum(['block', 'renumber'], { error: 'is not block or renumber' }).prefault('block'),
+  tls: z.enum(['none', 'terminate', 'passthrough'], { error: 'is not none, terminate or passthrough' }).prefault('none'),
   idleWarning: durationMs.optional(),
   connectionTimeout: durationMs.optional(),
   domainTemplate: z.string().refine((text) => text === '' || isDomainTemplate(text), { error: 'is not a host name made of a-z 0-9 . - {env} {service} {gateway}' }).prefault(''),

@@ -1,4 +1,5 @@
 /** Records of the book as messages of the contract. */
+import { routeFiguresToWire, tlsModeToWire } from '../../shared/wire/connections.js';
 import { accessOf, type AccessPool } from '../../shared/access.js';
 import { HostDuty as WireHostDuty, HostState as WireHostState, GatewayScope, IdleAction, LeaseState as WireLeaseState, Strategy, type Gateway, type Host, type HostLeak, type Latency, type Lease, type MassLoss, type Pool, type PortConflict, type PoolRates as WireRates, type Restore } from '../../shared/gen/portlease/v1/operations.js';
 import { MappingState as WireState, OnConflict } from '../../shared/gen/portlease/v1/common.js';
@@ -121,7 +122,7 @@ const DUTIES: Record<HostDuty, WireHostDuty> = {
   forgetting: WireHostDuty.HOST_DUTY_FORGETTING,
 };
 
-export function hostToWire({ record, state, heartbeatAgeMs, mappings, leasedPorts, driftRepairs }: HostView, gateway: string): Host {
+export function hostToWire({ record, state, heartbeatAgeMs, mappings, leasedPorts, driftRepairs, routes }: HostView, gateway: string): Host {
   return {
     host: record.host,
     gateway,
@@ -139,6 +140,7 @@ export function hostToWire({ record, state, heartbeatAgeMs, mappings, leasedPort
     replaceable: record.replaceable,
     duty: DUTIES[record.duty],
     keptUntil: record.keptUntilMs === 0 ? undefined : msToTimestamp(record.keptUntilMs),
+    routes: routeFiguresToWire(routes),
   };
 }
 
@@ -198,6 +200,7 @@ export function poolToWire(spec: PoolSpec, { gateway, figures, rates }: { gatewa
     connectionTimeout: spec.connectionTimeoutMs === 0 ? undefined : msToDuration(spec.connectionTimeoutMs),
     domainTemplate: spec.domainTemplate,
     onConflict: spec.onConflict === 'renumber' ? OnConflict.ON_CONFLICT_RENUMBER : OnConflict.ON_CONFLICT_BLOCK,
+    tls: tlsModeToWire(spec.tls),
     figures: figures && { ...figures, recent: ratesToWire(rates.recent), sinceStart: ratesToWire(rates.sinceStart) },
   };
 }

@@ -7,6 +7,7 @@ import { isDomainTemplate, isPublicHost } from '../../shared/names.js';
 import { MAX_PORT, type PortRange } from '../../shared/ports.js';
 import { durationToMs, protocolFromWire, rangeFromWire } from '../../shared/wire.js';
 import type { IdleAction, PoolSpec, Protocol, Scope, Strategy } from '../book/types.js';
+import { tlsModeFromWire } from '../../shared/wire/connections.js';
 import { Checks } from './checks.js';
 import { onConflictFromWire } from './parse-ports.js';
 import { POOL_DEFAULTS } from '../pool-defaults.js';
@@ -60,6 +61,7 @@ export function parsePool(pool: Pool | undefined, fields?: ReadonlySet<string>):
     strategy: asked('strategy') ? strategyOf(value.strategy, checks) : 'leastRecentlyUsed',
     idleAction: asked('idle_action') ? idleActionOf(value.idleAction, checks) : 'report',
     onConflict: asked('on_conflict') ? onConflictFromWire(value.onConflict, 'pool.on_conflict', checks) ?? 'block' : 'block',
+    tls: asked('tls') ? checks.take(() => tlsModeFromWire(value.tls, 'pool.tls'), 'none') : 'none',
   };
   checks.done();
   return { gateway: value.gateway, spec };
@@ -137,7 +139,7 @@ const UPDATABLE: Record<string, keyof PoolSpec> = {
   description: 'description', service_type: 'serviceType', aliases: 'aliases', ranges: 'ranges', protocol: 'protocol',
   default_internal_port: 'defaultInternalPort', strategy: 'strategy', reserved: 'reserved', quarantine: 'quarantineMs', hold: 'holdMs',
   idle_limit: 'idleLimitMs', idle_action: 'idleAction', idle_warning: 'idleWarningMs', connection_timeout: 'connectionTimeoutMs', domain_template: 'domainTemplate',
-  on_conflict: 'onConflict',
+  on_conflict: 'onConflict', tls: 'tls',
 };
 
 export function parsePoolUpdate({ pool, updateMask, drain }: UpdatePoolRequest): { gateway: string; pool: string; change: Partial<Omit<PoolSpec, 'pool'>>; drain: boolean } {

@@ -1,5 +1,6 @@
-/** docs/reasons.md: every reason of shared/reasons.ts for people. */
+/** docs/reasons.md: every reason of shared/reasons.ts, and of agent/tunnels/reasons.ts, for people. */
 import { status } from '@grpc/grpc-js';
+import { TUNNEL_REASONS } from '../../agent/tunnels/reasons.js';
 import { REASONS } from '../../shared/reasons.js';
 
 const HEAD = `# Why portlease refuses
@@ -14,9 +15,19 @@ request may succeed later. Programs should decide by the reason; the message is 
 |---|---|---|---|
 `;
 
+const TUNNELS = `
+## Why a tunnel is not up
+
+Generated from agent/tunnels/reasons.ts. The host says so of its tunnel; the message is the line of ssh's log that says so, or names file or process.
+
+| reason | meaning | remedy |
+|---|---|---|
+`;
+
 export function reasonsMarkdown(): string {
   const rows = Object.entries(REASONS).map(([reason, { code, meaning, remedy }]) => row([`\`${reason}\``, status[code], meaning, remedy]));
-  return HEAD + rows.join('');
+  const tunnelRows = Object.entries(TUNNEL_REASONS).map(([reason, { meaning, remedy }]) => row([`\`${reason}\``, meaning, remedy]));
+  return HEAD + rows.join('') + TUNNELS + tunnelRows.join('');
 }
 
 function row(cells: readonly string[]): string {

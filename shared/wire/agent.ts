@@ -1,4 +1,5 @@
 /** What an agent says: hello, report and heartbeat, to and from messages of the contract. */
+import { routeFiguresFromWire, routeFiguresToWire } from './connections.js';
 import { Driver as WireDriver, EnvironmentState as WireEnvironmentState, Role as WireRole, type Confirmation as WireConfirmation, type EnvironmentReport as WireEnvironment, type HeartbeatRequest, type HeldGrant as WireGrant, type Hello, type IdleMapping as WireIdle, type ObjectProblem as WireProblem, type Report } from '../gen/portlease/v1/agents.js';
 import { MAX_TUNNELS, type AgentHello, type AgentReport, type Confirmation, type Driver, type HeldGrant, type IdleMapping, type ObjectProblem, type Role } from '../desired.js';
 import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required, sshPublicKey } from '../fields.js';
@@ -125,6 +126,7 @@ export function reportToWire(report: AgentReport): Report {
     environments: (report.environments ?? []).map(environmentToWire),
     leaks: (report.leaks ?? []).map(leakToWire),
     tunnels: (report.tunnels ?? []).slice(0, MAX_TUNNELS).map(tunnelReportToWire),
+    routes: routeFiguresToWire(report.routes),
   };
 }
 
@@ -140,6 +142,7 @@ export function reportFromWire(value: Report, field = 'report'): AgentReport {
     occupied: value.occupied.map((text, i) => occupiedFromWire(text, `${field}.occupied[${i}]`)),
     conflicts: conflictsFromWire(value.conflicts, `${field}.conflicts`),
     ...(idle.length === 0 ? {} : { idle }),
+    ...(value.routes === undefined ? {} : { routes: routeFiguresFromWire(value.routes, `${field}.routes`) }),
     ...(value.environments.length === 0 ? {} : { environments: value.environments.map((one, i) => environmentFromWire(one, `${field}.environments[${i}]`)) }),
     ...(value.leaks.length === 0 ? {} : { leaks: leaksFromWire(value.leaks, `${field}.leaks`) }),
     ...(value.tunnels.length === 0 ? {} : { tunnels: atMost(value.tunnels, MAX_TUNNELS, `${field}.tunnels`).map((one, i) => tunnelReportFromWire(one, `${field}.tunnels[${i}]`)) }),

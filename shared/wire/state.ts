@@ -7,6 +7,7 @@ import { isLabelKey, isLabelValue } from '../names.js';
 import { limitsFromWire } from '../networks.js';
 import { durationToMs, msToDuration, protocolFromWire, protocolToWire, rangeFromWire, rangeToWire, targetFromWire, targetToWire } from './basics.js';
 import { tunnelSpecFromWire, tunnelSpecToWire } from './tunnel.js';
+import { connectionsFromWire, connectionsToWire } from './connections.js';
 import { containerFromWire, containerToWire, credentialSpecsFromWire, credentialSpecsToWire } from './container.js';
 
 const KEY = /^(?:(?:lease|mapping|release|route|withdrawal)\/[A-Za-z0-9][A-Za-z0-9._-]{0,17}|(?:environment|removal|tunnel)\/[a-z0-9][a-z0-9-]{0,62})$/;
@@ -63,7 +64,7 @@ function bodyToWire(object: DesiredObject): wire.DesiredObject['object'] {
     case 'release':
       return { $case: 'release', value: { ...portToWire(object), cut: msToDuration(object.cutMs) } };
     case 'route':
-      return { $case: 'route', value: { ...grantToWire(object), host: object.host, addresses: [...object.addresses], fence: object.fence, cut: msToDuration(object.cutMs), tunnelKey: object.tunnelKey ?? '' } };
+      return { $case: 'route', value: { ...grantToWire(object), host: object.host, addresses: [...object.addresses], fence: object.fence, cut: msToDuration(object.cutMs), ...connectionsToWire(object.connections), tunnelKey: object.tunnelKey ?? '' } };
     case 'withdrawal':
       return { $case: 'withdrawal', value: { ...grantToWire(object), cut: msToDuration(object.cutMs) } };
     case 'environment':
@@ -140,6 +141,7 @@ function routeFromWire(value: wire.RouteObject, { version, field }: { version: n
     fence: value.fence,
     cutMs: cutFromWire(value, field),
     ...(value.tunnelKey === '' ? {} : { tunnelKey: sshPublicKey(value.tunnelKey, `${field}.tunnel_key`) }),
+    ...connectionsFromWire(value, field),
   };
 }
 

@@ -122,7 +122,7 @@ class FullPool {
 function spec(strategy: Strategy): PoolSpec {
   return {
     pool: 'ssh', description: '', serviceType: 'ssh', aliases: [], ranges: [{ first: 5_000, last: 4_999 + PORTS }], protocol: 'tcp', defaultInternalPort: 22,
-    strategy, reserved: [], quarantineMs: 1_000, holdMs: 1_000, idleLimitMs: 0, idleAction: 'report', idleWarningMs: 3_600_000, connectionTimeoutMs: 0, domainTemplate: '', onConflict: 'block',
+    strategy, reserved: [], quarantineMs: 1_000, holdMs: 1_000, idleLimitMs: 0, idleAction: 'report', idleWarningMs: 3_600_000, connectionTimeoutMs: 0, domainTemplate: '', onConflict: 'block', tls: 'none',
   };
 }
 

@@ -17,6 +17,7 @@ import { benchMove } from './move.js';
 import type { Row, Size } from './rows.js';
 import { benchRpc } from './rpc.js';
 import { benchStart } from './start.js';
+import { benchTunnel } from './tunnel.js';
 
 /** What a figure's name begins with; samples of each run unless the command line says otherwise. */
 type Part = { prefix: string; samples: number; take: (size: Size) => Promise<Row[]> };
@@ -37,6 +38,7 @@ const PARTS: readonly Part[] = [
   { prefix: 'heal', samples: 20, take: benchHeal },
   { prefix: 'listeners', samples: 50, take: benchListeners },
   { prefix: 'leakscan', samples: 50, take: benchLeakScan },
+  { prefix: 'tunnel', samples: 20, take: benchTunnel },
 ];
 
 const USAGE = `npm run bench -- [--only PREFIX] [--json FILE] [--runs N] [--samples N]

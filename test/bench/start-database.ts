@@ -100,5 +100,5 @@ class Filled {
 
 const POOL: PoolSpec = {
   pool: 'ssh', description: '', serviceType: 'ssh', aliases: [], ranges: [{ first: 5_000, last: 64_999 }], protocol: 'tcp', defaultInternalPort: 22,
-  strategy: 'leastRecentlyUsed', reserved: [], quarantineMs: 60_000, holdMs: 86_400_000, idleLimitMs: 0, idleAction: 'report', idleWarningMs: 3_600_000, connectionTimeoutMs: 0, domainTemplate: '', onConflict: 'block',
+  strategy: 'leastRecentlyUsed', reserved: [], quarantineMs: 60_000, holdMs: 86_400_000, idleLimitMs: 0, idleAction: 'report', idleWarningMs: 3_600_000, connectionTimeoutMs: 0, domainTemplate: '', onConflict: 'block', tls: 'none',
 };

@@ -237,6 +237,6 @@ class Simulation {
 function poolSpec(): PoolSpec {
   return {
     pool: 'ssh', description: '', serviceType: 'ssh', aliases: [], ranges: [PORTS], protocol: 'tcp', defaultInternalPort: 22, strategy: 'random', reserved: [],
-    quarantineMs: QUARANTINE_MS, holdMs: 10_000, idleLimitMs: 0, idleAction: 'report', idleWarningMs: 3_600_000, connectionTimeoutMs: 0, domainTemplate: '', onConflict: 'block',
+    quarantineMs: QUARANTINE_MS, holdMs: 10_000, idleLimitMs: 0, idleAction: 'report', idleWarningMs: 3_600_000, connectionTimeoutMs: 0, domainTemplate: '', onConflict: 'block', tls: 'none',
   };
 }

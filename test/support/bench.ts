@@ -61,14 +61,24 @@ export class Bench {
   static async up(options: BenchOptions = {}): Promise<Bench> {
     const bench = await Bench.bare(options);
     try {
-      for (const agent of bench.#agents.values()) agent.start();
-      await bench.coordinator.start();
-      await bench.untilAlive(...bench.#agents.keys());
+      await bench.startAll();
       return bench;
     } catch (error) {
       await bench.close({ failed: true });
       throw error;
     }
+  }
+
+  /** Of one that was made bare: resolves when every host is alive. */
+  async startAll(): Promise<void> {
+    for (const agent of this.#agents.values()) agent.start();
+    await this.coordinator.start();
+    await this.untilAlive(...this.#agents.keys());
+  }
+
+  /** Adds to the config with which an agent starts next. */
+  configure(host: HostName | 'gateway', config: Record<string, unknown>): void {
+    this.agent(host).configure(config);
   }
 
   get api(): Api {

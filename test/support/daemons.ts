@@ -20,7 +20,7 @@ export const GATEWAY = 'edge';
 export const QUARANTINE_MS = 1_000;
 export const HOLD_MS = 5_000;
 
-export type PoolSeed = { pool: string; ranges: string[]; protocol: 'tcp' | 'udp' | 'tcp+udp'; defaultInternalPort?: number; strategy?: string; serviceType?: string; quarantine?: string; hold?: string; idleLimit?: string; idleWarning?: string; idleAction?: string };
+export type PoolSeed = { pool: string; ranges: string[]; protocol: 'tcp' | 'udp' | 'tcp+udp'; defaultInternalPort?: number; strategy?: string; serviceType?: string; quarantine?: string; hold?: string; idleLimit?: string; idleWarning?: string; idleAction?: string; tls?: string };
 
 export const POOLS: PoolSeed[] = [
   { pool: 'ssh', serviceType: 'ssh', ranges: ['30000-30063'], protocol: 'tcp', defaultInternalPort: 22 },
@@ -105,7 +105,7 @@ export class Agent {
   #process: LoggedProcess | undefined;
 
   constructor(options: AgentOptions) {
-    this.#options = options;
+    this.#options = { ...options };
     this.host = options.host;
     this.machine = options.machine;
   }
@@ -125,6 +125,11 @@ export class Agent {
     const lock = ['flock', '--no-fork', '--conflict-exit-code', '75', '--wait', '15', '/run/portlease/agent.lock'];
     const argv = [...lock, process.execPath, join(ROOT, 'dist/agent/main.js'), '--config', this.#writeConfig()];
     this.#process = this.machine.start('agent', argv);
+  }
+
+  /** Adds to the config with which it starts next. */
+  configure(config: Record<string, unknown>): void {
+    this.#options.config = { ...this.#options.config, ...config };
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { pathsIn } from '../../agent/drivers/nginx/paths.js';
 
 const UNITS = ['portlease-agent.service', 'portlease-coordinator.service'];
 const unit = (name: string) => readFileSync(new URL(`../../systemd/${name}`, import.meta.url), 'utf8');
@@ -43,6 +44,15 @@ describe('systemd units', () => {
       assert.match(text, /^WatchdogSec=\d+$/m);
     });
   }
+
+  it('portlease-nginx.service runs what the agent writes, outlives it, and is not started at boot', () => {
+    const text = unit('portlease-nginx.service');
+    const { output } = verify('portlease-nginx.service', text);
+    assert.equal(output, '');
+    const { directory, main, pid, errorLog } = pathsIn('/var/lib/portlease/nginx');
+    for (const line of [`ExecStart=/usr/sbin/nginx -p ${directory} -c ${main} -e ${errorLog}`, `PIDFile=${pid}`, 'KillMode=process', 'Restart=no']) assert.ok(text.split('\n').includes(line), line);
+    assert.doesNotMatch(text, /PartOf|BindsTo|WantedBy|CAP_NET_ADMIN/);
+  });
 
   it('the agent holds the lock as long as it lives, and a second one is refused with 75', async () => {
     const command = agentCommand(path.join(folder, 'agent.lock'));

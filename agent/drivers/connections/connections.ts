@@ -10,7 +10,7 @@ import type { Log } from '../../../shared/log.js';
 import { canonicalAddress } from '../../../shared/names.js';
 import type { RunChild } from '../child.js';
 import { deleteEntries, listEntries } from './conntrack.js';
-import { CutIndex, deletionsOf, flowsOf, isSame, sourcesOf, type Cut, type Doomed, type Source, type Standing } from './cut.js';
+import { CutIndex, deletionsOf, flowsOf, isSame, sourcesOf, type Cut, type Doomed, type IsProxied, type Source, type Standing } from './cut.js';
 import { dropNewFrom, keepEnded } from './cutset.js';
 import { isTranslated } from './entry.js';
 import { closeSockets } from './sockets.js';
@@ -23,6 +23,8 @@ export type ConnectionsOptions = {
   addresses: readonly string[];
   /** True for an address of this host: only then can a socket of it be meant. */
   isLocal(address: string): boolean;
+  /** True for a public port that a proxy of this machine serves, or served. Left out: there is no proxy. */
+  isProxied?: IsProxied;
   log: Log;
 };
 
@@ -43,7 +45,7 @@ export class ConnectionsDriver {
 
   /** Ends every connection of these cuts that does not lead where the rules stand to lead. Throws when a tool fails. */
   async cut(cuts: readonly Cut[], standing: Standing): Promise<CutResult> {
-    const index = new CutIndex(cuts, this.addresses, standing);
+    const index = new CutIndex(cuts, this.addresses, standing, this.options.isProxied);
     const known = sourcesOf(cuts, []);
     // First of all: what a server says after the table was read would not be found.
     await dropNewFrom(this.options.run, known);
@@ -97,6 +99,7 @@ export class ConnectionsDriver {
 /** portlease led the connection there: no socket of a foreign server is closed. */
 function wasServed({ entry, cuts, direction }: Doomed): boolean {
   if (direction === 'revived') return false;
+  if (direction === 'proxied') return true;
   const seen = { address: entry.reply.source, port: entry.reply.sourcePort };
   return isTranslated(entry) || cuts.some(({ from }) => from.some(old => isSame(old, seen, entry.original.destinationPort)));
 }

@@ -2,7 +2,7 @@
 import type { PortRange, Transport } from '../../../shared/ports.js';
 import { isWelcome, type Clients } from './clients.js';
 import type { Deletion } from './conntrack.js';
-import type { ConntrackEntry, Tuple } from './entry.js';
+import { isTranslated, type ConntrackEntry, type Tuple } from './entry.js';
 
 /** Where a public port leads, and for whom. `port` undefined: the number of the public port. */
 export type Endpoint = {
@@ -10,6 +10,8 @@ export type Endpoint = {
   readonly port: number | undefined;
   /** Undefined: everybody, without limit. */
   readonly clients?: Clients | undefined;
+  /** The endpoint is a proxy of this machine that leads on to these. */
+  readonly through?: string | undefined;
 };
 
 /** Connections to public ports that must end. */
@@ -38,9 +40,12 @@ export type Flow = { address: string; transport: Transport; port: number; client
 
 /**
  * Why an entry has to go: it came in through a public port that does not lead there any more, or that leads there for others only
- * ('unwelcome'), or it was re-created by the packets of the server it led to.
+ * ('unwelcome'), or it was re-created by the packets of the server it led to. 'proxied': it ends at a proxy of this machine, whose socket
+ * is closed: nothing re-creates it, and the proxy serves others from the same port.
  */
-export type Doomed = { entry: ConntrackEntry; cuts: readonly Cut[]; direction: 'inward' | 'unwelcome' | 'revived' };
+export type Doomed = { entry: ConntrackEntry; cuts: readonly Cut[]; direction: 'inward' | 'unwelcome' | 'revived' | 'proxied' };
+
+export type IsProxied = (transport: Transport, port: number) => boolean;
 
 export class CutIndex {
   private readonly byPort = new Map<string, Cut[]>();
@@ -51,7 +56,8 @@ export class CutIndex {
   /** Connections that stay, of each place that has room for so many only. */
   private readonly counts = new Map<Clients, number>();
 
-  constructor(readonly cuts: readonly Cut[], private readonly addresses: ReadonlySet<string>, private readonly standing: Standing) {
+  /** `isProxied`: what comes in there ends at a proxy of this machine. */
+  constructor(readonly cuts: readonly Cut[], private readonly addresses: ReadonlySet<string>, private readonly standing: Standing, private readonly isProxied: IsProxied = () => false) {
     for (const cut of cuts) for (let port = cut.ports.first; port <= cut.ports.last; port++) this.add(cut, port);
   }
 
@@ -82,6 +88,7 @@ export class CutIndex {
     const end = { address: reply.source, port: reply.sourcePort };
     const place = this.standing.endpoints(transport, original.destinationPort).find(to => isSame(to, end, original.destinationPort));
     if (place !== undefined && this.mayStay(entry, place)) return undefined;
+    if (!isTranslated(entry) && this.isProxied(transport, original.destinationPort)) return { entry, cuts, direction: 'proxied' };
     this.reversed.set(tupleKey(transport, reply), cuts);
     return { entry, cuts, direction: place === undefined ? 'inward' : 'unwelcome' };
   }
@@ -131,7 +138,7 @@ export function sourcesOf(cuts: readonly Cut[], doomed: readonly Doomed[]): Sour
     if (known === undefined || known.dropMs < source.dropMs) sources.set(key, source);
   };
   for (const { transport, ports, from, dropMs } of cuts) {
-    for (const { address, port } of from) add({ address, transport, ports: port === undefined ? ports : { first: port, last: port }, dropMs });
+    for (const { address, port } of from.filter(({ through }) => through === undefined)) add({ address, transport, ports: port === undefined ? ports : { first: port, last: port }, dropMs });
   }
   for (const { entry, cuts: ended, direction } of doomed) {
     // The server of one that is unwelcome goes on serving others: what it says to that client is dropped by its flow alone.
@@ -150,7 +157,7 @@ export function flowsOf(doomed: readonly Doomed[], isLocal: (address: string) =>
   const flows = new Map<string, Flow>();
   for (const { entry: { transport, original, reply }, direction } of doomed) {
     const { source: address, sourcePort: port, destination: client } = direction === 'revived' ? original : reply;
-    if (!isLocal(client)) flows.set(`${transport} ${address} ${port} ${client}`, { address, transport, port, client });
+    if (!isLocal(client) && direction !== 'proxied') flows.set(`${transport} ${address} ${port} ${client}`, { address, transport, port, client });
   }
   return [...flows.values()];
 }
@@ -169,7 +176,7 @@ export function deletionsOf(doomed: readonly Doomed[], standing: Standing, spare
     const { transport, original, reply } = entry;
     const { destination, destinationPort } = original;
     const target = targetKey(entry);
-    if (direction !== 'inward') deletions.set(tupleKey(transport, original), { kind: 'entry', entry });
+    if (direction !== 'inward' && direction !== 'proxied') deletions.set(tupleKey(transport, original), { kind: 'entry', entry });
     else if (many.has(target) && !spared.has(target) && !standing.isTarget(reply.source)) deletions.set(target, { kind: 'target', transport, address: destination, target: reply.source });
     else if (standing.endpoints(transport, destinationPort).length > 0) deletions.set(`${target} ${destinationPort} ${reply.sourcePort}`, placeOf(entry));
     else deletions.set(`${transport} ${destination} ${destinationPort}`, { kind: 'port', transport, address: destination, port: destinationPort });

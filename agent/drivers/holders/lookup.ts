@@ -11,7 +11,7 @@ import { Users } from './users.js';
 const RETRY_MS = 30_000;
 
 /** Who asks: of each the helper remembers what it has found last. */
-export type Topic = 'leasedPorts' | 'hostPorts';
+export type Topic = 'leasedPorts' | 'hostPorts' | 'tunnels';
 
 export type Question = {
   topic: Topic;

@@ -60,6 +60,8 @@ export function treeChain(transport: Transport, first: number, size: number): st
 export const GUARD_SET: Record<Transport, string> = { tcp: 'portlease-guard-tcp', udp: 'portlease-guard-udp' };
 /** Public ports that Docker publishes with portlease's leave, for both families. */
 export const PUBLISHED_SET: Record<Transport, string> = { tcp: 'portlease-published-tcp', udp: 'portlease-published-udp' };
+/** Leased ports that a proxy of this machine serves: these are not guarded. Made where there is a proxy. */
+export const PROXIED_SET: Record<Transport, string> = { tcp: 'portlease-proxied-tcp', udp: 'portlease-proxied-udp' };
 /** (source, protocol, source port) whose NEW packets are dropped; entries and their timeouts are the connections driver's. */
 export const CUT_SET: Record<Family, string> = { v4: 'portlease-cut4', v6: 'portlease-cut6' };
 /** (former target, protocol, its port, client): connections that were ended. Filled by the connections driver, renewed by each packet dropped. */

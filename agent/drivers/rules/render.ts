@@ -5,7 +5,7 @@ import { noPorts, PortMap } from '../../persistent/ports.js';
 import { acceptedPorts, type Accepted } from './accepted.js';
 import type { CheckedSpec } from './checked.js';
 import {
-  ACCEPT, CUT, CUT_SET, FLOW_SET, FLOW_TIMEOUT_S, FORWARD, GUARD, GUARD_SET, MARK, MARKED, MASQ, POST, PUBLISHED_SET, ROOT, TARGET_SET, treeChain, WIDE_SET, type Table,
+  ACCEPT, CUT, CUT_SET, FLOW_SET, FLOW_TIMEOUT_S, FORWARD, GUARD, GUARD_SET, MARK, MARKED, MASQ, POST, PROXIED_SET, PUBLISHED_SET, ROOT, TARGET_SET, treeChain, WIDE_SET, type Table,
 } from './layout.js';
 import { limitedChanges } from './limited.js';
 import { familyOf, TRANSPORTS, type Family } from './spec.js';
@@ -44,12 +44,12 @@ function sameAddresses(before: DesiredFamily | undefined, spec: CheckedSpec): bo
 
 type Context = { spec: CheckedSpec; family: Family; addresses: readonly string[]; accepted: Accepted; base: DesiredFamily | undefined };
 
-function mangle({ spec: { markBit }, addresses, family, accepted, base }: Context): DesiredTable {
+function mangle({ spec: { markBit, proxied }, addresses, family, accepted, base }: Context): DesiredTable {
   const before = base?.accepted;
-  const isSame = before !== undefined && before.of.markBit === markBit;
+  const isSame = before !== undefined && before.of.markBit === markBit && (before.of.proxied === undefined) === (proxied === undefined);
   if (isSame && (markBit === undefined || sameRanges(before, accepted))) return base?.mangle as DesiredTable;
   const chains: Change<readonly string[]>[] = [
-    [GUARD, TRANSPORTS.map(transport => `-p ${transport} -m set --match-set ${GUARD_SET[transport]} dst -j DROP`)],
+    [GUARD, TRANSPORTS.map(transport => `-p ${transport} -m set --match-set ${GUARD_SET[transport]} dst${proxied === undefined ? '' : ` -m set ! --match-set ${PROXIED_SET[transport]} dst`} -j DROP`)],
     [CUT, cutRules(family)],
     [MARK, markBit === undefined ? undefined : addresses.map(address => `-m conntrack --ctstate DNAT --ctorigdst ${address} --ctdir ORIGINAL -j ${MARKED}`)],
     [MARKED, markBit === undefined ? undefined : originalPorts(accepted, `MARK --set-xmark ${markText(markBit)}/${markText(markBit)}`)],

@@ -1,6 +1,6 @@
 /** Sets of ports and addresses: what is wanted, what `ipset save` says, and what makes the one from the other. Pure. */
 import type { PortRange, Transport } from '../../../shared/ports.js';
-import { CUT_SET, FLOW_SET, GUARD_SET, OWN_SET_PREFIX, PUBLISHED_SET, TARGET_SET, WIDE_SET } from './layout.js';
+import { CUT_SET, FLOW_SET, GUARD_SET, OWN_SET_PREFIX, PROXIED_SET, PUBLISHED_SET, TARGET_SET, WIDE_SET } from './layout.js';
 import { count, difference, union } from './ranges.js';
 import { familyOf, FAMILIES, TRANSPORTS, type Leased } from './spec.js';
 import type { CheckedSpec } from './checked.js';
@@ -31,6 +31,7 @@ export function renderSets(spec: CheckedSpec, before?: { spec: CheckedSpec; sets
     const [guard, published] = [GUARD_SET[transport], PUBLISHED_SET[transport]];
     sets.set(guard, known(before?.spec.leased === spec.leased, guard) ?? portSet(spec.leased, transport));
     sets.set(published, known(before?.spec.published === spec.published, published) ?? portSet(spec.published ?? [], transport));
+    if (spec.proxied !== undefined) sets.set(PROXIED_SET[transport], known(before?.spec.proxied === spec.proxied, PROXIED_SET[transport]) ?? portSet(spec.proxied, transport));
   }
   for (const family of FAMILIES) {
     if (!spec.addresses.some(address => familyOf(address) === family)) continue;

@@ -43,6 +43,8 @@ export type RulesSpec = {
   readonly leased: readonly Leased[];
   /** Leased ports that Docker leads somewhere: only these are left to rules of others. Left out: none. The same list again: nothing has changed. */
   readonly published?: readonly Leased[];
+  /** Leased ports that a proxy of this machine serves: the guard lets clients in there. Undefined: there is no proxy. The same list again: nothing has changed. */
+  readonly proxied?: readonly Leased[] | undefined;
   /** What is given as Forwards is compared with what was applied before at the price of the change. */
   readonly forwards: Iterable<Forward>;
   /** True: targets see this machine's address instead of the client's. */

@@ -30,15 +30,15 @@ export const POOL: LoadedTable<PoolSpec> = {
   name: 'pool',
   key: 'pool',
   columns: ['gateway', 'pool', 'description', 'service_type', 'aliases', 'ranges', 'protocol', 'default_internal_port', 'strategy', 'reserved',
-    'quarantine_ms', 'hold_ms', 'idle_limit_ms', 'idle_action', 'connection_timeout_ms', 'domain_template', 'on_conflict', 'idle_warning_ms'],
+    'quarantine_ms', 'hold_ms', 'idle_limit_ms', 'idle_action', 'connection_timeout_ms', 'domain_template', 'on_conflict', 'idle_warning_ms', 'tls'],
   encode: (gateway, r) => [gateway, r.pool, r.description, r.serviceType, json(r.aliases), json(r.ranges), r.protocol, r.defaultInternalPort,
-    r.strategy, json(r.reserved), r.quarantineMs, r.holdMs, r.idleLimitMs, r.idleAction, r.connectionTimeoutMs, r.domainTemplate, r.onConflict, r.idleWarningMs],
+    r.strategy, json(r.reserved), r.quarantineMs, r.holdMs, r.idleLimitMs, r.idleAction, r.connectionTimeoutMs, r.domainTemplate, r.onConflict, r.idleWarningMs, r.tls],
   decode: (row) => {
     const [, pool, description, serviceType, aliases, ranges, protocol, defaultInternalPort, strategy, reserved, quarantineMs, holdMs,
-      idleLimitMs, idleAction, connectionTimeoutMs, domainTemplate, onConflict, idleWarningMs] = row as [string, string, string, string, string, string,
-      PoolSpec['protocol'], number, PoolSpec['strategy'], string, number, number, number, PoolSpec['idleAction'], number, string, PoolSpec['onConflict'], number];
+      idleLimitMs, idleAction, connectionTimeoutMs, domainTemplate, onConflict, idleWarningMs, tls] = row as [string, string, string, string, string, string,
+      PoolSpec['protocol'], number, PoolSpec['strategy'], string, number, number, number, PoolSpec['idleAction'], number, string, PoolSpec['onConflict'], number, PoolSpec['tls']];
     return { pool, description, serviceType, aliases: JSON.parse(aliases) as string[], ranges: JSON.parse(ranges) as PortRange[], protocol, defaultInternalPort, strategy,
-      reserved: JSON.parse(reserved) as PortRange[], quarantineMs, holdMs, idleLimitMs, idleAction, connectionTimeoutMs, domainTemplate, onConflict, idleWarningMs };
+      reserved: JSON.parse(reserved) as PortRange[], quarantineMs, holdMs, idleLimitMs, idleAction, connectionTimeoutMs, domainTemplate, onConflict, idleWarningMs, tls };
   },
 };
 

@@ -121,6 +121,10 @@ const IDLE_WARNING = `
 ALTER TABLE pool ADD COLUMN idle_warning_ms INTEGER NOT NULL DEFAULT 3600000; -- before an idle port is released
 `;
 
+const TLS = `
+ALTER TABLE pool ADD COLUMN tls TEXT NOT NULL DEFAULT 'none' CHECK (tls IN ('none','terminate','passthrough')); -- where TLS of clients ends
+`;
+
 const WORKLOADS = `
 -- Containers that portlease runs for environments. Generated credentials are in no table.
 CREATE TABLE workload (
@@ -175,5 +179,6 @@ export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 9, description: 'how long before its release an idle port is warned of', sql: IDLE_WARNING },
   { version: 10, description: 'containers of environments', sql: WORKLOADS },
   { version: 11, description: 'tunnels of hosts', sql: TUNNELS },
+  { version: 12, description: 'where TLS of clients ends', sql: TLS },
   { version: 13, description: 'hosts behind NAT', sql: TUNNEL_KEY },
 ];

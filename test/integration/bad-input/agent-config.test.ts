@@ -30,9 +30,15 @@ const WRONG: Record<string, readonly unknown[]> = {
   addresses: [...NO_LIST, [], ['10.0.0.1', '10.0.0.1'], ['10.0.0.1/24'], Array.from({ length: 17 }, (_, i) => `10.0.0.${i + 1}`)],
   targetNetworks: [...NO_LIST, ['10.0.0.1'], ['10.0.0.0/33'], ['127.0.0.0/8'], ['::1/128']],
   snat: NO_FLAG, insecure: NO_FLAG,
+  routes: NO_TEXT, 'nginx.program': NO_TEXT, 'nginx.unit': NO_TEXT, 'nginx.streamModule': NO_TEXT, 'nginx.directory': NO_TEXT, 'nginx.user': NO_TEXT, 'nginx.workers': NO_NUMBER, 'nginx.connections': NO_NUMBER,
+  'nginx.connectTimeout': NO_TEXT, 'nginx.shutdownTimeout': NO_TEXT, 'nginx.reloadInterval': NO_TEXT, 'nginx.certificates': NO_TEXT, 'nginx.accessLogMiB': NO_COUNT,
   'timing.reconcileInterval': NO_TEXT, 'timing.idleInterval': NO_TEXT, 'timing.reconnectMin': NO_TEXT, 'timing.reconnectMax': NO_TEXT, 'timing.connect': NO_TEXT,
   'timing.leakInterval': NO_TEXT, 'leaks.sightings': NO_NUMBER, 'leaks.tunnelProcesses': NO_TEXT, 'leaks.containers': NO_TEXT,
   'paths.state': NO_TEXT, 'paths.lock': NO_TEXT, 'paths.bootId': NO_TEXT, 'paths.run': NO_TEXT,
+  'tunnels.engine': NO_TEXT, 'tunnels.servers': [null, [], true, 5, '', { 'A.b': {} }, { edge: {} }, { edge: null }], 'tunnels.options': [...NO_LIST, ['ProxyCommand']],
+  'tunnels.forwards.listen': NO_LIST, 'tunnels.forwards.to': NO_LIST, 'tunnels.forwards.minPort': NO_NUMBER, 'tunnels.list': [...NO_LIST, [{}], [{ tunnel: 'a', server: 'none', forwards: [{ direction: 'local', listen: '1', to: '2' }] }]],
+  'tunnels.logs.dir': NO_TEXT, 'tunnels.logs.maxKiB': NO_NUMBER, 'tunnels.logs.keep': NO_COUNT, 'tunnels.probeFailures': NO_NUMBER, 'tunnels.flapping.downs': NO_NUMBER, 'tunnels.flapping.window': NO_TEXT,
+  'tunnels.backoff.min': NO_TEXT, 'tunnels.backoff.max': NO_TEXT,
   'tls.certificate': NO_TEXT, 'tls.key': NO_TEXT, 'tls.ca': NO_TEXT,
   'log.level': NO_TEXT,
 };
@@ -67,16 +73,17 @@ describe('values of the wrong kind in the config of the agent', () => {
       for (const value of values) {
         const tree: Tree = good();
         if (key.startsWith('tls.')) tree['tls'] = { certificate: '/c.pem', key: '/k.pem', ca: '/ca.pem' };
-        const [first = '', second] = key.split('.');
-        if (second === undefined) tree[first] = value;
-        else tree[first] = { ...tree[first] as Tree, [second]: value };
+        const path = key.split('.');
+        let at = tree;
+        for (const part of path.slice(0, -1)) at = (at[part] = { ...at[part] as Tree });
+        at[path.at(-1)!] = value;
         const problems = problemsOf(tree);
         assert.ok(problems.some((problem) => problem.startsWith(key)), `${JSON.stringify(value)}: ${problems.join(' | ')}`);
       }
     });
   }
 
-  for (const section of ['timing', 'paths', 'userspace', 'tls', 'log']) {
+  for (const section of ['timing', 'paths', 'userspace', 'nginx', 'tls', 'log']) {
     it(`are refused for the whole of ${section}`, () => {
       for (const value of [null, [], 5, 'x', true, { __proto__x: 1 }]) {
         assert.ok(problemsOf({ ...good(), [section]: value }).some((problem) => problem.startsWith(section)), JSON.stringify(value));

@@ -70,7 +70,7 @@ const BAD: Record<string, readonly unknown[]> = {
   'gateways.0.pools.0.idleLimit': TIMES,
   'gateways.0.pools.0.idleWarning': TIMES,
   'gateways.0.pools.0.idleAction': WORDS,
-  'gateways.0.pools.0.onConflict': WORDS,
+  'gateways.0.pools.0.onConflict': WORDS, 'gateways.0.pools.0.tls': WORDS,
   'gateways.0.pools.0.connectionTimeout': TIMES,
   'gateways.0.pools.0.domainTemplate': [...NASTY.filter((value) => value !== ''), ...NO_TEXT, '{host}.example.com', '{env}..x', '10.0.0.1', 'x'.repeat(254)],
 };

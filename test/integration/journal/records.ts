@@ -36,7 +36,7 @@ export function request(of: Partial<RequestRecord> = {}): RequestRecord {
 export function pool(of: Partial<PoolSpec> = {}): PoolSpec {
   return { pool: 'ssh', description: "the operators' shells", serviceType: 'ssh', aliases: ['shell', 'sftp'], ranges: [{ first: 30_000, last: 39_999 }],
     protocol: 'tcp', defaultInternalPort: 22, strategy: 'leastRecentlyUsed', reserved: [{ first: 30_005, last: 30_006 }], quarantineMs: 60_000,
-    holdMs: 86_400_000, idleLimitMs: 86_400_000, idleAction: 'report', idleWarningMs: 1_800_000, connectionTimeoutMs: 0, domainTemplate: '{env}.example.com', onConflict: 'renumber', ...of };
+    holdMs: 86_400_000, idleLimitMs: 86_400_000, idleAction: 'report', idleWarningMs: 1_800_000, connectionTimeoutMs: 0, domainTemplate: '{env}.example.com', onConflict: 'renumber', tls: 'terminate', ...of };
 }
 
 export function host(of: Partial<HostRecord> = {}): HostRecord {

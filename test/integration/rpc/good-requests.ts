@@ -28,7 +28,7 @@ const objects = [
   { key: 'lease/l1', object: { $case: 'lease' as const, value: grant } },
   { key: 'mapping/m1', object: { $case: 'mapping' as const, value: served } },
   { key: 'release/m1', object: { $case: 'release' as const, value: { ...served, cut } } },
-  { key: 'route/l1', object: { $case: 'route' as const, value: { ...grant, addresses: ['10.9.0.1'], cut } } },
+  { key: 'route/l1', object: { $case: 'route' as const, value: { ...grant, addresses: ['10.9.0.1'], cut, pool: 'ssh', tls: 2, connectionTimeout: cut } } },
   { key: 'withdrawal/l1', object: { $case: 'withdrawal' as const, value: { ...grant, cut } } },
 ];
 const credentials = [{ name: 'a', variables: ['A_PASSWORD'] }];
@@ -95,12 +95,12 @@ export const GOOD: Record<string, () => object> = {
   'EventService/ListEvents': () => events.ListEventsRequest.fromPartial({ gateway: 'gw', filter: {} }),
   'AgentService/Heartbeat': () => ({ host: 'absent', session: 1, sequence: 1, acceptedRevision: 0, digest: '0'.repeat(16) }),
   'AgentService/Session hello': () => agents.SessionRequest.fromPartial({ message: { $case: 'hello', value: { host: 'h1', gateway: 'gw', bootId: 'b', version: '1', roles: [1], addresses: ['10.9.0.1'], capabilities: ['client-limits'], accepted: { epoch: 1 }, leases: [grant], routes: [grant], state: { objects: [...objects, ...environmentObjects, ...tunnelObjects] } } } }),
-  'AgentService/Session report': () => agents.SessionRequest.fromPartial({ message: { $case: 'report', value: { session: 1, applied: { epoch: 1 }, problems: [{ key: 'mapping/m1', reason: 'X' }], confirmations: [{ key: 'release/m1', generation: 1, ports: { first: 30_000, last: 30_001 }, protocol: 1 }], idle: [{ mappingId: 'm1', generation: 1, idle: { seconds: 1, nanos: 0 } }], conflicts: [{ protocol: 1, port: 30_000, address: '10.9.0.1', holder: { pid: 1 } }], leaks: [{ leak: 'listener/tcp/30000/1', kind: 3, repair: 1, protocol: 1, port: 30_000, mappingId: 'm1' }], environments: said, tunnels: saidOfTunnels } } }),
+  'AgentService/Session report': () => agents.SessionRequest.fromPartial({ message: { $case: 'report', value: { session: 1, applied: { epoch: 1 }, problems: [{ key: 'mapping/m1', reason: 'X' }], confirmations: [{ key: 'release/m1', generation: 1, ports: { first: 30_000, last: 30_001 }, protocol: 1 }], idle: [{ mappingId: 'm1', generation: 1, idle: { seconds: 1, nanos: 0 } }], conflicts: [{ protocol: 1, port: 30_000, address: '10.9.0.1', holder: { pid: 1 } }], leaks: [{ leak: 'listener/tcp/30000/1', kind: 3, repair: 1, protocol: 1, port: 30_000, mappingId: 'm1' }], environments: said, routes: { reloads: 1 }, tunnels: saidOfTunnels } } }),
 };
 
 const UPDATED = {
   description: 1, service_type: 1, aliases: 1, ranges: 1, protocol: 1, default_internal_port: 1, strategy: 1, reserved: 1, quarantine: 1, hold: 1,
-  idle_limit: 1, idle_action: 1, idle_warning: 1, connection_timeout: 1, domain_template: 1, on_conflict: 1,
+  idle_limit: 1, idle_action: 1, idle_warning: 1, connection_timeout: 1, domain_template: 1, on_conflict: 1, tls: 1,
 };
 
 const ONEOF_OF: Record<string, string> = {

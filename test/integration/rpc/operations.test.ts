@@ -125,5 +125,5 @@ describe('OperationsService over the wire', () => {
 
 const EMPTY_HOST = {
   host: '', gateway: '', roles: [], failureDomain: '', publicHost: '', state: 0, addresses: [], session: 0, agentVersion: '', heartbeatAge: undefined,
-  mappings: 0, leasedPorts: 0, driftRepairs: 0, replaceable: false, duty: 0, keptUntil: undefined,
+  mappings: 0, leasedPorts: 0, driftRepairs: 0, replaceable: false, duty: 0, keptUntil: undefined, routes: undefined,
 };

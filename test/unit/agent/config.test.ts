@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { agentConfigSchema, loadAgentConfig, type AgentConfig } from '../../../agent/config.js';
 import { parseArguments } from '../../../shared/arguments.js';
+import { settingsOf } from '../../../agent/drivers/nginx/settings.js';
 import { ConfigError } from '../../../shared/config.js';
 import { leavesOf } from '../../../shared/config/keys.js';
 
@@ -51,6 +52,19 @@ const BAD: Record<string, string[]> = {
   coordinator: [...NASTY, 'host', 'host:0', 'host:65536', ':7410', 'unix:relative', 'unix:/a/../b', 'http://host:1', '10.0.0.9:7410'],
   addresses: [...NASTY, '0.0.0.0', '127.0.0.1', '169.254.169.254', '::1', 'fe80::1', '::', '224.0.0.1', '10.0.0.256', '10.0.0.1/24', '10.0.0.1,10.0.0.1', '::ffff:10.0.0.1', 'fe80::1%eth0', 'host.example'],
   snat: [...NASTY, 'yes', '1', 'true'],
+  routes: [...NASTY, 'dnat', 'NGINX', 'nginx'],
+  'nginx.program': [...NASTY, 'nginx', '/usr/sbin/nginx;', '/a b'],
+  'nginx.unit': [...NASTY, 'nginx', '-x.service', 'a/b.service', 'a b.service', '.service'],
+  'nginx.streamModule': [...NASTY, 'modules/x.so', '/x.so;', '/x{y'],
+  'nginx.directory': [...NASTY, 'relative', '/a/../b', '/a b', "/a'b", '/a;b', '/$a'],
+  'nginx.user': [...NASTY, 'root;', 'www data', 'A'],
+  'nginx.workers': [...NASTY, '0', '-1', '1.5', '65'],
+  'nginx.connections': [...NASTY, '0', '-1', '1.5', '1000001'],
+  'nginx.connectTimeout': [...NASTY, '0s', '99ms', '121s', '5'],
+  'nginx.shutdownTimeout': [...NASTY, '0s', '999ms', '31d'],
+  'nginx.reloadInterval': [...NASTY, '-1s', '61s', '1'],
+  'nginx.accessLogMiB': [...NASTY, '-1', '1.5', '100001'],
+  'nginx.certificates': [...NASTY, 'relative', '/a/../b'],
   targetNetworks: NASTY.slice(1).concat('10.0.0.1', '127.0.0.0/8', '169.254.0.0/16', '0.0.0.0/8', '::1/128', 'fe80::/10', '10.0.0.0/33'),
   'timing.reconcileInterval': [...NASTY, '2', '0s', '99ms', '61s', '-1s', '1e3s', 'Infinity'],
   'timing.idleInterval': [...NASTY, '2', '0s', '99ms', '61m', '-1s', 'Infinity'],
@@ -58,6 +72,21 @@ const BAD: Record<string, string[]> = {
   'leaks.sightings': [...NASTY, '0', '-1', '1.5', '1001', 'Infinity'],
   'leaks.tunnelProcesses': [...NASTY, 'kill', 'REPAIR', 'report,repair'],
   'leaks.containers': [...NASTY, 'remove', 'REPAIR', 'report,repair'],
+  'tunnels.engine': [...NASTY, 'openssh', 'SSH'],
+  'tunnels.servers': [...NASTY, 'edge'],
+  'tunnels.options': NASTY.slice(1).concat('ProxyCommand', 'compression', 'LocalCommand'),
+  'tunnels.forwards.listen': NASTY.slice(1).concat('127.0.0.1', '10.0.0.0/33'),
+  'tunnels.forwards.minPort': [...NASTY, '0', '65536', '1.5'],
+  'tunnels.forwards.to': NASTY.slice(1).concat('127.0.0.1', '10.0.0.0/33'),
+  'tunnels.list': NASTY.slice(1).concat('edge'),
+  'tunnels.logs.dir': [...NASTY, 'relative', '/a/../b'],
+  'tunnels.logs.maxKiB': [...NASTY, '3', '1048577', '1.5'],
+  'tunnels.logs.keep': [...NASTY, '-1', '101', '1.5'],
+  'tunnels.probeFailures': [...NASTY, '0', '1001', '1.5'],
+  'tunnels.flapping.downs': [...NASTY, '0', '1001', '1.5'],
+  'tunnels.flapping.window': [...NASTY, '999ms', '25h', '5'],
+  'tunnels.backoff.min': [...NASTY, '9ms', '61s'],
+  'tunnels.backoff.max': [...NASTY, '9ms', '601s', '500ms'],
   'timing.reconnectMin': [...NASTY, '0ms', '9ms', '61s', '31s'],
   'timing.reconnectMax': [...NASTY, '9ms', '601s', '500ms'],
   'timing.connect': [...NASTY, '99ms', '121s'],
@@ -76,7 +105,7 @@ describe("the agent's config", () => {
   it('needs host, gateway, coordinator and addresses, and has a default for the rest', () => {
     const config = load({});
     assert.deepEqual([config.driver, config.roles, config.snat, config.insecure, config.tls], ['iptables', ['host'], false, false, undefined]);
-    assert.deepEqual(config.paths, { state: '/var/lib/portlease', lock: '/run/portlease/agent.lock', bootId: '/proc/sys/kernel/random/boot_id' });
+    assert.deepEqual(config.paths, { state: '/var/lib/portlease', run: '/run/portlease', lock: '/run/portlease/agent.lock', bootId: '/proc/sys/kernel/random/boot_id' });
     assert.deepEqual(config.timing, { reconcileInterval: 2_000, idleInterval: 60_000, leakInterval: 30_000, reconnectMin: 1_000, reconnectMax: 30_000, connect: 10_000 });
     const problems = problemsOf(() => loadAgentConfig({ configPath: '/dev/null', set: {} }, {}));
     assert.deepEqual(problems.map(problem => problem.split(':')[0]), ['host', 'gateway', 'coordinator', 'addresses']);
@@ -99,6 +128,15 @@ describe("the agent's config", () => {
   it('takes both roles on one machine, and SNAT only with the role gateway', () => {
     assert.deepEqual(load({ roles: 'gateway,host', snat: 'true' }).roles, ['gateway', 'host']);
     assert.equal(load({ roles: 'gateway', snat: 'true' }).snat, true);
+  });
+
+  it('lets nginx serve the routes of a gateway only, with files of its own in the state folder', () => {
+    assert.equal(load({ roles: 'gateway', routes: 'nginx' }).routes, 'nginx');
+    assert.equal(load({}).routes, 'kernel');
+    assert.deepEqual(load({}).nginx, { program: '/usr/sbin/nginx', user: 'www-data', workers: 2, connections: 4_096, connectTimeout: 5_000, reloadInterval: 1_000, certificates: '/etc/portlease/certificates', accessLogMiB: 64 });
+    const { directory, shutdownMs } = settingsOf(load({ roles: 'gateway', routes: 'nginx', 'nginx.shutdownTimeout': '1h' }).nginx, '/state');
+    assert.deepEqual([directory, shutdownMs], ['/state/nginx', 3_600_000]);
+    assert.equal(settingsOf(load({ 'nginx.directory': '/there', 'nginx.streamModule': '/m.so' }).nginx, '/state').directory, '/there');
   });
 
   it('has a driver for an ordinary user, with a state folder for each host and limits, and nothing for the role gateway', () => {

@@ -20,7 +20,7 @@ export function poolSpec(over: Partial<PoolSpec> = {}): PoolSpec {
   return {
     pool: 'ssh', description: '', serviceType: 'ssh', aliases: [], ranges: [{ first: 30_000, last: 30_031 }], protocol: 'tcp', defaultInternalPort: 22,
     strategy: 'leastRecentlyUsed', reserved: [], quarantineMs: 1_000, holdMs: 5_000, idleLimitMs: 86_400_000, idleAction: 'report', idleWarningMs: 3_600_000,
-    connectionTimeoutMs: 0, domainTemplate: '', onConflict: 'block', ...over,
+    connectionTimeoutMs: 0, domainTemplate: '', onConflict: 'block', tls: 'none', ...over,
   };
 }
 

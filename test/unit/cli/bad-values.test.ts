@@ -45,7 +45,7 @@ const LISTS = { '--tenant': NAMES, '--gateway': NAMES, '--pool': NAMES, '--host'
 const POOL = {
   '--gateway': NAMES, '--range': RANGES, '--protocol': WORDS, '--description': [...TEXTS, 'a'.repeat(257)], '--service-type': NAMES.slice(1), '--alias': NAMES.slice(1),
   '--internal-port': PORTS.filter((port) => port !== '0'), '--strategy': WORDS, '--reserved': RANGES, '--quarantine': TIMES, '--hold': TIMES,
-  '--idle-limit': TIMES, '--idle-warning': TIMES, '--idle-action': WORDS, '--on-conflict': WORDS, '--connection-timeout': TIMES, '--domain-template': [...TEXTS, '{tenant}.example.com', 'http://x', 'A.example.com', 'a'.repeat(254)],
+  '--idle-limit': TIMES, '--idle-warning': TIMES, '--idle-action': WORDS, '--on-conflict': WORDS, '--tls': WORDS, '--connection-timeout': TIMES, '--domain-template': [...TEXTS, '{tenant}.example.com', 'http://x', 'A.example.com', 'a'.repeat(254)],
 };
 const REASONS = ['', 'a'.repeat(257), ...TEXTS];
 const FORWARDS = [

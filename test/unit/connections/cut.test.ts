@@ -36,6 +36,17 @@ describe('a cut', () => {
     assert.deepEqual(doomed(cutOf(), [inward(30_000, to(OLD)), inward(30_003, { address: HOST, port: 30_003 })]), ['inward', 'inward']);
   });
 
+  it('ends what a proxy of this machine serves by its socket alone: the proxy goes on from the same port for others', () => {
+    const entry = inward(30_000, { address: HOST, port: 30_000 });
+    const index = new CutIndex([cutOf({ from: [{ address: HOST, port: undefined, through: '10.2.0.5' }] })], new Set([HOST]), standingOf([]), () => true);
+    const found = index.doom(entry);
+    assert.equal(found?.direction, 'proxied');
+    assert.deepEqual(sourcesOf(index.cuts, [found]), []);
+    assert.deepEqual(flowsOf([found], () => false), []);
+    assert.deepEqual(deletionsOf([found], standingOf([]), new Set()), [{ kind: 'port', transport: 'tcp', address: HOST, port: 30_000 }]);
+    assert.equal(index.doom(inward(30_000, to(OLD)))?.direction, 'inward');
+  });
+
   it('leaves other ports, other transports and other addresses alone', () => {
     const elsewhere = { ...inward(30_000, to(OLD)), original: tuple(CLIENT, 4_000, '10.0.0.2', 30_000) };
     assert.deepEqual(doomed(cutOf(), [inward(30_004, to(OLD)), inward(29_999, to(OLD)), inward(30_000, to(OLD), 'udp'), elsewhere]),

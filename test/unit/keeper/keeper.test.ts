@@ -11,7 +11,7 @@ import { MemoryJournal } from './memory-journal.js';
 
 const POOL: PoolSpec = {
   pool: 'p', description: '', serviceType: 'p', aliases: [], ranges: [{ first: 30000, last: 30099 }], protocol: 'tcp', defaultInternalPort: 22,
-  strategy: 'sequential', reserved: [], quarantineMs: 1000, holdMs: 60_000, idleLimitMs: 0, idleAction: 'report', idleWarningMs: 3_600_000, connectionTimeoutMs: 0, domainTemplate: '', onConflict: 'block',
+  strategy: 'sequential', reserved: [], quarantineMs: 1000, holdMs: 60_000, idleLimitMs: 0, idleAction: 'report', idleWarningMs: 3_600_000, connectionTimeoutMs: 0, domainTemplate: '', onConflict: 'block', tls: 'none',
 };
 
 function allocate(environment: string): AllocateCommand {

@@ -70,7 +70,7 @@ describe('the process of a tunnel', () => {
 
   it('has a mark that is a whole variable with a plain id', () => {
     assert.equal(markIn('A=1\0PORTLEASE_TUNNEL=t-1\0B=2\0'), 't-1');
-    for (const environ of ['', 'XPORTLEASE_TUNNEL=t\0', 'A=PORTLEASE_TUNNEL=t\0', 'PORTLEASE_TUNNEL=\0', 'PORTLEASE_TUNNEL=a b\0', 'PORTLEASE_TUNNEL=\u001b[1m\0', `PORTLEASE_TUNNEL=${'x'.repeat(65)}\0`]) {
+    for (const environ of ['', 'XPORTLEASE_TUNNEL=t\0', 'A=PORTLEASE_TUNNEL=t\0', 'PORTLEASE_TUNNEL=\0', 'PORTLEASE_TUNNEL=a b\0', 'PORTLEASE_TUNNEL=\u001b[1m\0', `PORTLEASE_TUNNEL=${'x'.repeat(128)}\0`]) {
       assert.equal(markIn(environ), undefined, environ);
     }
   });

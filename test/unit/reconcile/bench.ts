@@ -7,6 +7,7 @@ import { emptyFamily } from '../../../agent/drivers/rules/parse.js';
 import type { RulesSpec } from '../../../agent/drivers/rules/spec.js';
 import type { ReconcileObject } from '../../../agent/reconcile/objects.js';
 import { ReconcileLoop, type RoundOutcome } from '../../../agent/reconcile/loop.js';
+import type { ProxiedRoutes } from '../../../agent/reconcile/rounds.js';
 import type { After } from '../../../shared/timers.js';
 import type { Role } from '../../../shared/desired.js';
 import { createLogger } from '../../../shared/log.js';
@@ -52,7 +53,8 @@ export class LoopBench {
   #written: RulesSpec | undefined;
   overlapping = 0;
 
-  constructor(roles: Role[] = ['host', 'gateway'], guarded: PortRange[] = []) {
+  /** `routes`: a proxy that serves them. */
+  constructor(roles: Role[] = ['host', 'gateway'], guarded: PortRange[] = [], routes?: ProxiedRoutes) {
     const destination = { write: (line: string) => { this.logged.push((JSON.parse(line) as { msg: string }).msg); } };
     const after: After = (delayMs, act) => {
       const timer = { atMs: this.nowMs + delayMs, act };
@@ -67,11 +69,12 @@ export class LoopBench {
         },
         bridges: { hold: () => Promise.resolve(0), admit: () => Promise.resolve(), problems: () => this.bridgeProblems },
         connections: { cut: (cuts, standing) => this.#cut(cuts, standing) },
+        ...(routes === undefined ? {} : { routes }),
         reservedPorts: { ours: guarded, set: ports => this.#reserve(ports) },
         listeners: () => { this.order.push('listeners'); return Promise.resolve(this.listeners); },
         reaches: (address, port) => Promise.resolve(this.reachable.has(`${address}:${port}`)),
       },
-      facts: { addresses: ['10.0.0.1'], roles, snat: false, targetNetworks: [parseCidr('10.2.0.0/16') as Cidr] },
+      facts: { addresses: ['10.0.0.1'], roles, snat: false, routes: routes === undefined ? 'kernel' : 'nginx', targetNetworks: [parseCidr('10.2.0.0/16') as Cidr] },
       clock: { nowMs: () => this.nowMs },
       log: createLogger({ name: 'test', level: 'info', destination }),
       onOutcome: outcome => { this.order.push('outcome'); this.outcomes.push(outcome); },

@@ -208,3 +208,32 @@ it('makes the forwards of 10,000 mappings, and after a change of one of them onl
   nextPlan(first, { objects: all.with([['mapping/m7', mapping(20_007, '10.2.0.9', { generation: 20_000 })]]), facts: FACTS, make, listeners: [], guarded: [] });
   assert.ok(counted.made < 100, `${counted.made} forwards were made`);
 });
+
+describe('the plan of routes that nginx serves', () => {
+  const NGINX = { facts: { routes: 'nginx' } } as const;
+  const PORTS = { first: 30_000, last: 30_015 };
+  const WEB = { pool: 'web', tls: 'terminate', timeoutMs: 0 } as const;
+
+  it('has no forward, and names the first address of the host of each family', () => {
+    const plan = planOf([route(PORTS, ['10.1.0.2', 'fd01::2'])], NGINX);
+    assert.deepEqual(forwardsOf(plan), []);
+    assert.deepEqual([...plan.routes.values()], [{ key: 'route/l30000', id: 'l30000', ports: PORTS, transports: ['tcp', 'udp'], hosts: { v4: '10.1.0.2', v6: 'fd01::2' }, isFenced: false }]);
+    assert.deepEqual(plan.rules.leased.map(({ transport, ports }) => [transport, ports]), [['tcp', PORTS], ['udp', PORTS]]);
+  });
+
+  it('leads another way when the host is another one, so that connections end, and the same way when a lease is split', () => {
+    const endpoints = (...objects: PortObject[]) => planOf(objects, NGINX).serving.endpoints('tcp', 30_009);
+    const before = endpoints(route(PORTS, ['10.1.0.2']));
+    assert.deepEqual(before, [{ address: '10.0.0.1', port: undefined, through: '10.1.0.2' }]);
+    assert.notDeepEqual(endpoints(route(PORTS, ['10.1.0.3'])), before);
+    assert.deepEqual(endpoints(route({ first: 30_008, last: 30_015 }, ['10.1.0.2'])), before);
+  });
+
+  it('has TLS end there, for TCP; the kernel cannot, and says so', () => {
+    const tcp = route(PORTS, ['10.1.0.2'], { protocol: 'tcp', connections: WEB });
+    assert.deepEqual(planOf([tcp], NGINX).routes.get('route/l30000')?.connections, WEB);
+    assert.deepEqual(reasons(planOf([tcp])), ['route/l30000 TLS_NOT_SERVED']);
+    assert.deepEqual(reasons(planOf([route(PORTS, ['10.1.0.2'], { connections: WEB })], NGINX)), ['route/l30000 TLS_NOT_SERVED']);
+    assert.deepEqual(reasons(planOf([{ ...tcp, connections: { ...WEB, tls: 'passthrough' } }])), []);
+  });
+});

@@ -161,3 +161,21 @@ describe('what iptables-save says', () => {
     assert.ok(Math.min(...times) < 50, times.join(' '));
   });
 });
+
+describe('the guard beside a proxy', () => {
+  const guardOf = (proxied: RulesSpec['proxied']): readonly string[] | undefined => rendered(spec({ proxied }), { family: 'v4', hook: 'FORWARD' }).mangle.chains.get('PORTLEASE-GUARD');
+
+  it('lets clients in where the proxy serves, and nowhere else (S7)', () => {
+    assert.deepEqual(guardOf([]), guardOf([{ transport: 'tcp', ports: { first: 30_000, last: 30_001 } }]));
+    assert.deepEqual(guardOf([]), ['tcp', 'udp'].map(transport => `-p ${transport} -m set --match-set portlease-guard-${transport} dst -m set ! --match-set portlease-proxied-${transport} dst -j DROP`));
+  });
+
+  it('asks no such set where there is no proxy', () => {
+    assert.deepEqual(guardOf(undefined), ['tcp', 'udp'].map(transport => `-p ${transport} -m set --match-set portlease-guard-${transport} dst -j DROP`));
+  });
+
+  it('is another one as soon as there is a proxy', () => {
+    const before = rendered(spec(), { family: 'v4', hook: 'FORWARD' });
+    assert.match(rendered(spec({ proxied: [] }), { family: 'v4', hook: 'FORWARD', before }).mangle.chains.get('PORTLEASE-GUARD')?.join() ?? '', /proxied/);
+  });
+});

@@ -13,6 +13,7 @@ const CREATED = [
   'create portlease-flow4 hash:ip,port,ip family inet maxelem 1048576 timeout 60', 'create portlease-target4 hash:ip family inet maxelem 1048576',
 ];
 
+const PROXIED = [{ transport: 'tcp' as const, ports: { first: 30_000, last: 30_003 } }];
 const setsOf = (wanted: RulesSpec): WantedSets => renderSets(checkedSpec(wanted));
 
 describe('sets of the rules', () => {
@@ -85,5 +86,14 @@ describe('ranges of ports', () => {
       assert.deepEqual([...ports(rest)], [...ports(one)].filter(port => !ports(two).has(port)));
       assert.equal(count(rest), ports(rest).size);
     }));
+  });
+});
+
+describe('the sets of ports that a proxy serves', () => {
+  it('are there where there is a proxy, and hold its ports', () => {
+    assert.equal(setsOf(spec()).has('portlease-proxied-tcp'), false);
+    const sets = setsOf(spec({ proxied: PROXIED }));
+    assert.deepEqual(sets.get('portlease-proxied-tcp')?.members, { kind: 'ports', ports: [{ first: 30_000, last: 30_003 }] });
+    assert.deepEqual(sets.get('portlease-proxied-udp')?.members, { kind: 'ports', ports: [] });
   });
 });

@@ -16,6 +16,7 @@ const OBJECTS: DesiredObject[] = [
   { kind: 'mapping', key: 'mapping/m2', version: 2, ...mapped, mappingId: 'm2', verify: false, limits: { networks: ['198.51.100.0/24', '2001:db8::/32'], maxConnections: 5 }, clientsHidden: true },
   { kind: 'release', key: 'release/m1', version: 3, ...mapped, cutMs: 60_000 },
   { kind: 'route', key: 'route/l1', version: 4, ...grant, host: 'host-a', addresses: ['10.1.0.1', 'fd00::1'], fence: true, cutMs: 1500 },
+  { kind: 'route', key: 'route/l2', version: 4, ...grant, leaseId: 'l2', host: 'host-a', addresses: ['10.1.0.1'], fence: false, cutMs: 1500, connections: { pool: 'web', tls: 'terminate', timeoutMs: 600_000 } },
   { kind: 'withdrawal', key: 'withdrawal/l1', version: 5, ...grant, protocol: 'udp', cutMs: 0 },
   {
     kind: 'environment', key: 'environment/env-1', version: 6, environment: 'env-1', tenant: 'tenant-1', generation: 5, credentials: [{ name: 'ssh', variables: ['SSH_PASSWORD'] }], labels: { team: 'ml' },
@@ -37,7 +38,7 @@ const HELLO: wire.AgentHello = {
 
 const REPORT = {
   session: 3, applied: { epoch: 1, session: 3, revision: 99 }, problems: [{ key: 'mapping/m1', reason: 'PORT_OCCUPIED', message: 'sshd listens' }],
-  confirmations: [{ key: 'release/m1', generation: 6, ports, protocol: 'tcp' as const }], verified: ['m1'], driftRepairs: 2,
+  confirmations: [{ key: 'release/m1', generation: 6, ports, protocol: 'tcp' as const }], verified: ['m1'], driftRepairs: 2, routes: { reloads: 7, failures: 1, served: 5, latency: { p50Ms: 80, p99Ms: 1_200 } },
   occupied: [{ transport: 'udp' as const, port: 30001 }],
   conflicts: [
     { transport: 'udp' as const, port: 30001, address: '::', uid: 33, user: 'www-data', holder: { pid: 812, program: 'dnsmasq', command: '/usr/sbin/dnsmasq (+2 arguments)', containerId: 'f'.repeat(64), startedAtMs: 1_700_000_000_250, proxyFor: '', environment: '' } },
