@@ -13,7 +13,7 @@ import { awaitRoutes, refuseRoles, takeRole } from './gateway-role.js';
 import { hidesClients } from './hidden.js';
 import { retellLimited } from './limits.js';
 import { about, mappingOf, rest, setState, settle } from './mappings.js';
-import { problemText } from './problem.js';
+import { problemIn, problemText } from './problem.js';
 import { isInForce } from './states.js';
 import { snapshot } from './outbox.js';
 import { takeReport } from './restoring.js';
@@ -295,8 +295,13 @@ function settleMappings(state: State, host: Host, problems: Map<string, string>)
   host.problems = problems;
 }
 
+/** A host behind NAT has no connection to the gateway that carries the port. */
+const TUNNEL_DOWN = 'TUNNEL_DOWN';
+
 function block(state: State, mapping: Mapping, problem: string): void {
   const { state: before, reason } = mapping.record;
+  // Its connections to the gateway are on their way: nobody is told that it cannot be served.
+  if (before === 'pending' && problemIn(problem).reason === TUNNEL_DOWN) return;
   const isNews = before === 'live' || (before === 'pending' && !waitsForPort(state, mapping));
   if (!isNews && (before !== 'blocked' || reason === problem)) return;
   setState(state, mapping, 'blocked', problem);
