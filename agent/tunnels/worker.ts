@@ -4,7 +4,7 @@ import type { FileHandle } from 'node:fs/promises';
 import type { Clock } from '../../shared/clock.js';
 import type { Log } from '../../shared/log.js';
 import type { Timers } from '../../shared/timers.js';
-import type { TunnelEngine, TunnelReport, TunnelSpec } from '../../shared/tunnel.js';
+import type { TunnelEngine, TunnelForward, TunnelReport, TunnelSpec } from '../../shared/tunnel.js';
 import type { TunnelProcess } from '../leaks/findings.js';
 import { digestOf, forwardChanges, isSameSpec, type Command } from './argv.js';
 import type { Launch } from './launch.js';
@@ -120,7 +120,7 @@ export class Worker {
     const nowMs = this.#options.clock.nowMs();
     const pid = phase.kind === 'up' || phase.kind === 'proving' ? phase.sshPid : phase.kind === 'connecting' ? phase.leader.pid : 0;
     return {
-      spec: this.#wish.spec as TunnelSpec, isFromConfig: this.#wish.isFromConfig, state: stateOf(phase), sinceMs: nowMs - phaseSinceMs,
+      spec: toldOf(this.#wish.spec), isFromConfig: this.#wish.isFromConfig, state: stateOf(phase), sinceMs: nowMs - phaseSinceMs,
       statistics: { ...statistics, probeAgeMs: probedAtMs === undefined ? undefined : nowMs - probedAtMs },
       reason: why?.reason ?? '', message: plainLine(why?.message ?? ''), isFlapping: isFlapping(this.#state, nowMs), pid, logTail: this.#tail, restart,
     };
@@ -140,10 +140,10 @@ export class Worker {
     await this.#link().cancelForward(forward);
   }
 
-  /** Cuts the log off when it has grown too large, and reads its last lines. Not to be called again before it has resolved. */
+  /** Cuts the log off when it has grown too large (not while a connection is made: what ssh says then is waited for), and reads its last lines. Not to be called again before it has resolved. */
   async keepLog(): Promise<void> {
     try {
-      await this.#options.tunnelLog.rotate();
+      if (stateOf(this.#state.phase) !== 'connecting') await this.#options.tunnelLog.rotate();
       this.#tail = await this.#options.tunnelLog.tail();
     } catch (error) {
       this.#options.log.warn({ tunnel: this.#options.id, problem: (error as Error).message }, 'the log of a tunnel could not be kept');
@@ -358,4 +358,9 @@ export class Worker {
       log.warn({ tunnel: id, problem: (error as Error).message }, 'a connection of a tunnel could not be recorded: an agent that starts now would make it anew');
     }
   }
+}
+
+/** Forwards that portlease itself makes, to sockets, are not told. */
+function toldOf(spec: HeldSpec): TunnelSpec {
+  return { ...spec, forwards: spec.forwards.filter((forward): forward is TunnelForward => !('socket' in forward.listen)) };
 }

@@ -116,6 +116,12 @@ export class TunnelBench {
     return (await this.run(node, [process.execPath, join(ROOT, 'test/support/guests/ask.mjs'), '127.0.0.1', String(port)])).stdout.trim();
   }
 
+  /** The first that comes from a unix socket of the server. */
+  async askSocket(path: string): Promise<string> {
+    const script = `require('net').connect(${JSON.stringify(path)}).on('data', text => { process.stdout.write(text); process.exit(0); })`;
+    return (await this.run('server', [process.execPath, '-e', script])).stdout;
+  }
+
   /** Processes of ssh and autossh of tunnels, by program. */
   processes(): Promise<{ pid: number; program: string }[]> {
     return Promise.resolve(processesIn(this.namespace('host')).map(pid => ({ pid, program: (argvOf(pid)?.[0] ?? '').split('/').at(-1) ?? '' }))

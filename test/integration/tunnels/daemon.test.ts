@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createWriteStream, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { createWriteStream, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inNamespace } from '../../support/netns.js';
 import { parentOf, signalProcess } from '../../support/processes.js';
@@ -20,7 +20,7 @@ describe('the daemon of the agent with tunnels in its config', () => {
   });
 
   /** As the unit starts it. */
-  async function start(): Promise<void> {
+  function launch(): void {
     const { directory } = bench;
     const path = join(directory, 'agent.yaml');
     const list = [{ tunnel: 'own', server: 'edge', forwards: [{ direction: 'local', listen: '9001', to: '7000' }, { direction: 'reverse', listen: '9002', to: '7000' }] }];
@@ -34,7 +34,11 @@ describe('the daemon of the agent with tunnels in its config', () => {
     const out = createWriteStream(join(directory, 'agent.log'), { flags: 'a' });
     daemon.stdout?.pipe(out, { end: false });
     daemon.stderr?.pipe(out, { end: false });
-    const [log, wanted] = [join(directory, 'agent.log'), ++starts];
+  }
+
+  async function start(): Promise<void> {
+    launch();
+    const [log, wanted] = [join(bench.directory, 'agent.log'), ++starts];
     await eventually('the tunnel', () => readFileSync(log, 'utf8').split('"state":"up"').length > wanted, { withinMs: 20_000, hint: () => readFileSync(log, 'utf8') });
     assert.equal(await bench.askFrom('host', 9_001), 'server');
   }
@@ -59,6 +63,24 @@ describe('the daemon of the agent with tunnels in its config', () => {
       await start();
     }
     assert.deepEqual([await bench.pidOf('ssh'), bench.sessions()], [ssh, sessions]);
+  });
+
+  it('goes on without tunnels when their file cannot be used, says so, and ends nothing', async () => {
+    await end('SIGKILL');
+    const pids = [await bench.pidOf('ssh'), await bench.pidOf('autossh')];
+    const file = join(bench.directory, 'agent/tunnels.json');
+    renameSync(file, `${file}.kept`);
+    mkdirSync(file);
+    launch();
+    const log = (): string => readFileSync(join(bench.directory, 'agent.log'), 'utf8');
+    await eventually('the error', () => /no tunnels: their files cannot be used/.test(log()), { withinMs: 20_000, hint: log });
+    await eventually('looks for leaks that fail', () => /processes of tunnels could not be looked for/.test(log()), { withinMs: 20_000, hint: log });
+    assert.deepEqual([await bench.pidOf('ssh'), await bench.pidOf('autossh')], pids);
+    await end('SIGKILL');
+    rmdirSync(file);
+    renameSync(`${file}.kept`, file);
+    await start();
+    assert.deepEqual([await bench.pidOf('ssh'), await bench.pidOf('autossh')], pids);
   });
 
   it('ends a process with the mark of a tunnel of this host that there is not, where leaks are repaired', async () => {

@@ -13,7 +13,8 @@ describe('restarts of a tunnel, one after the other', () => {
   });
   after(() => bench.down());
 
-  it('find their ports free each time, with ssh and with autossh', async () => {
+  it('find their ports free each time, with ssh and with autossh', async function () {
+    this.timeout(240_000);
     const specs = (['ssh', 'autossh'] as const).map((engine, i) => specOf(engine, { local: 9_001 + i, reverse: 9_011 + i, engine }));
     const orders = { ssh: 0, autossh: 0 };
     const desire = (): Promise<unknown> => bench.desire(...specs.map(spec => wish(spec, orders[spec.engine!])));

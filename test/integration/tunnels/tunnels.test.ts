@@ -140,14 +140,27 @@ for (const engine of ['ssh', 'autossh'] as const) {
       assert.equal(await bench.ask(9_001), 'server');
     });
 
+    it('takes a socket on the server over from a connection that the server still has', async () => {
+      const socket = `${bench.directory}/spec-${engine}.sock`;
+      const forward = { direction: 'reverse', listen: { socket }, to: { host: '127.0.0.1', port: 7_000 } } as const;
+      const plain = specOf('socket', { local: 9_001, engine, options: QUICK });
+      await bench.desire({ ...wish(plain), spec: { ...plain, forwards: [...plain.forwards, forward] } });
+      const { pid, spec } = await bench.untilUp('socket');
+      assert.deepEqual([await bench.askSocket(socket), spec], ['host\n', JSON.parse(JSON.stringify(plain))]);
+      await bench.cut(true);
+      signalProcess(pid, 'SIGKILL');
+      await bench.cut(false);
+      await bench.until('socket', 'is up anew', report => report.state === 'up' && report.pid !== pid);
+      assert.equal(await bench.askSocket(socket), 'host\n');
+    });
+
     it('has a forward added to its connection, and cancelled, without connecting anew', async () => {
       await bench.desire(wish(specOf('growing', { local: 9_001, engine })));
       const { pid } = await bench.untilUp('growing');
       const socket = `${bench.directory}/added.sock`;
       const forward = { direction: 'reverse', listen: { socket }, to: { host: '127.0.0.1', port: 7_000 } };
       await bench.tell('add', { tunnel: 'growing', forward });
-      const asked = await bench.run('server', [process.execPath, '-e', `require('net').connect(${JSON.stringify(socket)}).on('data', text => { process.stdout.write(text); process.exit(0); })`]);
-      assert.equal(asked.stdout, 'host\n');
+      assert.equal(await bench.askSocket(socket), 'host\n');
       await bench.tell('cancel', { tunnel: 'growing', forward });
       assert.equal((await bench.untilUp('growing')).pid, pid);
       await assert.rejects(bench.tell('cancel', { tunnel: 'growing', forward }), /not forwarded/);
