@@ -74,9 +74,3 @@ export function digestOf({ file, argv, env }: Command): string {
 export function isSameSpec(a: HeldSpec, b: HeldSpec): boolean {
   return isDeepStrictEqual(JSON.parse(JSON.stringify(a)), JSON.parse(JSON.stringify(b)));
 }
-
-export function forwardChanges(before: readonly HeldForward[], after: readonly HeldForward[]): { gone: HeldForward[]; added: HeldForward[] } {
-  const textOf = (forward: HeldForward): string => forwardArgument(forward).join(' ');
-  const [old, now] = [before, after].map(all => new Set(all.map(textOf))) as [Set<string>, Set<string>];
-  return { gone: before.filter(one => !now.has(textOf(one))), added: after.filter(one => !old.has(textOf(one))) };
-}

@@ -4,7 +4,6 @@
  * host, so that its rules, guards and limits hold for these clients as for any other. Pure.
  */
 import type { DesiredObject, ObjectProblem } from '../../shared/desired.js';
-import { transportsOf } from '../../shared/ports.js';
 import { tunnelAddress } from '../../shared/tunnel-address.js';
 import type { HeldForward, HeldSpec } from './words.js';
 
@@ -38,9 +37,8 @@ export function leaseSpecs(objects: Objects, facts: LeaseTunnelFacts): HeldSpec[
 
 /** Mappings that no connection carries at the moment. `standing`: ports that are carried. */
 export function tunnelProblems(objects: Objects, standing: ReadonlySet<number>, why: (port: number) => string): ObjectProblem[] {
-  return [...objects.values()].filter(object => object.kind === 'mapping').flatMap((object): ObjectProblem[] => {
-    const { key, port } = object;
-    if (!isForwarded(object)) return [{ key, reason: 'TUNNEL_CARRIES_TCP', message: `this host is reached through ssh connections, which carry TCP only, and port ${port} serves ${object.protocol}` }];
+  return [...objects.values()].filter(object => object.kind === 'mapping').flatMap(({ key, port, protocol }): ObjectProblem[] => {
+    if (protocol !== 'tcp') return [{ key, reason: 'TUNNEL_CARRIES_TCP', message: `this host is reached through ssh connections, which carry TCP only, and port ${port} serves ${protocol}` }];
     return standing.has(port) ? [] : [{ key, reason: 'TUNNEL_DOWN', message: why(port) }];
   });
 }
@@ -65,5 +63,5 @@ function leasesOf(objects: Objects, host: string): Lease[] {
 
 /** What serves UDP, too, cannot be served whole. */
 function isForwarded(object: DesiredObject): object is Mapping {
-  return object.kind === 'mapping' && transportsOf(object.protocol).join() === 'tcp';
+  return object.kind === 'mapping' && object.protocol === 'tcp';
 }

@@ -6,7 +6,8 @@ import type { Log } from '../../shared/log.js';
 import type { Timers } from '../../shared/timers.js';
 import type { TunnelEngine, TunnelForward, TunnelReport, TunnelSpec } from '../../shared/tunnel.js';
 import type { TunnelProcess } from '../leaks/findings.js';
-import { digestOf, forwardChanges, isSameSpec, type Command } from './argv.js';
+import { digestOf, isSameSpec, type Command } from './argv.js';
+import { changeForwards, differsInForwards } from './live.js';
 import type { Launch } from './launch.js';
 import type { TunnelLog } from './logs.js';
 import { adopt, begin, nextWakeMs, step } from './machine.js';
@@ -109,7 +110,7 @@ export class Worker {
 
   want(wish: Wish): void {
     const isNew = !isSameSpec(wish.spec, this.#wish.spec) || wish.isFromConfig !== this.#wish.isFromConfig;
-    const mayStay = isNew && wish.isLive === true && this.#state.phase.kind === 'up' && this.#differsInForwards(wish);
+    const mayStay = isNew && wish.isLive === true && this.#state.phase.kind === 'up' && differsInForwards(wish, this.#wish);
     this.#wish = wish;
     if (mayStay) return this.#run(this.#changing = this.#changing.then(() => this.#changeForwards()));
     this.#dispatch({ kind: 'want', wanted: wish.wanted, restart: wish.restart, isNew, probeIntervalMs: wish.spec.probe?.intervalMs });
@@ -158,24 +159,10 @@ export class Worker {
     while (this.#running.size > 0) await Promise.allSettled(this.#running);
   }
 
-  #differsInForwards({ spec, restart, wanted, isFromConfig }: Wish): boolean {
-    const before = this.#wish;
-    return isSameSpec({ ...spec, forwards: [] }, { ...before.spec, forwards: [] }) && restart === before.restart && wanted === before.wanted && isFromConfig === before.isFromConfig;
-  }
-
-  /** Without connecting anew, unless the server does not take it: then a new connection asks for all of them. */
   async #changeForwards(): Promise<void> {
     const wish = this.#wish;
-    const { gone, added } = forwardChanges(this.#forwards, wish.spec.forwards);
     try {
-      for (const forward of gone) {
-        await this.cancelForward(forward);
-        this.#forwards = this.#forwards.filter(one => one !== forward);
-      }
-      for (const forward of added) {
-        await this.addForward(forward);
-        this.#forwards = [...this.#forwards, forward];
-      }
+      await changeForwards(this.#link(), { before: this.#forwards, after: wish.spec.forwards, onChange: forwards => { this.#forwards = forwards; } });
       const prepared = await this.#options.prepare(wish);
       if (prepared.kind === 'command' && this.#made !== undefined) this.#made = { ...this.#made, digest: digestOf(prepared.command) };
       await this.#record();
