@@ -9,6 +9,8 @@ export type SessionProcess = { readonly pid: number; readonly startTicks: number
 
 const PROC = '/proc';
 const PROGRAMS = new Set(['sshd', 'sshd-session', 'sshd-auth']);
+/** What clients send through a session is not its peer's. */
+const TUNNEL_ADDRESSES = '127.64.0.0/10';
 const SOCKET = /^socket:\[(\d+)\]$/;
 
 /** Undefined: there is no such process, or it is no sshd of this machine's root in the agent's network. */
@@ -47,8 +49,9 @@ export function listensOn(session: SessionProcess, address: string): number[] {
 /** How long the peers of these connections have sent nothing, in ms; left out: it is not known. */
 export async function silenceOf(run: RunChild, sessions: readonly SessionProcess[]): Promise<Map<number, number>> {
   if (sessions.length === 0) return new Map();
-  const heard = lastHeard((await run('ss', ['-H', '-t', '-i', '-n', '-e', 'state', 'established'])).stdout);
-  const known = sessions.map(({ pid }) => [pid, Math.min(...socketsOf(pid).map(inode => heard.get(inode) ?? Infinity))] as const);
+  const heard = lastHeard((await run('ss', ['-H', '-t', '-i', '-n', '-e', 'state', 'established', 'not', 'src', TUNNEL_ADDRESSES])).stdout);
+  // Once somebody has logged in, only the child of the privileged process has the connection.
+  const known = sessions.map(session => [session.pid, Math.min(...familyOf(session).flatMap(({ pid }) => socketsOf(pid)).map(inode => heard.get(inode) ?? Infinity))] as const);
   return new Map(known.filter(([, ms]) => ms !== Infinity));
 }
 

@@ -10,6 +10,7 @@ import { benchConnect } from './connect.js';
 import { benchCreate, benchDockerFirstByte, benchDockerRun, benchRemap } from './docker.js';
 import { benchFirstByte } from './firstbyte.js';
 import { benchForward } from './forward.js';
+import { benchGateway } from './gateway.js';
 import { benchHeal } from './heal.js';
 import { benchLeakScan } from './leakscan.js';
 import { benchListeners } from './listeners.js';
@@ -34,6 +35,7 @@ const PARTS: readonly Part[] = [
   { prefix: 'dockerrun', samples: 10, take: benchDockerRun },
   { prefix: 'connect', samples: 0, take: benchConnect },
   { prefix: 'forward', samples: 0, take: benchForward },
+  ...[100, 1_000, 5_000].map((ports) => ({ prefix: `gateway.n${ports}.`, samples: 20, take: (size: Size) => benchGateway(ports, size) })),
   { prefix: 'move', samples: 25, take: benchMove },
   { prefix: 'heal', samples: 20, take: benchHeal },
   { prefix: 'listeners', samples: 50, take: benchListeners },

@@ -25,7 +25,7 @@ const SHIPPED = { timing: { heartbeat: '5s', deadline: '3s', suspect: '15s', los
 const AGENT = { log: { level: 'warn' }, timing: { reconcileInterval: '2s', reconnectMin: '100ms', reconnectMax: '1s', connect: '2s' } };
 
 /** Added to the configs. */
-export type WorldOptions = { coordinator?: Record<string, unknown>; agent?: Record<string, unknown> };
+export type WorldOptions = { coordinator?: Record<string, unknown>; agent?: Record<string, unknown>; gateway?: Record<string, unknown> };
 
 export class World {
   readonly bench: Bench;
@@ -39,7 +39,7 @@ export class World {
   }
 
   static async up(options: WorldOptions = {}): Promise<World> {
-    const bench = await Bench.up({ pools: [{ pool: POOL, ranges: RANGES, protocol: 'tcp' }], coordinator: { ...SHIPPED, ...options.coordinator }, agent: { ...AGENT, ...options.agent } });
+    const bench = await Bench.up({ pools: [{ pool: POOL, ranges: RANGES, protocol: 'tcp' }], coordinator: { ...SHIPPED, ...options.coordinator }, agent: { ...AGENT, ...options.agent }, ...(options.gateway === undefined ? {} : { gateway: options.gateway }) });
     process.once('exit', () => { rmSync(bench.directory, { recursive: true, force: true }); });
     const world = new World(bench);
     await world.#client.next();

@@ -106,8 +106,13 @@ describe('hosts behind NAT', function () {
     const mappings = await allocate('env-1', 'host-a');
     const probe = await bench.probe(...portsOf(mappings));
     await reachedOnAll(probe, mappings, 'host-a/env-1', ['new']);
+    const { stdout } = await bench.agent('gateway').machine.run(['ss', '-Htn', 'state', 'established', 'sport', '=', `:${sshd.port}`]);
+    const oldPorts = stdout.split('\n').flatMap((line) => new RegExp(`${hostAddress('host-a').replaceAll('.', '\\.')}:(\\d+)`).exec(line)?.[1] ?? []);
+    assert.ok(oldPorts.length > 0, stdout);
     await bench.topology.switch.cut({ node: 'host-a', direction: 'both', peer: 'gateway' });
     await eventually('the host to see that it is cut off', async () => (await bench.api.environment('env-1')).mappings[0]?.state === MappingState.MAPPING_STATE_BLOCKED, { withinMs: 30_000 });
+    // The NAT in between has forgotten the old connection: nothing of it arrives any more, and the gateway does not hear of its end.
+    for (const port of oldPorts) await bench.topology.run('gateway', ['iptables', '-t', 'raw', '-A', 'PREROUTING', '-p', 'tcp', '--sport', port, '-j', 'DROP']);
     await bench.topology.switch.restore();
     const restoredAtMs = Date.now();
     await probe.until('host-a again', ({ who, sentAtMs }) => who === 'host-a/env-1' && sentAtMs > restoredAtMs, { withinMs: 20_000 });

@@ -50,6 +50,7 @@ export type { RoutesWanted } from './target.js';
 
 /** Configs that are tried in one round, each without what the one before could not be served with. */
 const ATTEMPTS = 4;
+const LOOKED_AT_MS = 500;
 const HELD_LOOKS = 5;
 const ERROR_LOG_BYTES = 4 * 1_048_576;
 const HELD_PAUSE_MS = 20;
@@ -67,6 +68,7 @@ export class NginxRoutes {
   private running: Config | undefined;
   /** The files on disk are those of `running`. */
   private isDiskKnown = false;
+  private lookedAt = { atMs: -Infinity, pids: new Map<number, boolean>() };
   /** Logs were put aside: nginx opens others when it is reloaded. */
   private mustReopen = false;
   private proxied: readonly Leased[] = [];
@@ -153,8 +155,17 @@ export class NginxRoutes {
 
   /** A listener of nginx. Where it is not known whose it is: one that nginx must have. */
   isOwn({ transport, address, port, holder }: Listener): boolean {
-    if (holder !== undefined) return processOf(holder.pid, this.options.settings.program, this.paths) !== undefined;
+    if (holder !== undefined) return this.isNginx(holder.pid);
     return this.options.addresses.includes(address) && this.doors.running[transport].get(port) !== undefined;
+  }
+
+  /** Thousands of listeners are asked about at a time, and have few processes: each is looked at once a moment. */
+  private isNginx(pid: number): boolean {
+    const nowMs = this.options.clock.nowMs();
+    if (nowMs - this.lookedAt.atMs > LOOKED_AT_MS) this.lookedAt = { atMs: nowMs, pids: new Map() };
+    const known = this.lookedAt.pids.get(pid) ?? processOf(pid, this.options.settings.program, this.paths) !== undefined;
+    this.lookedAt.pids.set(pid, known);
+    return known;
   }
 
   /** Every route is served or has a problem. */

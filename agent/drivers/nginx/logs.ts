@@ -2,7 +2,7 @@
 import { renameSync, rmSync, statSync } from 'node:fs';
 
 /** Earlier files that are kept: NAME.1 is the newest. */
-export const KEPT_LOGS = 4;
+const KEPT_LOGS = 4;
 
 /** True when the file was put aside, so that nginx has to open another one. */
 export function putAside(path: string, maxBytes: number): boolean {
