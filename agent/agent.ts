@@ -33,6 +33,7 @@ import { StateStore, StateUnusable } from './state/store.js';
 import { systemTimers } from '../shared/timers.js';
 import { isOfHost } from './tunnels/argv.js';
 import { HostTunnels } from './tunnels/host.js';
+import { tunnelKeyOf } from './tunnels/keys.js';
 
 export type AgentOptions = {
   config: AgentConfig;
@@ -89,7 +90,7 @@ export class Agent {
     this.#store = parts.store;
     this.#addresses = addresses;
     this.#link = new SessionLink({
-      identity: { host, gateway, bootId: parts.bootId, agentVersion: version, roles, addresses, driver, hidesClients: (snat || routes === 'nginx') && roles.includes('gateway') },
+      identity: { host, gateway, bootId: parts.bootId, agentVersion: version, roles, addresses, driver, hidesClients: (snat || routes === 'nginx') && roles.includes('gateway'), ...tunnelKeyOf(config) },
       transport: grpcTransport({ address: endpointAddress(config.coordinator), credentials: () => credentialsOf(config) }),
       store: parts.store,
       settings: {
@@ -136,6 +137,7 @@ export class Agent {
     const { config } = options;
     const bootId = readable('paths.bootId', () => readBootId(config.paths.bootId));
     readable('tls', () => credentialsOf(config));
+    readable('tunnels.gateway', () => tunnelKeyOf(config));
     const serving = await openServing(options, bootId);
     try {
       return await Agent.#open(options, serving, bootId);
@@ -231,7 +233,8 @@ export class Agent {
     const leaks = this.#leaks.reports();
     const tunnels = this.#tunnels?.reports() ?? [];
     if (this.#outcome === undefined) return;
-    this.#link.roundOutcome({ ...this.#outcome, ...(idle.length === 0 ? {} : { idle }), environments: this.#environments.reports(), ...(tunnels.length === 0 ? {} : { tunnels }), ...(leaks.length === 0 ? {} : { leaks }) });
+    const problems = [...this.#outcome.problems, ...this.#tunnels?.problems() ?? []];
+    this.#link.roundOutcome({ ...this.#outcome, problems, ...(idle.length === 0 ? {} : { idle }), environments: this.#environments.reports(), ...(tunnels.length === 0 ? {} : { tunnels }), ...(leaks.length === 0 ? {} : { leaks }) });
   }
 
   /** A container that runs lives; of an address nobody knows. */
@@ -250,6 +253,7 @@ export class Agent {
     this.#served = version;
     this.#environments.setDesired(objects);
     this.#tunnels?.setDesired(objects);
+    this.#serving.gate?.setDesired(objects);
   }
 }
 

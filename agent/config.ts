@@ -184,6 +184,8 @@ export const agentConfigSchema = z.strictObject({
   log: z.strictObject({ level: z.enum(LOG_LEVELS, { error: `is not one of ${LOG_LEVELS.join(', ')}` }).prefault('info') }).prefault({}),
 }).refine(({ environments: { enabled }, docker: { enabled: hasDocker } }) => !enabled || hasDocker,
   { path: ['environments', 'enabled'], error: 'needs Docker: set docker.enabled: true' })
+  .refine(({ tunnels: { gateway }, roles, driver }) => gateway === undefined || (driver === 'iptables' && roles.join() === 'host'),
+    { path: ['tunnels', 'gateway'], error: 'is for a machine with the role host alone and driver: iptables' })
   .refine(({ roles, snat }) => !snat || roles.includes('gateway'), { path: ['snat'], error: 'is for the role gateway' })
   .refine(({ roles, routes }) => routes === 'kernel' || roles.includes('gateway'), { path: ['routes'], error: 'nginx is for the role gateway' })
   .refine(({ roles, driver }) => driver === 'iptables' || !roles.includes('gateway'),

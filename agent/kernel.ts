@@ -29,6 +29,7 @@ import { EXIT, StartRefused } from './exit.js';
 import { systemTimers } from '../shared/timers.js';
 import { requireLock, requireTools } from './preflight.js';
 import type { Serving } from './serving.js';
+import { HostGate } from './sshd/gate.js';
 
 /** What a change of the rules waits for. */
 const KEEP_READY = ['iptables-restore', 'ip6tables-restore'].map(file => ({ file, argv: ['--noflush', '--wait'] }));
@@ -53,6 +54,7 @@ async function servingWith({ config, clock, random, log }: AgentOptions, { run, 
   const holders = new Helper();
   const routes = config.routes === 'nginx' ? await openRoutes({ config, clock, log }, run) : undefined;
   if (routes === undefined) endFormerNginx(config);
+  const gate = routes === undefined ? undefined : HostGate.open({ stateDir: config.paths.state, socket: join(config.paths.run, 'host-keys.sock'), run, log });
   const foreign = new ForeignListeners({ addresses: config.addresses, log, helper: holders, ...(routes === undefined ? {} : { isOwn: listener => routes.isOwn(listener) }) });
   const connections = new ConnectionsDriver({
     run, addresses: config.addresses, isLocal: isAddressOfThisHost, log, ...(routes === undefined ? {} : { isProxied: (transport, port) => routes.isProxied(transport, port) }),
@@ -60,17 +62,19 @@ async function servingWith({ config, clock, random, log }: AgentOptions, { run, 
   const drivers = {
     rules: new RulesDriver({ run: writing, count: forwards => countConnections(run, config.addresses, forwards) }),
     ...(docker === undefined ? {} : { bridges: new BridgeGuard({ run: writing, markBit: config.docker.markBit, pidOf: id => docker.pidOf(id), log }) }),
-    ...(routes === undefined ? { connections } : { connections: proxiedConnections(connections, routes), routes }),
+    ...(routes === undefined || gate === undefined ? { connections } : { connections: gate.cutting(proxiedConnections(connections, routes)), routes }),
     reservedPorts: await ReservedPorts.open({ statePath: join(config.paths.state, 'reserved-ports.json'), bootId }),
     listeners: (wanted: Wanted) => foreign.find(wanted),
   };
   return {
     drivers,
     holders,
+    ...(gate === undefined ? {} : { gate }),
     traffic: new KernelTraffic(run, config.addresses),
     foreignRules: (leased: Wanted) => findForeignRules(run, { addresses: config.addresses, leased }),
     watch: ({ poke, roundTookMs }) => new RulesWatch({ own, clock, random, log, onChange: poke, roundTookMs }),
     close: async () => {
+      await gate?.close();
       routes?.close();
       await holders.close();
       await run.close();

@@ -51,6 +51,8 @@ export type AgentHello = {
   driver?: Driver;
   /** Gateway role: hosts see this machine's address instead of the client's. */
   hidesClients?: boolean;
+  /** Public key of a host that is reached only through its own connections to the gateway; left out: at its addresses. */
+  tunnelKey?: string;
   /** Those of CAPABILITIES, and of later versions. Left out: none. */
   capabilities?: readonly string[];
   lastSession: number;
@@ -128,7 +130,9 @@ export type DesiredObject =
   | { kind: 'release'; key: string; version: number; mappingId: string; environment: string; tenant: string; name: string; index: number;
       protocol: Protocol; port: number; target: Target; internalPort: number; generation: number; cutMs: number }
   | { kind: 'route'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;
-      host: string; addresses: string[]; fence: boolean; cutMs: number; connections?: RouteConnections }
+      host: string; addresses: string[]; fence: boolean; cutMs: number; connections?: RouteConnections;
+      /** It is reached through its own connections, made with this key; left out: at its addresses. */
+      tunnelKey?: string }
   | { kind: 'withdrawal'; key: string; version: number; leaseId: string; ports: PortRange; protocol: Protocol; generation: number;
       cutMs: number }
   /** The container of an environment. `credentials`: all that is generated. `isReady`: it was started before; if it is gone or stopped it

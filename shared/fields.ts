@@ -1,4 +1,5 @@
 /** Checks of single fields. Each returns the value that may be used, or throws InvalidField with the field's path. */
+import { isSshPublicKey } from './tunnel-address.js';
 import { InvalidField } from './invalid.js';
 import { canonicalAddress, isDnsLabel, isObjectId } from './names.js';
 import { isPort, MAX_PORT } from './ports.js';
@@ -57,4 +58,10 @@ export function matching(value: string, pattern: RegExp, { field, wanted }: { fi
 export function required<T>(value: T | undefined, field: string): T {
   if (value === undefined) throw new InvalidField(field, 'is missing');
   return value;
+}
+
+/** As OpenSSH writes it, without a comment. */
+export function sshPublicKey(value: string, field: string): string {
+  if (isSshPublicKey(value)) return value;
+  throw new InvalidField(field, `${shown(value)} is not a public key as OpenSSH writes it, without a comment: "ssh-ed25519 AAAA…"`);
 }

@@ -4,6 +4,7 @@ import { networksOf } from '../../shared/networks.js';
 import { transportsOf, type Transport } from '../../shared/ports.js';
 import type { ObjectProblem, Role } from '../../shared/desired.js';
 import type { Target } from '../../shared/target.js';
+import { tunnelAddress } from '../../shared/tunnel-address.js';
 import type { Bound } from '../drivers/bridge/guard.js';
 import type { MappingObject, Place, RouteObject } from './objects.js';
 import { clientsOf } from '../drivers/connections/clients.js';
@@ -138,6 +139,7 @@ function refuseBadForward(forward: Forward, facts: HostFacts): void {
 function routeForwards(route: RouteObject, facts: HostFacts): Made {
   const { leaseId: id, generation, ports, protocol } = route;
   refuseTls(route, facts);
+  if (route.tunnelKey !== undefined) return tunnelledRoute(route, facts);
   const addresses = route.addresses.map(address => canonicalAddress(address) ?? refuse('ROUTE_INVALID', `${JSON.stringify(address)} is not an address`));
   const servable = onePerFamily(addresses).filter(to => hasFamilyOf(to, facts));
   if (servable.length === 0) refuse('NO_ADDRESS_OF_FAMILY', `no lease address of this gateway has the family of ${addresses.join(' or ') || 'any address of the route'}`);
@@ -150,15 +152,24 @@ function routeForwards(route: RouteObject, facts: HostFacts): Made {
   return { forwards, served: endpoints.length === 0 ? [] : transports.map(transport => ({ transport, ports, endpoints })) };
 }
 
+/** Its host is behind NAT: it listens here itself, on an address of this machine's loopback that is its own. */
+function tunnelledRoute(route: RouteObject, facts: HostFacts): Made {
+  if (facts.routes !== 'nginx') refuse('TUNNEL_NEEDS_NGINX', `host ${route.host} is behind NAT, and rules of the kernel cannot lead to its connections: set routes: nginx in the config of this agent`);
+  const transports = transportsOf(route.protocol).filter(transport => transport === 'tcp');
+  if (transports.length === 0) refuse('TUNNEL_NEEDS_TCP', `host ${route.host} is reached through ssh connections, which carry TCP only`);
+  const own = onePerFamily(facts.addresses.map(address => canonicalAddress(address) ?? address));
+  return proxiedRoute(route, { transports, remote: own, to: tunnelAddress(route.host) }, facts);
+}
+
 function refuseTls({ protocol, connections }: RouteObject, { routes }: HostFacts): void {
   if (connections?.tls !== 'terminate') return;
   if (routes !== 'nginx') refuse('TLS_NOT_SERVED', `pool ${connections.pool} has TLS end at the gateway, whose agent routes by rules of the kernel: set routes: nginx in its config, or another tls of the pool`);
   if (protocol !== 'tcp') refuse('TLS_NOT_SERVED', `pool ${connections.pool} has TLS end at the gateway, and serves ${protocol}: that is for TCP alone`);
 }
 
-/** Clients are connected to nginx at the lease addresses; where it leads on to is part of the endpoint, so that another host is another endpoint. */
-function proxiedRoute({ key, leaseId: id, ports, fence: isFenced, connections }: RouteObject, { transports, remote }: { transports: readonly Transport[]; remote: readonly string[] }, { addresses }: HostFacts): Made {
-  const hosts = Object.fromEntries(remote.map(address => [familyOf(address) === 4 ? 'v4' : 'v6', address]));
+/** `to`: for clients of both families; left out: `remote` by their family. Clients are connected to nginx at the lease addresses; where it leads on to is part of the endpoint, so that another host is another endpoint. */
+function proxiedRoute({ key, leaseId: id, ports, fence: isFenced, connections }: RouteObject, { transports, remote, to }: { transports: readonly Transport[]; remote: readonly string[]; to?: string }, { addresses }: HostFacts): Made {
+  const hosts = Object.fromEntries(remote.map(address => [familyOf(address) === 4 ? 'v4' : 'v6', to ?? address]));
   const proxied: ProxiedRoute = { key, id, ports, transports, hosts, isFenced, ...(connections === undefined ? {} : { connections }) };
   const through = placesOf(proxied);
   const endpoints = addresses.filter(own => remote.some(to => familyOf(to) === familyOf(own))).map(address => ({ address, port: undefined, through }));

@@ -16,6 +16,8 @@ export type Identity = {
   driver?: Driver;
   /** Gateway role: hosts see this machine's address instead of the client's. */
   hidesClients?: boolean;
+  /** Of a host behind NAT; left out: its gateway reaches it at its addresses. */
+  tunnelKey?: string;
 };
 
 /** `withState`: with all that was accepted, because the coordinator asked for it. */

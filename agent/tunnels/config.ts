@@ -52,6 +52,8 @@ export const tunnelsConfig = z.strictObject({
   engine: engine.prefault('autossh'),
   /** Where tunnels may go: name → address, user, key, pinned host keys. */
   servers: z.record(dnsLabelText, server, { error: 'is not a mapping of names to servers' }).prefault({}),
+  /** Host behind NAT: the server of these that is its gateway, which reaches it only through the connections that this host makes. */
+  gateway: dnsLabelText.optional(),
   /** ssh options that tunnels which were asked for over RPC may set. */
   options: z.array(z.enum(OPTION_NAMES, { error: `is not one of ${OPTION_NAMES.join(', ')}` })).prefault([...OPTIONS_BY_DEFAULT]).transform((names): readonly string[] => names),
   /** Ends on this host that tunnels which were asked for over RPC may have. */
@@ -78,7 +80,8 @@ export const tunnelsConfig = z.strictObject({
   flapping: z.strictObject({ downs: wholeNumber(1, 1_000).prefault(3), window: duration(1_000, 86_400_000).prefault('10m') }).prefault({}),
   /** Pause after a failure: doubled from min to max. */
   backoff: z.strictObject({ min: duration(10, 60_000).prefault('1s'), max: duration(10, 600_000).prefault('30s') }).refine(({ min, max }) => min <= max, { path: ['max'], error: 'is shorter than tunnels.backoff.min' }).prefault({}),
-}).superRefine(({ list, servers }, context) => {
+}).superRefine(({ list, servers, gateway }, context) => {
+  if (gateway !== undefined && !Object.hasOwn(servers, gateway)) context.addIssue({ code: 'custom', path: ['gateway'], message: 'is no server of tunnels.servers' });
   for (const [index, one] of list.entries()) {
     if (!Object.hasOwn(servers, one.server)) context.addIssue({ code: 'custom', path: ['list', index, 'server'], message: 'is no server of tunnels.servers' });
   }

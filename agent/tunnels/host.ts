@@ -2,12 +2,14 @@
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.js';
 import type { Log } from '../../shared/log.js';
+import type { DesiredObject, ObjectProblem } from '../../shared/desired.js';
 import type { TunnelReport } from '../../shared/tunnel.js';
 import type { AgentConfig } from '../config.js';
 import type { Helper } from '../drivers/holders/helper.js';
 import { differences } from '../persistent/map.js';
 import { launcher } from './launch.js';
-import { Tunnels, type TunnelWish } from './tunnels.js';
+import { leaseAt, leaseSpecs, leaseTunnelName, listenedPorts, tunnelProblems, type LeaseTunnelFacts } from './leases.js';
+import { Tunnels, type LeaseWish, type TunnelWish } from './tunnels.js';
 
 export type HostTunnelsOptions = {
   readonly config: AgentConfig;
@@ -23,23 +25,25 @@ export type HostTunnelsOptions = {
   readonly log: Log;
 };
 
-type Objects = ReadonlyMap<string, { readonly kind: string }>;
+type Objects = ReadonlyMap<string, DesiredObject>;
 
 export class HostTunnels {
   #objects: Objects | undefined;
 
-  private constructor(private readonly tunnels: Tunnels, objects: Objects | undefined) {
+  /** `behindNat`: undefined where the gateway reaches this host at its addresses. */
+  private constructor(private readonly tunnels: Tunnels, private readonly behindNat: LeaseTunnelFacts | undefined, objects: Objects | undefined) {
     this.#objects = objects;
   }
 
   /** `objects`: what was accepted before, undefined: nothing. Throws when the files of tunnels cannot be read or written. */
   static async open({ config, usesScopes, uid, holders, ...rest }: HostTunnelsOptions, objects: Objects | undefined): Promise<HostTunnels> {
     const { host, addresses, driver, paths: { state, run } } = config;
+    const behindNat = factsOf(config);
     const tunnels = await Tunnels.open({
       ...rest, host, addresses, uid, config: config.tunnels, stateDir: state, controlDir: driver === 'userspace' ? join(state, 'ctl') : join(run, 'tunnels'),
       launch: launcher({ usesScopes, isRoot: uid === 0 }), find: question => holders.find({ topic: 'tunnels', ...question }),
-    }, objects === undefined ? undefined : wishesOf(objects));
-    return new HostTunnels(tunnels, objects);
+    }, objects === undefined ? undefined : wishesOf(objects), objects === undefined ? [] : leasesOf(objects, behindNat));
+    return new HostTunnels(tunnels, behindNat, objects);
   }
 
   /** Ids of all tunnels, as they stand in the mark of their processes. */
@@ -54,8 +58,22 @@ export class HostTunnels {
   setDesired(objects: Objects): void {
     const before = this.#objects;
     this.#objects = objects;
-    const isAboutTunnels = (key: string): boolean => isWish(before?.get(key)) || isWish(objects.get(key));
-    if (before === undefined || differences(before, objects).some(isAboutTunnels)) this.tunnels.setDesired(wishesOf(objects));
+    const isAboutTunnels = (key: string): boolean => isWish(before?.get(key)) || isWish(objects.get(key)) || (this.behindNat !== undefined && /^(?:lease|mapping)\//.test(key));
+    if (before === undefined || differences(before, objects).some(isAboutTunnels)) this.tunnels.setDesired(wishesOf(objects), leasesOf(objects, this.behindNat));
+  }
+
+  /** Mappings that the gateway cannot lead clients to, because no connection carries them. */
+  problems(): ObjectProblem[] {
+    const { behindNat: facts } = this;
+    const objects = this.#objects;
+    if (facts === undefined || objects === undefined) return [];
+    const specs = leaseSpecs(objects, facts);
+    const standing = new Set(specs.flatMap(({ tunnel }) => listenedPorts(this.tunnels.standing(tunnel))));
+    return tunnelProblems(objects, standing, port => {
+      const lease = leaseAt(objects, facts.host, port);
+      const why = lease === undefined ? '' : this.tunnels.whyDown(leaseTunnelName(lease));
+      return `no connection of this host to its gateway carries port ${port} now${why === '' ? '' : `: ${why}`}`;
+    });
   }
 
   /** The connections stay. */
@@ -64,7 +82,16 @@ export class HostTunnels {
   }
 }
 
-function isWish(object: { readonly kind: string } | undefined): object is TunnelWish & { readonly kind: 'tunnel' } {
+function factsOf({ host, addresses, tunnels: { gateway: server } }: AgentConfig): LeaseTunnelFacts | undefined {
+  const [address] = addresses;
+  return server === undefined || address === undefined ? undefined : { host, server, address };
+}
+
+function leasesOf(objects: Objects, facts: LeaseTunnelFacts | undefined): LeaseWish[] {
+  return facts === undefined ? [] : leaseSpecs(objects, facts).map(spec => ({ spec }));
+}
+
+function isWish(object: DesiredObject | undefined): object is Extract<DesiredObject, { kind: 'tunnel' }> {
   return object?.kind === 'tunnel';
 }
 

@@ -1,8 +1,10 @@
 /** Key files and known hosts of the servers. */
-import { constants } from 'node:fs';
+import { constants, readFileSync } from 'node:fs';
 import { mkdir, open, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { isSshPublicKey } from '../../shared/tunnel-address.js';
 import { knownHostsText, type Server } from './argv.js';
+import type { TunnelsConfig } from './config.js';
 
 /** Undefined: ssh will take it. `uid`: of this process. */
 export async function keyProblem(path: string, uid: number): Promise<string | undefined> {
@@ -38,4 +40,14 @@ export async function writeKnownHosts(folder: string, servers: Readonly<Record<s
 
 export function knownHostsPath(folder: string, server: string): string {
   return join(folder, 'known_hosts', server);
+}
+
+/** Key with which this host, behind NAT, comes to its gateway. Throws when it cannot be read. */
+export function tunnelKeyOf({ tunnels: { gateway, servers } }: { tunnels: Pick<TunnelsConfig, 'gateway' | 'servers'> }): { tunnelKey?: string } {
+  const server = gateway === undefined ? undefined : servers[gateway];
+  if (server === undefined) return {};
+  const path = `${server.keyFile}.pub`;
+  const text = readFileSync(path, 'utf8').trim().split(/\s+/).slice(0, 2).join(' ');
+  if (!isSshPublicKey(text)) throw new Error(`${path} has no public key in it: ssh-keygen -y -f ${server.keyFile} > ${path}`);
+  return { tunnelKey: text };
 }

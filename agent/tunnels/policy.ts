@@ -17,13 +17,16 @@ export type Policy = {
 };
 
 const MAX_FORWARDS = 64;
+/** Of the connections that carry the ports of this host's own leases. */
+const MAX_OWN_FORWARDS = 4_096;
 
 /** Undefined: it may be. */
 export function refusalOf(spec: HeldSpec, policy: Policy, { isFromConfig }: { isFromConfig: boolean }): Why | undefined {
   if (!Object.hasOwn(policy.servers, spec.server)) return { reason: 'SERVER_UNKNOWN', message: `tunnels.servers has no ${JSON.stringify(spec.server)}` };
   const option = optionProblem(spec.options, isFromConfig ? OPTION_NAMES : policy.options);
   if (option !== undefined) return { reason: 'OPTION_NOT_ALLOWED', message: option };
-  if (spec.forwards.length === 0 || spec.forwards.length > MAX_FORWARDS) return forbidden(`it has ${spec.forwards.length} forwards: 1-${MAX_FORWARDS} are allowed`);
+  const most = isFromConfig ? MAX_OWN_FORWARDS : MAX_FORWARDS;
+  if (spec.forwards.length === 0 || spec.forwards.length > most) return forbidden(`it has ${spec.forwards.length} forwards: 1-${most} are allowed`);
   for (const forward of spec.forwards) {
     const problem = shapeProblem(forward) ?? (isFromConfig ? undefined : forwardProblem(forward, policy));
     if (problem !== undefined) return forbidden(problem);

@@ -30,6 +30,9 @@ import type { HeldForward, HeldSpec, Settings } from './words.js';
 /** What the coordinator wants of a tunnel. `isOfConfig`: it is about the one of this name in the config of this host, and changes nothing else of it. */
 export type TunnelWish = { readonly spec: HeldSpec; readonly restart: number; readonly isStopped: boolean; readonly isOfConfig?: boolean };
 
+/** What carries ports of this host's leases: its forwards change without a new connection. */
+export type LeaseWish = { readonly spec: HeldSpec };
+
 export type TunnelsOptions = {
   readonly host: string;
   /** Where tunnels may listen, too. */
@@ -59,6 +62,7 @@ const KEEP_LOGS_MS = 5_000;
 const MAX_REPORTS = 256;
 /** Statistics are told anew so often. */
 const TELL_MS = 15_000;
+const MAX_REPORTED_FORWARDS = 64;
 /** Starts of tunnels that are new at one time are spread: each later than the one before by up to SPREAD_EACH_MS, none later than SPREAD_MS. */
 const SPREAD_MS = 10_000;
 const SPREAD_EACH_MS = 100;
@@ -98,11 +102,11 @@ export class Tunnels {
    * Starts what is wanted, or takes its connections over. `desired`: as for setDesired; undefined: not known yet, so tunnels of the config are begun, and what the
    * coordinator wanted last is left as it is. Throws when its files cannot be read or written.
    */
-  static async open(options: TunnelsOptions, desired: readonly TunnelWish[] | undefined): Promise<Tunnels> {
+  static async open(options: TunnelsOptions, desired: readonly TunnelWish[] | undefined, leases: readonly LeaseWish[] = []): Promise<Tunnels> {
     const { stateDir, config, bootId } = options;
     await writeKnownHosts(join(stateDir, FOLDER), config.servers);
     const tunnels = new Tunnels(options, await Records.open(join(stateDir, 'tunnels.json'), bootId), await processesOfTunnels());
-    tunnels.#begin(desired);
+    tunnels.#begin(desired, leases);
     return tunnels;
   }
 
@@ -113,11 +117,11 @@ export class Tunnels {
 
   /** In order of their names, as many as a report may have. */
   reports(): TunnelReport[] {
-    return [...this.#workers].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, worker]) => (worker.isGone ? [] : [worker.report()])).slice(0, MAX_REPORTS);
+    return [...this.#workers].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, worker]) => (worker.isGone ? [] : [shortened(worker.report())])).slice(0, MAX_REPORTS);
   }
 
   /** All that the coordinator wants of this host; what it does not name is ended and forgotten, the tunnels of the config excepted. */
-  setDesired(wishes: readonly TunnelWish[]): void {
+  setDesired(wishes: readonly TunnelWish[], leases: readonly LeaseWish[] = []): void {
     this.#started = 0;
     const wanted = this.#wantedByConfig();
     for (const { spec, restart, isStopped, isOfConfig } of wishes) {
@@ -126,12 +130,24 @@ export class Tunnels {
       if ((own !== undefined) !== (isOfConfig === true)) continue;
       wanted.set(spec.tunnel, { spec: own ?? spec, restart, wanted: isStopped ? 'stopped' : 'up', isFromConfig: own !== undefined });
     }
+    for (const { spec } of leases) wanted.set(spec.tunnel, { spec, restart: 0, wanted: 'up', isFromConfig: true, isLive: true });
     for (const [name, wish] of wanted) this.#want(name, wish);
     for (const [name, worker] of this.#workers) {
       const spec = worker.report().spec;
       if (!wanted.has(name)) worker.want({ spec, restart: worker.report().restart, wanted: 'removed', isFromConfig: false });
     }
     this.#endUnwanted(wanted);
+  }
+
+  /** Forwards of a connection that lead through at the moment. */
+  standing(tunnel: string): readonly HeldForward[] {
+    return this.#workers.get(tunnel)?.standing() ?? [];
+  }
+
+  /** What is wrong with it; '' when nothing is known. */
+  whyDown(tunnel: string): string {
+    const report = this.#workers.get(tunnel)?.report();
+    return report === undefined || report.reason === '' ? '' : `${report.reason}: ${report.message}`;
   }
 
   /** Adds a forward to a connection that is up, without connecting anew. */
@@ -150,8 +166,8 @@ export class Tunnels {
     await this.#records.close();
   }
 
-  #begin(desired: readonly TunnelWish[] | undefined): void {
-    if (desired !== undefined) this.setDesired(desired);
+  #begin(desired: readonly TunnelWish[] | undefined, leases: readonly LeaseWish[]): void {
+    if (desired !== undefined) this.setDesired(desired, leases);
     else for (const [name, wish] of this.#wantedByConfig()) this.#want(name, wish);
     const { timers, keepLogsMs, onChange } = this.#options;
     const keep = every(timers, keepLogsMs, () => {
@@ -276,4 +292,10 @@ export class Tunnels {
 function onlyThis(address: string): Cidr[] {
   const cidr = parseCidr(`${address}/${address.includes(':') ? 128 : 32}`);
   return cidr === undefined ? [] : [cidr];
+}
+
+/** A report has no more forwards than a tunnel that is asked for over RPC may have. */
+function shortened(report: TunnelReport): TunnelReport {
+  const { spec } = report;
+  return spec.forwards.length <= MAX_REPORTED_FORWARDS ? report : { ...report, spec: { ...spec, forwards: spec.forwards.slice(0, MAX_REPORTED_FORWARDS) } };
 }

@@ -7,6 +7,7 @@ import type { Timers } from '../../shared/timers.js';
 import type { TunnelEngine, TunnelForward, TunnelReport, TunnelSpec } from '../../shared/tunnel.js';
 import type { TunnelProcess } from '../leaks/findings.js';
 import { digestOf, isSameSpec, type Command } from './argv.js';
+import { changeForwards, differsInForwards } from './live.js';
 import type { Launch } from './launch.js';
 import type { TunnelLog } from './logs.js';
 import { adopt, begin, nextWakeMs, step } from './machine.js';
@@ -20,8 +21,8 @@ import { stateOf } from './shown.js';
 import { Watcher } from './watcher.js';
 import type { Effect, Event, HeldForward, HeldSpec, Leader, Settings, TunnelMachine, Wanted, Why } from './words.js';
 
-/** What there is to be. `spec` may be replaced; name, id and files stay. */
-export type Wish = { readonly spec: HeldSpec; readonly restart: number; readonly wanted: Wanted; readonly isFromConfig: boolean };
+/** What there is to be. `spec` may be replaced; name, id and files stay. `isLive`: other forwards are added to the connection that stands. */
+export type Wish = { readonly spec: HeldSpec; readonly restart: number; readonly wanted: Wanted; readonly isFromConfig: boolean; readonly isLive?: boolean };
 
 export type Prepared = { readonly kind: 'refused'; readonly why: Why } | { readonly kind: 'command'; readonly command: Command; readonly engine: TunnelEngine };
 
@@ -65,6 +66,10 @@ export class Worker {
   /** Where the lines of the newest attempt begin in the log. */
   #since = 0;
   #watcher: Watcher | undefined;
+  /** Of the newest connection. */
+  #forwards: readonly HeldForward[] = [];
+  /** Never rejects. */
+  #changing: Promise<void> = Promise.resolve();
   #seen: readonly TunnelProcess[] = [];
   #tail: readonly string[] = [];
   #cancelTimer: () => void = () => undefined;
@@ -96,6 +101,7 @@ export class Worker {
 
   /** Takes over a connection that an earlier agent made. */
   adopt(leader: Leader): void {
+    this.#forwards = this.#wish.spec.forwards;
     const { state, effects } = adopt(this.#state, leader, this.#options.clock.nowMs());
     this.#state = state;
     for (const effect of effects) this.#carryOut(effect);
@@ -104,7 +110,9 @@ export class Worker {
 
   want(wish: Wish): void {
     const isNew = !isSameSpec(wish.spec, this.#wish.spec) || wish.isFromConfig !== this.#wish.isFromConfig;
+    const mayStay = isNew && wish.isLive === true && this.#state.phase.kind === 'up' && differsInForwards(wish, this.#wish);
     this.#wish = wish;
+    if (mayStay) return this.#run(this.#changing = this.#changing.then(() => this.#changeForwards()));
     this.#dispatch({ kind: 'want', wanted: wish.wanted, restart: wish.restart, isNew, probeIntervalMs: wish.spec.probe?.intervalMs });
   }
 
@@ -117,6 +125,11 @@ export class Worker {
       statistics: { ...statistics, probeAgeMs: probedAtMs === undefined ? undefined : nowMs - probedAtMs },
       reason: why?.reason ?? '', message: plainLine(why?.message ?? ''), isFlapping: isFlapping(this.#state, nowMs), pid, logTail: this.#tail, restart,
     };
+  }
+
+  /** Forwards that lead through at the moment. */
+  standing(): readonly HeldForward[] {
+    return this.#state.phase.kind === 'up' ? this.#forwards : [];
   }
 
   /** Adds a forward to the connection as it is now; a later one has it only when the spec does. Rejects when it is not up, or refused. */
@@ -144,6 +157,20 @@ export class Worker {
     this.#cancelTimer();
     await this.#watcher?.close();
     while (this.#running.size > 0) await Promise.allSettled(this.#running);
+  }
+
+  async #changeForwards(): Promise<void> {
+    const wish = this.#wish;
+    try {
+      await changeForwards(this.#link(), { before: this.#forwards, after: wish.spec.forwards, onChange: forwards => { this.#forwards = forwards; } });
+      const prepared = await this.#options.prepare(wish);
+      if (prepared.kind === 'command' && this.#made !== undefined) this.#made = { ...this.#made, digest: digestOf(prepared.command) };
+      await this.#record();
+    } catch {
+      const { restart, wanted, spec } = this.#wish;
+      this.#dispatch({ kind: 'want', wanted, restart, isNew: true, probeIntervalMs: spec.probe?.intervalMs });
+    }
+    this.#options.onChange();
   }
 
   #link() {
@@ -280,6 +307,7 @@ export class Worker {
   async #launch(command: Command, handle: FileHandle, restart: number): Promise<Leader> {
     const leader = await this.#options.launch(command, handle);
     this.#startedHere = leader;
+    this.#forwards = this.#wish.spec.forwards;
     this.#made = { leader, digest: digestOf(command), restart };
     this.#run(this.#record());
     return leader;

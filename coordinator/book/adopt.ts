@@ -44,7 +44,7 @@ export function adopt(copy: Copy, reports: ReadonlyMap<string, Report>, nowMs: n
   return {
     workloads: workloadsAfter(copy, reports), tunnels: tunnelsAfter(copy.tunnels, reports, { nowMs, sequence }),
     gateway: { ...copy.gateway, epoch, sequence, restoring: 'resting' }, leases, mappings, environments: environmentsAfter(copy, mappings, sequence),
-    hosts: [...copy.hosts, ...hostsMadeSince(copy, reports)].map((host) => ({ ...hostAfter(host, reports.get(host.host)), addresses: addressesAfter(host, reports) })),
+    hosts: [...copy.hosts, ...hostsMadeSince(copy, reports)].map((host) => ({ ...hostAfter(host, reports.get(host.host)), ...placeAfter(host, reports) })),
   };
 }
 
@@ -68,12 +68,14 @@ export function portsWithoutPool(copy: Pools, reports: ReadonlyMap<string, Repor
 }
 
 /** Where the gateway leads clients of the host, if it knows more than the copy: it goes on doing so until the host says where it is. */
-function addressesAfter({ host, addresses }: HostRecord, reports: ReadonlyMap<string, Report>): string[] {
+function placeAfter({ host, addresses, tunnelKey }: HostRecord, reports: ReadonlyMap<string, Report>): Pick<HostRecord, 'addresses' | 'tunnelKey'> {
   for (const { isAhead, objects } of reports.values()) {
     const route = isAhead ? objects.find((object) => object.kind === 'route' && object.host === host) : undefined;
-    if (route?.kind === 'route' && route.addresses.some((address) => !addresses.includes(address))) return [...route.addresses];
+    if (route?.kind !== 'route') continue;
+    const isThere = route.addresses.every((address) => addresses.includes(address));
+    return { addresses: isThere ? addresses : [...route.addresses], tunnelKey: route.tunnelKey ?? '' };
   }
-  return addresses;
+  return { addresses, tunnelKey };
 }
 
 /** Hosts that the copy has never heard of and that the config admits: they have reported. */

@@ -2,7 +2,7 @@
 import { sameLimits } from '../../shared/desired.js';
 import { covers, MAX_PORT } from '../../shared/ports.js';
 import { sameTarget } from '../../shared/target.js';
-import { refuseUnlimited } from './capabilities.js';
+import { refuseTunnelled, refuseUnlimited } from './capabilities.js';
 import { refuseCordoned } from './duty.js';
 import { Draft, type Ask, type Pick } from './draft.js';
 import { refuseHidden } from './hidden.js';
@@ -98,7 +98,8 @@ function askOf(state: State, of: { command: AllocateCommand; environment: Enviro
   const { command, environment, want, field } = of;
   const pool = poolOf(state, want, field);
   if ('kind' in pool) return pool;
-  const refusal = checkWant(want, pool, field) ?? refuseHidden(state, want.limits, `${field}.client_networks`) ?? refuseUnlimited(state.hosts.get(command.host), want.limits, `${field}.`);
+  const refusal = checkWant(want, pool, field) ?? refuseHidden(state, want.limits, `${field}.client_networks`) ?? refuseUnlimited(state.hosts.get(command.host), want.limits, `${field}.`)
+    ?? refuseTunnelled(state.hosts.get(command.host), want.protocol ?? pool.spec.protocol, `${field}.protocol`);
   if (refusal !== undefined) return refusal;
   const had = existing(environment, want);
   for (const mapping of had) {

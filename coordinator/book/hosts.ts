@@ -13,7 +13,7 @@ import { awaitRoutes, refuseRoles, takeRole } from './gateway-role.js';
 import { hidesClients } from './hidden.js';
 import { retellLimited } from './limits.js';
 import { about, mappingOf, rest, setState, settle } from './mappings.js';
-import { problemText } from './problem.js';
+import { problemIn, problemText } from './problem.js';
 import { isInForce } from './states.js';
 import { snapshot } from './outbox.js';
 import { takeReport } from './restoring.js';
@@ -58,14 +58,15 @@ export function hello(state: State, command: HelloCommand): Reply {
   const hidBefore = hidesClients(state);
   const host = known ?? addHost(state, newHostRecord(command.host, command.roles, '', ''));
   const rebooted = host.record.bootId !== command.bootId;
-  const moved = host.record.addresses.join() !== command.addresses.join();
+  const tunnelKey = tunnelKeyOf(state, command);
+  const moved = isElsewhere(host.record, { addresses: command.addresses, tunnelKey });
   // Another machine guards nothing yet, also where it has the address of the one before.
   const isUnguarded = moved || host.record.replaceable;
   // Until it uses the session that it is given now, this machine may say the same hello again: the welcome may be lost on its way.
   if (host.record.replaceable) host.record.confirmedSession = Math.min(host.record.confirmedSession, command.lastSession);
   Object.assign(host.record, {
     roles: command.roles, addresses: command.addresses, bootId: command.bootId, agentVersion: command.agentVersion,
-    session: host.record.session + 1, replaceable: false, lostAtMs: 0, hidesClients: command.hidesClients === true,
+    session: host.record.session + 1, replaceable: false, lostAtMs: 0, hidesClients: command.hidesClients === true, tunnelKey,
   });
   host.capabilities = new Set(command.capabilities);
   const isNewGateway = takeRole(state, host);
@@ -80,6 +81,16 @@ export function hello(state: State, command: HelloCommand): Reply {
   if (state.gatewayAgent === host) awaitRoutes(state, rebooted || isNewGateway);
   state.progress = true;
   return { kind: 'welcome', session: host.record.session, epoch: state.gateway.epoch, state: snapshot(state, host) };
+}
+
+/** Its gateway reaches it another way than before. */
+function isElsewhere({ addresses, tunnelKey }: HostRecord, now: Pick<HostRecord, 'addresses' | 'tunnelKey'>): boolean {
+  return addresses.join() !== now.addresses.join() || tunnelKey !== now.tunnelKey;
+}
+
+/** In scope host there is no gateway to come to. */
+function tunnelKeyOf(state: State, { tunnelKey = '' }: HelloCommand): string {
+  return state.shared ? tunnelKey : '';
 }
 
 export function heartbeat(state: State, command: HeartbeatCommand): Reply {
@@ -284,8 +295,13 @@ function settleMappings(state: State, host: Host, problems: Map<string, string>)
   host.problems = problems;
 }
 
+/** A host behind NAT has no connection to the gateway that carries the port. */
+const TUNNEL_DOWN = 'TUNNEL_DOWN';
+
 function block(state: State, mapping: Mapping, problem: string): void {
   const { state: before, reason } = mapping.record;
+  // Its connections to the gateway are on their way: nobody is told that it cannot be served.
+  if (before === 'pending' && problemIn(problem).reason === TUNNEL_DOWN) return;
   const isNews = before === 'live' || (before === 'pending' && !waitsForPort(state, mapping));
   if (!isNews && (before !== 'blocked' || reason === problem)) return;
   setState(state, mapping, 'blocked', problem);

@@ -1,7 +1,7 @@
 /** MoveEnvironment: the same numbers on another host. In a shared space that is a re-pointed route, behind the fence. */
 import { sameTarget } from '../../shared/target.js';
 import { readyHost } from './allocate.js';
-import { refuseUnlimited } from './capabilities.js';
+import { refuseTunnelled, refuseUnlimited } from './capabilities.js';
 import { refuseCordoned } from './duty.js';
 import { isSettled, spaceIn, takeWhole } from './growth.js';
 import { grant, holderOf, transfer } from './leases.js';
@@ -40,7 +40,7 @@ export function move(state: State, command: MoveCommand): Reply {
 /** What keeps the mappings from moving to the host, now or at all. */
 function whyNot(state: State, host: Host, leaving: readonly Mapping[]): Refusal | { kind: 'waiting' } | undefined {
   if (host.record.duty !== 'open') return refuseCordoned(host);
-  const limited = leaving.map(({ record }) => refuseUnlimited(host, record.limits)).find((refusal) => refusal !== undefined);
+  const limited = leaving.map(({ record }) => refuseUnlimited(host, record.limits) ?? refuseTunnelled(host, record.protocol, 'host')).find((refusal) => refusal !== undefined);
   if (limited !== undefined) return { ...limited, field: 'host' };
   if (!state.shared) return takenThere(state, host, leaving);
   const waits = !gatewayReady(state) || !isSettled(host) || leaving.some((mapping) => isAtGateway(leaseOf(state, mapping)));

@@ -35,11 +35,11 @@ export function releaseObject(state: State, mapping: Mapping): DesiredObject {
 /** The route of a lease that is fencing, active or expired. */
 export function routeObject(state: State, lease: Lease): DesiredObject {
   const { leaseId, protocol, generation, host } = lease.record;
-  const addresses = state.hosts.get(host)?.record.addresses ?? [];
+  const { addresses = [], tunnelKey = '' } = state.hosts.get(host)?.record ?? {};
   return {
     kind: 'route', key: `route/${leaseId}`, version: state.sequence, leaseId, ports: portsOf(lease), protocol, generation, host,
     addresses: [firstOf(addresses, 4), firstOf(addresses, 6)].filter((address) => address !== undefined),
-    fence: lease.record.state === 'fencing', cutMs: cutMs(state, lease.record.pool), ...connectionsOf(state, lease.record.pool),
+    fence: lease.record.state === 'fencing', cutMs: cutMs(state, lease.record.pool), ...connectionsOf(state, lease.record.pool), ...(tunnelKey === '' ? {} : { tunnelKey }),
   };
 }
 

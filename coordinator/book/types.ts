@@ -95,6 +95,8 @@ export type HostRecord = {
   waived: boolean;
   /** Gateway role: hosts see its address instead of the client's. */
   hidesClients: boolean;
+  /** It is reached only through its own connections to the gateway, made with this key; '': at its addresses. */
+  tunnelKey: string;
 };
 
 /** A host that was removed after it had a session: one of that name goes on with the next number. */

@@ -16,7 +16,7 @@ import type { CreateEnvironmentCommand, WorkloadFailure, WorkloadPhase, Workload
 /** Of one environment, at most so often an event. */
 const PROGRESS_MS = 2_000;
 /** Why a mapping may be blocked while its container comes up. */
-const TRANSIENT = ['CONTAINER_NOT_FOUND', 'CONTAINER_STOPPED', 'CONTAINER_ADDRESS_UNSETTLED', 'DOCKER_UNAVAILABLE'];
+const TRANSIENT = ['CONTAINER_NOT_FOUND', 'CONTAINER_STOPPED', 'CONTAINER_ADDRESS_UNSETTLED', 'DOCKER_UNAVAILABLE', 'TUNNEL_DOWN'];
 
 export function makeWorkload(state: State, record: WorkloadRecord): Workload {
   const workload: Workload = { record, deadlineMs: state.nowMs + record.startTimeoutMs, word: undefined, toldAtMs: -Infinity };

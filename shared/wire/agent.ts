@@ -2,7 +2,7 @@
 import { routeFiguresFromWire, routeFiguresToWire } from './connections.js';
 import { Driver as WireDriver, EnvironmentState as WireEnvironmentState, Role as WireRole, type Confirmation as WireConfirmation, type EnvironmentReport as WireEnvironment, type HeartbeatRequest, type HeldGrant as WireGrant, type Hello, type IdleMapping as WireIdle, type ObjectProblem as WireProblem, type Report } from '../gen/portlease/v1/agents.js';
 import { MAX_TUNNELS, type AgentHello, type AgentReport, type Confirmation, type Driver, type HeldGrant, type IdleMapping, type ObjectProblem, type Role } from '../desired.js';
-import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required } from '../fields.js';
+import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required, sshPublicKey } from '../fields.js';
 import { InvalidField } from '../invalid.js';
 import type { EnvironmentReport, EnvironmentState } from '../container.js';
 import type { Transport } from '../ports.js';
@@ -30,13 +30,14 @@ const DIGEST = /^[0-9a-f]{16}$/;
 const OCCUPIED = /^(?:tcp|udp)\/[0-9]{1,5}$/;
 
 export function helloToWire(hello: AgentHello): Hello {
-  const { agentVersion, roles, leases, routes, accepted, state, driver = 'iptables', hidesClients = false, capabilities = [], ...same } = hello;
+  const { agentVersion, roles, leases, routes, accepted, state, driver = 'iptables', hidesClients = false, tunnelKey = '', capabilities = [], ...same } = hello;
   return {
     ...same,
     version: agentVersion,
     roles: roles.map(roleToWire),
     driver: WIRE_DRIVERS[driver],
     hidesClients,
+    tunnelKey,
     capabilities: [...capabilities],
     accepted: accepted && { ...accepted },
     leases: leases.map(heldToWire),
@@ -55,6 +56,7 @@ export function helloFromWire(value: Hello, field = 'hello'): AgentHello {
     addresses: addressesFromWire(value.addresses, `${field}.addresses`),
     driver: driverFromWire(value.driver, `${field}.driver`),
     ...(value.hidesClients ? { hidesClients: true } : {}),
+    ...(value.tunnelKey === '' ? {} : { tunnelKey: sshPublicKey(value.tunnelKey, `${field}.tunnel_key`) }),
     ...(value.capabilities.length === 0 ? {} : { capabilities: capabilitiesFromWire(value.capabilities, `${field}.capabilities`) }),
     lastSession: count(value.lastSession, `${field}.last_session`),
     accepted: value.accepted && versionFromWire(value.accepted, `${field}.accepted`),

@@ -1,7 +1,7 @@
 /** Desired state, to and from messages of the contract. */
 import type * as wire from '../gen/portlease/v1/agents.js';
 import type { ClientLimits, Delta, DesiredObject, StateVersion } from '../desired.js';
-import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required, shown } from '../fields.js';
+import { atMost, count, dnsLabel, ipAddress, matching, objectId, port, required, shown, sshPublicKey } from '../fields.js';
 import { InvalidField } from '../invalid.js';
 import { isLabelKey, isLabelValue } from '../names.js';
 import { limitsFromWire } from '../networks.js';
@@ -64,7 +64,7 @@ function bodyToWire(object: DesiredObject): wire.DesiredObject['object'] {
     case 'release':
       return { $case: 'release', value: { ...portToWire(object), cut: msToDuration(object.cutMs) } };
     case 'route':
-      return { $case: 'route', value: { ...grantToWire(object), host: object.host, addresses: [...object.addresses], fence: object.fence, cut: msToDuration(object.cutMs), ...connectionsToWire(object.connections) } };
+      return { $case: 'route', value: { ...grantToWire(object), host: object.host, addresses: [...object.addresses], fence: object.fence, cut: msToDuration(object.cutMs), ...connectionsToWire(object.connections), tunnelKey: object.tunnelKey ?? '' } };
     case 'withdrawal':
       return { $case: 'withdrawal', value: { ...grantToWire(object), cut: msToDuration(object.cutMs) } };
     case 'environment':
@@ -140,6 +140,7 @@ function routeFromWire(value: wire.RouteObject, { version, field }: { version: n
     addresses: addresses.map((address, i) => ipAddress(address, `${field}.addresses[${i}]`)),
     fence: value.fence,
     cutMs: cutFromWire(value, field),
+    ...(value.tunnelKey === '' ? {} : { tunnelKey: sshPublicKey(value.tunnelKey, `${field}.tunnel_key`) }),
     ...connectionsFromWire(value, field),
   };
 }

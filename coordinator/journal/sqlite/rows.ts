@@ -46,14 +46,14 @@ export const HOST: LoadedTable<HostRecord> = {
   name: 'host',
   key: 'host',
   columns: ['gateway', 'host', 'roles', 'failure_domain', 'public_host', 'addresses', 'session', 'confirmed_session', 'boot_id', 'agent_version', 'replaceable',
-    'lost_at_ms', 'duty', 'kept_until_ms', 'waived', 'hides_clients'],
+    'lost_at_ms', 'duty', 'kept_until_ms', 'waived', 'hides_clients', 'tunnel_key'],
   encode: (gateway, r) => [gateway, r.host, json(r.roles), r.failureDomain, r.publicHost, json(r.addresses), r.session, r.confirmedSession,
-    r.bootId, r.agentVersion, r.replaceable ? 1 : 0, r.lostAtMs, r.duty, r.keptUntilMs, r.waived ? 1 : 0, r.hidesClients ? 1 : 0],
+    r.bootId, r.agentVersion, r.replaceable ? 1 : 0, r.lostAtMs, r.duty, r.keptUntilMs, r.waived ? 1 : 0, r.hidesClients ? 1 : 0, r.tunnelKey],
   decode: (row) => {
-    const [, host, roles, failureDomain, publicHost, addresses, session, confirmedSession, bootId, agentVersion, replaceable, lostAtMs, duty, keptUntilMs, waived, hidesClients] = row as
-      [string, string, string, string, string, string, number, number, string, string, number, number, HostRecord['duty'], number, number, number];
+    const [, host, roles, failureDomain, publicHost, addresses, session, confirmedSession, bootId, agentVersion, replaceable, lostAtMs, duty, keptUntilMs, waived, hidesClients, tunnelKey] = row as
+      [string, string, string, string, string, string, number, number, string, string, number, number, HostRecord['duty'], number, number, number, string];
     return { host, roles: JSON.parse(roles) as Role[], failureDomain, publicHost, addresses: JSON.parse(addresses) as string[], session, confirmedSession, bootId, agentVersion,
-      replaceable: replaceable === 1, lostAtMs, duty, keptUntilMs, waived: waived === 1, hidesClients: hidesClients === 1 };
+      replaceable: replaceable === 1, lostAtMs, duty, keptUntilMs, waived: waived === 1, hidesClients: hidesClients === 1, tunnelKey };
   },
 };
 

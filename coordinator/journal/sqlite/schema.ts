@@ -163,6 +163,10 @@ CREATE TABLE tunnel (
 ) STRICT, WITHOUT ROWID;
 `;
 
+const TUNNEL_KEY = `
+ALTER TABLE host ADD COLUMN tunnel_key TEXT NOT NULL DEFAULT '';   -- a host behind NAT: with it the host comes to the gateway; '' it is reached at its addresses
+`;
+
 export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 1, description: 'first tables', sql: FIRST },
   { version: 2, description: 'hosts that are cordoned, drained or kept', sql: DUTY },
@@ -176,4 +180,5 @@ export const MIGRATIONS: readonly MigrationStep[] = [
   { version: 10, description: 'containers of environments', sql: WORKLOADS },
   { version: 11, description: 'tunnels of hosts', sql: TUNNELS },
   { version: 12, description: 'where TLS of clients ends', sql: TLS },
+  { version: 13, description: 'hosts behind NAT', sql: TUNNEL_KEY },
 ];

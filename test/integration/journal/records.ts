@@ -41,7 +41,7 @@ export function pool(of: Partial<PoolSpec> = {}): PoolSpec {
 
 export function host(of: Partial<HostRecord> = {}): HostRecord {
   return { host: 'host-a', roles: ['host'], failureDomain: 'rack-1', publicHost: '', addresses: ['192.0.2.1', '2001:db8::1'], session: 3,
-    confirmedSession: 2, bootId: 'b00t', agentVersion: '0.1.0', replaceable: false, lostAtMs: 0, duty: 'open', keptUntilMs: 0, waived: false, hidesClients: false, ...of };
+    confirmedSession: 2, bootId: 'b00t', agentVersion: '0.1.0', replaceable: false, lostAtMs: 0, duty: 'open', keptUntilMs: 0, waived: false, hidesClients: false, tunnelKey: '', ...of };
 }
 
 export function forgotten(of: Partial<ForgottenRecord> = {}): ForgottenRecord {

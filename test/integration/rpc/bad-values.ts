@@ -24,6 +24,7 @@ const DURATIONS = [{ seconds: -1, nanos: 0 }, { seconds: 1, nanos: 1_000_000_000
 const TOO_LARGE = '18446744073709551615';
 const UNKNOWN_ENUM = [99, -1];
 
+const SSH_KEYS = ['x', 'ssh-ed25519', `ssh-ed25519 ${'A'.repeat(68)} comment`, `ssh-dss ${'A'.repeat(68)}`, `command="x" ssh-ed25519 ${'A'.repeat(68)}`, `ssh-ed25519 ${'A'.repeat(68)}\n`];
 const LEAK_IDS = ['', '-j', '/x', 'a b', 'a\nb', '$(id)', 'ä', 'x'.repeat(129)];
 
 const RATES = ['granted', 'failed', 'success_percent', ...['allocation', 'release'].flatMap((what) => ['count', 'p50', 'p95', 'p99'].map((one) => `${what}.${one}`))];
@@ -129,6 +130,7 @@ const acceptedObjects: Record<string, Row | typeof FREE> = {
     ...grant('hello.state.objects[3].route'), host: name('hello.state.objects[3].route.host'), fence: FREE, cut: cut('hello.state.objects[3].route'),
     pool: name('hello.state.objects[3].route.pool'), tls: { field: 'hello.state.objects[3].route.tls', bad: UNKNOWN_ENUM },
     connection_timeout: { field: 'hello.state.objects[3].route.connection_timeout', bad: DURATIONS },
+    tunnel_key: { field: 'hello.state.objects[3].route.tunnel_key', bad: SSH_KEYS },
     addresses: { field: 'hello.state.objects[3].route.addresses', bad: [['x'], ['10.0.0.256'], ['10.0.0.1', 'fd00::1', '10.0.0.2']] },
   }),
   ...prefixed('withdrawal', { ...grant('hello.state.objects[4].withdrawal'), cut: cut('hello.state.objects[4].withdrawal') }),
@@ -274,7 +276,7 @@ export const BAD_VALUES: Record<string, Row | typeof FREE> = {
     'hello.version': { field: 'hello.version', bad: ['', '-j', 'a\nb', 'x'.repeat(65)] },
     'hello.roles': { field: 'hello.roles', bad: [[], [0], [99]] },
     'hello.addresses': { field: 'hello.addresses', bad: [['x'], ['10.0.0.256'], Array.from({ length: 17 }, (_, i) => `10.0.0.${i + 1}`)] },
-    'hello.last_session': number(), 'hello.driver': { field: 'hello.driver', bad: [3, 99] }, 'hello.hides_clients': FREE,
+    'hello.last_session': number(), 'hello.driver': { field: 'hello.driver', bad: [3, 99] }, 'hello.hides_clients': FREE, 'hello.tunnel_key': { field: 'hello.tunnel_key', bad: SSH_KEYS },
     'hello.capabilities': { field: 'hello.capabilities', bad: [[''], ['A'], ['-a'], ['a b'], ['a'.repeat(65)], Array.from({ length: 65 }, (_, i) => `a${i}`)] },
     ...prefixed('hello.accepted', version), ...prefixed('hello.leases', grant('hello.leases[0]')), ...prefixed('hello.routes', grant('hello.routes[0]')),
     'hello.leases.host': FREE, 'hello.routes.host': name('hello.routes[0].host'),

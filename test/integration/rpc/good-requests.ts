@@ -28,7 +28,7 @@ const objects = [
   { key: 'lease/l1', object: { $case: 'lease' as const, value: grant } },
   { key: 'mapping/m1', object: { $case: 'mapping' as const, value: served } },
   { key: 'release/m1', object: { $case: 'release' as const, value: { ...served, cut } } },
-  { key: 'route/l1', object: { $case: 'route' as const, value: { ...grant, addresses: ['10.9.0.1'], cut, pool: 'ssh', tls: 2, connectionTimeout: cut } } },
+  { key: 'route/l1', object: { $case: 'route' as const, value: { ...grant, addresses: ['10.9.0.1'], cut, pool: 'ssh', tls: 2, connectionTimeout: cut, tunnelKey: `ssh-ed25519 ${'A'.repeat(68)}` } } },
   { key: 'withdrawal/l1', object: { $case: 'withdrawal' as const, value: { ...grant, cut } } },
 ];
 const credentials = [{ name: 'a', variables: ['A_PASSWORD'] }];

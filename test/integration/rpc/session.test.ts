@@ -63,7 +63,7 @@ describe('AgentService over the wire', () => {
     const bad = await refusalOf(coordinator.agent({ host: 'Not_a_label' }));
     assert.deepEqual([bad.code, bad.details.reason, bad.details.fields[0]?.field], [status.INVALID_ARGUMENT, 'INVALID_FIELD', 'hello.host']);
     const agent = await coordinator.agent({ host: 'h1' });
-    agent.send({ $case: 'hello', value: { host: 'h1', gateway: 'gw', bootId: 'b', version: '1', roles: [1], addresses: ['10.0.0.1'], driver: 1, lastSession: 0, accepted: undefined, leases: [], routes: [], state: undefined, hidesClients: false, capabilities: [] } });
+    agent.send({ $case: 'hello', value: { host: 'h1', gateway: 'gw', bootId: 'b', version: '1', roles: [1], addresses: ['10.0.0.1'], driver: 1, lastSession: 0, accepted: undefined, leases: [], routes: [], state: undefined, hidesClients: false, tunnelKey: '', capabilities: [] } });
     assert.deepEqual((await ended(agent))?.details.fields.map(({ field }) => field), ['message']);
   });
 

@@ -27,6 +27,8 @@ const tunnels = await Tunnels.open({
 async function answer({ op, wishes, tunnel, forward, port }: Request): Promise<unknown> {
   switch (op) {
     case 'desire': tunnels.setDesired(wishes); return undefined;
+    case 'lease': tunnels.setDesired([], wishes); return undefined;
+    case 'standing': return tunnels.standing(tunnel).length;
     case 'reports': return tunnels.reports();
     case 'known': return [...tunnels.known()];
     case 'changes': return changes;

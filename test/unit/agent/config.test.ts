@@ -78,6 +78,7 @@ const BAD: Record<string, string[]> = {
   'tunnels.forwards.listen': NASTY.slice(1).concat('127.0.0.1', '10.0.0.0/33'),
   'tunnels.forwards.minPort': [...NASTY, '0', '65536', '1.5'],
   'tunnels.forwards.to': NASTY.slice(1).concat('127.0.0.1', '10.0.0.0/33'),
+  'tunnels.gateway': [...NASTY, 'absent'],
   'tunnels.list': NASTY.slice(1).concat('edge'),
   'tunnels.logs.dir': [...NASTY, 'relative', '/a/../b'],
   'tunnels.logs.maxKiB': [...NASTY, '3', '1048577', '1.5'],

@@ -57,6 +57,12 @@ const ROWS: Partial<Record<Reason, [field: string | undefined, provoke: (world: 
     ask(world);
     return decide(world, { kind: 'rotateCredentials', actor: 'o', environment: 'e' });
   }],
+  HOST_BEHIND_TUNNEL: ['wants[0].protocol', (world) => {
+    const agent = agentOf(world, 'a');
+    hello(world, { roles: agent.roles, addresses: [agent.address], lastSession: agent.session, accepted: agent.accepted, tunnelKey: `ssh-ed25519 ${'A'.repeat(68)}` });
+    decide(world, { kind: 'createPool', actor: 'o', pool: poolSpec({ pool: 'games', serviceType: 'game', protocol: 'tcp+udp', ranges: [{ first: 50_000, last: 50_009 }] }), seed: false });
+    return ask(world, { source: { kind: 'pool', pool: 'games' } });
+  }],
   LEAK_UNKNOWN: ['leak', (world) => decide(world, { kind: 'resolveLeak', actor: 'o', host: 'a', leak: 'listener/tcp/30000/7', reason: '', dryRun: false })],
   LEAK_IS_FOREIGN: ['leak', (world) => {
     const id = 'listener/tcp/30000/7';

@@ -122,6 +122,10 @@ export class FakeAgent {
   toResolve: readonly string[] = [];
   /** As its hello says. */
   capabilities: readonly string[] = CAPABILITIES;
+  /** '': it is not behind NAT. */
+  tunnelKey = '';
+  /** Mappings that it cannot serve, by id. */
+  readonly unserved = new Map<string, { reason: string; message: string }>();
   /** What it says of its tunnels. */
   tunnels: TunnelReport[] = [];
   readonly confirmed = new Set<string>();
@@ -172,15 +176,18 @@ export class FakeAgent {
 }
 
 /** What an agent says of foreign processes: those on leased ports, and the mappings that they concern. */
-function conflictsOf({ kernel, foreign }: FakeAgent): Pick<ReportCommand, 'occupied' | 'conflicts' | 'problems'> {
+function conflictsOf({ kernel, foreign, unserved }: FakeAgent): Pick<ReportCommand, 'occupied' | 'conflicts' | 'problems'> {
   const leased = [...kernel.values()].filter((object) => object.kind === 'lease');
   const found = [...foreign].filter(([port]) => leased.some(({ ports }) => ports.first <= port && port <= ports.last));
   const holder = { pid: 812, command: '/usr/bin/program', containerId: '', startedAtMs: 0, proxyFor: '', environment: '' };
   return {
     occupied: found.map(([port]) => ({ transport: 'tcp', port })),
     conflicts: found.map(([port, program]) => ({ transport: 'tcp', port, address: '0.0.0.0', uid: 33, user: 'www-data', holder: { ...holder, program } })),
-    problems: [...kernel.values()].filter((object) => object.kind === 'mapping').filter(({ port }) => foreign.has(port))
-      .map(({ key, port }) => ({ key, reason: 'PORT_CONFLICT', message: `${foreign.get(port)} listens` })),
+    problems: [
+      ...[...kernel.values()].filter((object) => object.kind === 'mapping').filter(({ port }) => foreign.has(port))
+        .map(({ key, port }) => ({ key, reason: 'PORT_CONFLICT', message: `${foreign.get(port)} listens` })),
+      ...Array.from(unserved, ([id, problem]) => ({ key: `mapping/${id}`, ...problem })),
+    ],
   };
 }
 
@@ -233,7 +240,7 @@ export class World {
 
   hello(agent: FakeAgent): Reply {
     const reply = this.decide({
-      kind: 'hello', actor: `host:${agent.host}`, host: agent.host, bootId: agent.bootId, agentVersion: '1', roles: agent.roles, addresses: [agent.address], capabilities: agent.capabilities,
+      kind: 'hello', actor: `host:${agent.host}`, host: agent.host, bootId: agent.bootId, agentVersion: '1', roles: agent.roles, addresses: [agent.address], capabilities: agent.capabilities, tunnelKey: agent.tunnelKey,
       lastSession: agent.session, accepted: agent.accepted, leases: [], routes: [], admit: true,
     });
     if (reply.kind !== 'welcome') return reply;
