@@ -35,7 +35,7 @@ const WRONG: Record<string, readonly unknown[]> = {
   'timing.reconcileInterval': NO_TEXT, 'timing.idleInterval': NO_TEXT, 'timing.reconnectMin': NO_TEXT, 'timing.reconnectMax': NO_TEXT, 'timing.connect': NO_TEXT,
   'timing.leakInterval': NO_TEXT, 'leaks.sightings': NO_NUMBER, 'leaks.tunnelProcesses': NO_TEXT, 'leaks.containers': NO_TEXT,
   'paths.state': NO_TEXT, 'paths.lock': NO_TEXT, 'paths.bootId': NO_TEXT, 'paths.run': NO_TEXT,
-  'tunnels.engine': NO_TEXT, 'tunnels.servers': [null, [], true, 5, '', { 'A.b': {} }, { edge: {} }, { edge: null }], 'tunnels.options': [...NO_LIST, ['ProxyCommand']],
+  'tunnels.engine': NO_TEXT, 'tunnels.gateway': NO_TEXT, 'tunnels.servers': [null, [], true, 5, '', { 'A.b': {} }, { edge: {} }, { edge: null }], 'tunnels.options': [...NO_LIST, ['ProxyCommand']],
   'tunnels.forwards.listen': NO_LIST, 'tunnels.forwards.to': NO_LIST, 'tunnels.forwards.minPort': NO_NUMBER, 'tunnels.list': [...NO_LIST, [{}], [{ tunnel: 'a', server: 'none', forwards: [{ direction: 'local', listen: '1', to: '2' }] }]],
   'tunnels.logs.dir': NO_TEXT, 'tunnels.logs.maxKiB': NO_NUMBER, 'tunnels.logs.keep': NO_COUNT, 'tunnels.probeFailures': NO_NUMBER, 'tunnels.flapping.downs': NO_NUMBER, 'tunnels.flapping.window': NO_TEXT,
   'tunnels.backoff.min': NO_TEXT, 'tunnels.backoff.max': NO_TEXT,
