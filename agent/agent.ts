@@ -216,6 +216,8 @@ export class Agent {
     const { version, objects } = this.#store.current();
     const options = { config, bootId, uid: process.getuid?.() ?? 0, usesScopes: isUnderSystemd, holders: this.#serving.holders, clock, random, log, onChange: () => this.#report() };
     return HostTunnels.open(options, version === undefined ? undefined : objects).catch((error: unknown) => {
+      // Nobody would be led to a host behind NAT.
+      if (config.tunnels.gateway !== undefined) throw new StartRefused(EXIT.config, `tunnels: ${(error as Error).message}`, { cause: error });
       log.error({ problem: (error as Error).message }, 'no tunnels: their files cannot be used; put that right and restart the agent. What an earlier agent started goes on');
       return undefined;
     });
@@ -233,7 +235,8 @@ export class Agent {
     const leaks = this.#leaks.reports();
     const tunnels = this.#tunnels?.reports() ?? [];
     if (this.#outcome === undefined) return;
-    const problems = [...this.#outcome.problems, ...this.#tunnels?.problems() ?? []];
+    const known = new Set(this.#outcome.problems.map(({ key }) => key));
+    const problems = [...this.#outcome.problems, ...(this.#tunnels?.problems() ?? []).filter(({ key }) => !known.has(key))];
     this.#link.roundOutcome({ ...this.#outcome, problems, ...(idle.length === 0 ? {} : { idle }), environments: this.#environments.reports(), ...(tunnels.length === 0 ? {} : { tunnels }), ...(leaks.length === 0 ? {} : { leaks }) });
   }
 

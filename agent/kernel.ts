@@ -54,7 +54,7 @@ async function servingWith({ config, clock, random, log }: AgentOptions, { run, 
   const holders = new Helper();
   const routes = config.routes === 'nginx' ? await openRoutes({ config, clock, log }, run) : undefined;
   if (routes === undefined) endFormerNginx(config);
-  const gate = routes === undefined ? undefined : HostGate.open({ stateDir: config.paths.state, socket: join(config.paths.run, 'host-keys.sock'), run, log });
+  const gate = routes === undefined ? undefined : await HostGate.open({ stateDir: config.paths.state, bootId, socket: join(config.paths.run, 'host-keys.sock'), run, log });
   const foreign = new ForeignListeners({ addresses: config.addresses, log, helper: holders, ...(routes === undefined ? {} : { isOwn: listener => routes.isOwn(listener) }) });
   const connections = new ConnectionsDriver({
     run, addresses: config.addresses, isLocal: isAddressOfThisHost, log, ...(routes === undefined ? {} : { isProxied: (transport, port) => routes.isProxied(transport, port) }),

@@ -158,7 +158,7 @@ function tunnelledRoute(route: RouteObject, facts: HostFacts): Made {
   const transports = transportsOf(route.protocol).filter(transport => transport === 'tcp');
   if (transports.length === 0) refuse('TUNNEL_NEEDS_TCP', `host ${route.host} is reached through ssh connections, which carry TCP only`);
   const own = onePerFamily(facts.addresses.map(address => canonicalAddress(address) ?? address));
-  return proxiedRoute(route, { transports, remote: own, to: tunnelAddress(route.host) }, facts);
+  return proxiedRoute(route, { transports, remote: own, to: tunnelAddress(route.host, route.tunnelKey ?? '') }, facts);
 }
 
 function refuseTls({ protocol, connections }: RouteObject, { routes }: HostFacts): void {

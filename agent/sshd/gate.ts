@@ -8,39 +8,46 @@ import type { Log } from '../../shared/log.js';
 import { overlaps } from '../../shared/ports.js';
 import type { RunChild } from '../drivers/child.js';
 import type { ConnectionsDriver, Cut, CutResult, Standing } from '../drivers/connections/connections.js';
-import { grantsOf, lostPorts, type Grants } from './grants.js';
+import { fencedRoutes, grantsOf, lostPorts, type Grants } from './grants.js';
 import { KeyServer } from './server.js';
 import { Sessions } from './sessions.js';
 
 type Cutting = Pick<ConnectionsDriver, 'cut'>;
 
-export type HostGateOptions = { readonly stateDir: string; readonly socket: string; readonly run: RunChild; readonly log: Log };
+export type HostGateOptions = { readonly stateDir: string; readonly bootId: string; readonly socket: string; readonly run: RunChild; readonly log: Log };
 
 export class HostGate {
   private grants: Grants = new Map();
+  /** By lease and generation. */
+  private fenced: ReadonlySet<string> = new Set();
   private server: Promise<KeyServer | undefined> | undefined;
   private keeping: Promise<unknown> = Promise.resolve();
 
   private constructor(private readonly sessions: Sessions, private readonly options: HostGateOptions) {}
 
   /** Nobody is let in before setDesired(). Throws when its files cannot be used. */
-  static open(options: HostGateOptions): HostGate {
-    return new HostGate(Sessions.open({ path: join(options.stateDir, 'host-sessions.json'), run: options.run, log: options.log }), options);
+  static async open(options: HostGateOptions): Promise<HostGate> {
+    const { stateDir, bootId, run, log } = options;
+    return new HostGate(await Sessions.open({ path: join(stateDir, 'host-sessions.json'), bootId, run, log }), options);
   }
 
   /** What hosts may listen for from now on; sessions that may do more are ended. */
   setDesired(objects: ReadonlyMap<string, DesiredObject>): void {
     this.grants = grantsOf(objects.values());
+    const fenced = fencedRoutes(objects.values());
+    const doomed = new Set([...fenced].filter(([route]) => !this.fenced.has(route)).map(([, { key }]) => key));
+    this.fenced = new Set(fenced.keys());
     this.server ??= this.open();
-    this.keeping = this.keeping.then(() => this.sessions.keepTo(this.grants)).catch((error: unknown) => { this.options.log.error({ err: error }, 'sessions of hosts could not be ended'); });
+    this.keeping = this.keeping.then(() => Promise.all([...doomed].map(key => this.sessions.doom(key)))).then(() => this.sessions.keepTo(this.grants)).catch((error: unknown) => { this.options.log.error({ err: error }, 'sessions of hosts could not be ended'); });
   }
 
   /** Ends sessions first: a client's connection is not to come back through one. */
   cutting(connections: Cutting): Cutting {
     return {
       cut: async (cuts: readonly Cut[], standing: Standing): Promise<CutResult> => {
+        await this.keeping;
         const left = await this.sessions.keepTo(this.grants);
-        const lost = left.flatMap(session => lostPorts(session, this.grants));
+        const lost = left.flatMap(session => (session.isDoomed === true ? session.ports : lostPorts(session, this.grants)));
         const { ended, remaining } = await connections.cut(cuts, standing);
         const isHeld = ({ transport, ports }: Cut): boolean => transport === 'tcp' && lost.some(range => overlaps(range, ports));
         return { ended: ended.filter(cut => !isHeld(cut)), remaining: [...remaining, ...ended.filter(isHeld)] };

@@ -5,7 +5,7 @@ import { tunnelAddress } from '../../shared/tunnel-address.js';
 import { difference, union } from '../drivers/rules/ranges.js';
 
 /** What one host may do with its key: listen for these TCP ports on `address`. */
-export type Grant = { readonly host: string; readonly address: string; readonly ports: readonly PortRange[] };
+export type Grant = { readonly key: string; readonly host: string; readonly address: string; readonly ports: readonly PortRange[] };
 
 /** By public key. */
 export type Grants = ReadonlyMap<string, Grant>;
@@ -22,21 +22,30 @@ export function grantsOf(objects: Iterable<DesiredObject>): Grants {
     // Two hosts with one key could not be told apart: the first one has it.
     else if (known.host === object.host) known.ports.push(object.ports);
   }
-  return new Map([...found].map(([key, { host, ports }]) => [key, { host, address: tunnelAddress(host), ports: union(ports) }]));
+  return new Map([...found].map(([key, { host, ports }]) => [key, { key, host, address: tunnelAddress(host, key), ports: union(ports) }]));
 }
 
-/** A line of authorized_keys: listening for exactly these ports, and nothing else. */
-export function authorizedKey(key: string, { address, ports }: Grant): string {
-  const numbers = ports.flatMap(({ first, last }) => Array.from({ length: last - first + 1 }, (_, i) => first + i)).slice(0, MAX_PORTS);
-  const listens = numbers.map(port => `permitlisten="${address}:${port}"`);
+/** A line of authorized_keys: listening for exactly these ports, and nothing else. More than sshd takes become all of the host's own address, where nobody is led who does not come for them. */
+export function authorizedKey({ key, address, ports }: Grant): string {
+  const numbers = ports.flatMap(({ first, last }) => Array.from({ length: last - first + 1 }, (_, i) => first + i));
+  const listens = (numbers.length > MAX_PORTS ? ['*'] : numbers).map(port => `permitlisten="${address}:${port}"`);
   // Nothing of this machine is to be connected to: sshd knows no word for that but a place where nobody is.
   return `${['restrict', 'port-forwarding', 'permitopen="127.0.0.1:1"', 'command="/bin/false"', ...listens].join(',')} ${key}`;
 }
 
 /** Ports of a session that are not granted to its host any more. */
-export function lostPorts(session: { host: string; ports: readonly PortRange[] }, grants: Grants): PortRange[] {
-  const now = [...grants.values()].filter(({ host }) => host === session.host).flatMap(({ ports }) => ports);
-  return difference(session.ports, union(now));
+export function lostPorts(session: Pick<Grant, 'key' | 'host' | 'ports'>, grants: Grants): PortRange[] {
+  const now = grants.get(session.key);
+  return difference(session.ports, now?.host === session.host ? now.ports : []);
+}
+
+/** Routes that are being re-pointed to a host behind NAT: whoever came with its key before is not to be trusted with them. By lease and generation. */
+export function fencedRoutes(objects: Iterable<DesiredObject>): Map<string, { key: string; ports: PortRange }> {
+  const found = new Map<string, { key: string; ports: PortRange }>();
+  for (const object of objects) {
+    if (object.kind === 'route' && object.fence && object.tunnelKey !== undefined) found.set(`${object.leaseId} ${object.generation}`, { key: object.tunnelKey, ports: object.ports });
+  }
+  return found;
 }
 
 export function portsText(ports: readonly PortRange[]): string {

@@ -55,7 +55,7 @@ export async function silenceOf(run: RunChild, sessions: readonly SessionProcess
   return new Map(known.filter(([, ms]) => ms !== Infinity));
 }
 
-/** By inode, of what `ss -tine` prints: a line for each socket, and one of its figures. A socket that has just heard has no lastrcv. */
+/** By inode, of what `ss -tine` prints: a line for each socket, and one of its figures. Neither data nor an acknowledgement has come for so long; of a socket that has just heard there is no figure. */
 export function lastHeard(text: string): Map<number, number> {
   const found = new Map<number, number>();
   let inode: number | undefined;
@@ -63,7 +63,8 @@ export function lastHeard(text: string): Map<number, number> {
     const ino = /\bino:(\d+)/.exec(line)?.[1];
     if (ino !== undefined) inode = Number(ino);
     if (inode === undefined || !/\b(?:rto|cwnd|mss):/.test(line)) continue;
-    found.set(inode, Number(/\blastrcv:(\d+)/.exec(line)?.[1] ?? 0));
+    const [data, ack] = ['lastrcv', 'lastack'].map(name => Number(new RegExp(`\\b${name}:(\\d+)`).exec(line)?.[1] ?? 0));
+    found.set(inode, Math.min(data ?? 0, ack ?? 0));
     inode = undefined;
   }
   return found;

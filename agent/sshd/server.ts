@@ -67,6 +67,6 @@ export class KeyServer {
     const now = grants().get(key);
     if (now?.host !== grant.host || portsText(now.ports) !== portsText(grant.ports)) return '';
     log.info({ host: grant.host, ports: portsText(grant.ports), address: grant.address, pid: Number(pid) }, 'a host logs in, and may listen for its ports');
-    return `${authorizedKey(key, grant)}\n`;
+    return `${authorizedKey(grant)}\n`;
   }
 }

@@ -8,7 +8,8 @@ import type { AgentConfig } from '../config.js';
 import type { Helper } from '../drivers/holders/helper.js';
 import { differences } from '../persistent/map.js';
 import { launcher } from './launch.js';
-import { leaseAt, leaseSpecs, leaseTunnelName, listenedPorts, tunnelProblems, type LeaseTunnelFacts } from './leases.js';
+import { tunnelKeyOf } from './keys.js';
+import { carriersOf, leaseSpecs, listenedPorts, type Carriers, tunnelProblems, type LeaseTunnelFacts } from './leases.js';
 import { Tunnels, type LeaseWish, type TunnelWish } from './tunnels.js';
 
 export type HostTunnelsOptions = {
@@ -29,10 +30,12 @@ type Objects = ReadonlyMap<string, DesiredObject>;
 
 export class HostTunnels {
   #objects: Objects | undefined;
+  #carriers: Carriers;
 
   /** `behindNat`: undefined where the gateway reaches this host at its addresses. */
   private constructor(private readonly tunnels: Tunnels, private readonly behindNat: LeaseTunnelFacts | undefined, objects: Objects | undefined) {
     this.#objects = objects;
+    this.#carriers = objects === undefined || behindNat === undefined ? new Map() : carriersOf(objects, behindNat.host, new Map());
   }
 
   /** `objects`: what was accepted before, undefined: nothing. Throws when the files of tunnels cannot be read or written. */
@@ -59,7 +62,10 @@ export class HostTunnels {
     const before = this.#objects;
     this.#objects = objects;
     const isAboutTunnels = (key: string): boolean => isWish(before?.get(key)) || isWish(objects.get(key)) || (this.behindNat !== undefined && /^(?:lease|mapping)\//.test(key));
-    if (before === undefined || differences(before, objects).some(isAboutTunnels)) this.tunnels.setDesired(wishesOf(objects), leasesOf(objects, this.behindNat));
+    if (before === undefined || differences(before, objects).some(isAboutTunnels)) {
+      if (this.behindNat !== undefined) this.#carriers = carriersOf(objects, this.behindNat.host, this.#carriers);
+      this.tunnels.setDesired(wishesOf(objects), leasesOf(objects, this.behindNat, this.#carriers));
+    }
   }
 
   /** Mappings that the gateway cannot lead clients to, because no connection carries them. */
@@ -67,11 +73,10 @@ export class HostTunnels {
     const { behindNat: facts } = this;
     const objects = this.#objects;
     if (facts === undefined || objects === undefined) return [];
-    const specs = leaseSpecs(objects, facts);
+    const specs = leaseSpecs(objects, facts, this.#carriers);
     const standing = new Set(specs.flatMap(({ tunnel }) => listenedPorts(this.tunnels.standing(tunnel))));
     return tunnelProblems(objects, standing, port => {
-      const lease = leaseAt(objects, facts.host, port);
-      const why = lease === undefined ? '' : this.tunnels.whyDown(leaseTunnelName(lease));
+      const why = this.tunnels.whyDown(this.#carriers.get(port) ?? '');
       return `no connection of this host to its gateway carries port ${port} now${why === '' ? '' : `: ${why}`}`;
     });
   }
@@ -82,13 +87,14 @@ export class HostTunnels {
   }
 }
 
-function factsOf({ host, addresses, tunnels: { gateway: server } }: AgentConfig): LeaseTunnelFacts | undefined {
-  const [address] = addresses;
-  return server === undefined || address === undefined ? undefined : { host, server, address };
+function factsOf(config: AgentConfig): LeaseTunnelFacts | undefined {
+  const { host, addresses, tunnels: { gateway: server } } = config;
+  const { tunnelKey: key } = tunnelKeyOf(config);
+  return server === undefined || key === undefined ? undefined : { host, server, key, addresses };
 }
 
-function leasesOf(objects: Objects, facts: LeaseTunnelFacts | undefined): LeaseWish[] {
-  return facts === undefined ? [] : leaseSpecs(objects, facts).map(spec => ({ spec }));
+function leasesOf(objects: Objects, facts: LeaseTunnelFacts | undefined, carriers?: Carriers): LeaseWish[] {
+  return facts === undefined ? [] : leaseSpecs(objects, facts, carriers ?? carriersOf(objects, facts.host, new Map())).map(spec => ({ spec }));
 }
 
 function isWish(object: DesiredObject | undefined): object is Extract<DesiredObject, { kind: 'tunnel' }> {

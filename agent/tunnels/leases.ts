@@ -1,9 +1,11 @@
 /**
- * Connections of a host behind NAT to its gateway: one for each lease, with a reverse forward for each TCP port that is mapped there. The gateway listens on an
+ * Connections of a host behind NAT to its gateway: one for each lease, because sshd fixes what a connection may listen for when it begins, with a reverse forward for each TCP
+ * port that is mapped there. A port stays with its connection as long as it is mapped, also when its lease is split. The gateway listens on an
  * address of its loopback that is this host's own; from there nginx leads clients in. Each forward leads to the public port at a lease address of this
  * host, so that its rules, guards and limits hold for these clients as for any other. Pure.
  */
 import type { DesiredObject, ObjectProblem } from '../../shared/desired.js';
+import { ipFamily } from '../../shared/names.js';
 import { tunnelAddress } from '../../shared/tunnel-address.js';
 import type { HeldForward, HeldSpec } from './words.js';
 
@@ -11,8 +13,10 @@ export type LeaseTunnelFacts = {
   readonly host: string;
   /** Name of the gateway in tunnels.servers. */
   readonly server: string;
-  /** Lease address that the forwards lead to. */
-  readonly address: string;
+  /** Public key that it comes with. */
+  readonly key: string;
+  /** Lease addresses: forwards lead to one of the family of the target. */
+  readonly addresses: readonly string[];
 };
 
 type Objects = ReadonlyMap<string, DesiredObject>;
@@ -22,17 +26,30 @@ type Lease = Extract<DesiredObject, { kind: 'lease' }>;
 /** A connection that is lost is noticed within some 3 s, and on the gateway as soon as this host comes again. */
 const OPTIONS = { ServerAliveInterval: '1', ServerAliveCountMax: '3', ConnectTimeout: '5' };
 
+/** By port: the connection that carries it. */
+export type Carriers = ReadonlyMap<number, string>;
+
 export function leaseTunnelName(leaseId: string): string {
   return `lease-${leaseId}`;
 }
 
-/** In order of their names, forwards by port. A lease without a mapping needs none. */
-export function leaseSpecs(objects: Objects, facts: LeaseTunnelFacts): HeldSpec[] {
-  const mappings = [...objects.values()].filter(isForwarded).sort((a, b) => a.port - b.port);
-  return leasesOf(objects, facts.host).flatMap(({ leaseId, ports }): HeldSpec[] => {
-    const forwards = mappings.filter(({ port }) => ports.first <= port && port <= ports.last).map(({ port }) => forwardOf(port, facts));
-    return forwards.length === 0 ? [] : [{ tunnel: leaseTunnelName(leaseId), host: facts.host, server: facts.server, forwards, engine: undefined, probe: undefined, options: OPTIONS }];
-  });
+/** Those of before keep theirs. */
+export function carriersOf(objects: Objects, host: string, before: Carriers): Carriers {
+  const leases = leasesOf(objects, host);
+  return new Map([...objects.values()].filter(isForwarded).flatMap(({ port }): [number, string][] => {
+    const lease = leases.find(({ ports }) => ports.first <= port && port <= ports.last);
+    return lease === undefined ? [] : [[port, before.get(port) ?? leaseTunnelName(lease.leaseId)]];
+  }));
+}
+
+/** By port. A lease without a mapping needs none. */
+export function leaseSpecs(objects: Objects, facts: LeaseTunnelFacts, carriers: Carriers): HeldSpec[] {
+  const found = new Map<string, HeldForward[]>();
+  for (const mapping of [...objects.values()].filter(isForwarded).sort((a, b) => a.port - b.port)) {
+    const name = carriers.get(mapping.port);
+    if (name !== undefined) found.set(name, [...found.get(name) ?? [], forwardOf(mapping, facts)]);
+  }
+  return [...found].map(([tunnel, forwards]) => ({ tunnel, host: facts.host, server: facts.server, forwards, engine: undefined, probe: undefined, options: OPTIONS }));
 }
 
 /** Mappings that no connection carries at the moment. `standing`: ports that are carried. */
@@ -43,17 +60,14 @@ export function tunnelProblems(objects: Objects, standing: ReadonlySet<number>, 
   });
 }
 
-/** The lease that has the port. */
-export function leaseAt(objects: Objects, host: string, port: number): string | undefined {
-  return leasesOf(objects, host).find(({ ports }) => ports.first <= port && port <= ports.last)?.leaseId;
-}
-
 export function listenedPorts(forwards: readonly HeldForward[]): number[] {
   return forwards.flatMap(({ listen }) => ('socket' in listen ? [] : [listen.port]));
 }
 
-function forwardOf(port: number, { host, address }: LeaseTunnelFacts): HeldForward {
-  return { direction: 'reverse', listen: { host: tunnelAddress(host), port }, to: { host: address, port } };
+function forwardOf({ port, target }: Mapping, { host, key, addresses }: LeaseTunnelFacts): HeldForward {
+  const family = target.kind === 'address' ? ipFamily(target.address) : target.kind === 'container' && target.family === 6 ? 6 : 4;
+  const to = addresses.find(address => ipFamily(address) === family) ?? addresses[0] ?? '';
+  return { direction: 'reverse', listen: { host: tunnelAddress(host, key), port }, to: { host: to, port } };
 }
 
 function leasesOf(objects: Objects, host: string): Lease[] {

@@ -18,6 +18,7 @@ import { commandOf, digestOf, tunnelId, type Command } from './argv.js';
 import { specsOf, type TunnelsConfig } from './config.js';
 import { keyProblem, knownHostsPath, writeKnownHosts } from './keys.js';
 import type { Launch } from './launch.js';
+import { startedWith } from './live.js';
 import { TunnelLog } from './logs.js';
 import { refusalOf, type Policy } from './policy.js';
 import type { FindHolders } from './ports.js';
@@ -147,7 +148,8 @@ export class Tunnels {
   /** What is wrong with it; '' when nothing is known. */
   whyDown(tunnel: string): string {
     const report = this.#workers.get(tunnel)?.report();
-    return report === undefined || report.reason === '' ? '' : `${report.reason}: ${report.message}`;
+    if (report === undefined) return '';
+    return report.reason === '' ? this.#workers.get(tunnel)?.refusal ?? '' : `${report.reason}: ${report.message}`;
   }
 
   /** Adds a forward to a connection that is up, without connecting anew. */
@@ -207,7 +209,7 @@ export class Tunnels {
     const record = this.#records.get(name);
     const left = this.#left.get(tunnelId(host, name)) ?? [];
     const engine = this.#engineOf(wish.spec);
-    const command = refusalOf(wish.spec, this.#policy, wish) === undefined ? this.#commandOf(wish.spec) : undefined;
+    const command = refusalOf(wish.spec, this.#policy, wish) === undefined ? this.#commandOf(startedWith(wish)) : undefined;
     const adoption = adoptionOf(record, left, { digest: command === undefined ? '' : digestOf(command), restart: wish.restart, engine, isWantedUp: wish.wanted === 'up' && command !== undefined });
     const worker = this.#newWorker(name, wish, { record, startAtMs: clock.nowMs() + (left.length > 0 ? 0 : this.#spreadMs()) });
     this.#workers.set(name, worker);
@@ -247,7 +249,7 @@ export class Tunnels {
     if (why !== undefined) return { kind: 'refused', why };
     const problem = await keyProblem(this.#policy.servers[wish.spec.server]?.keyFile ?? '', this.#options.uid);
     if (problem !== undefined) return { kind: 'refused', why: { reason: 'KEY_UNREADABLE', message: problem } };
-    return { kind: 'command', command: this.#commandOf(wish.spec), engine: this.#engineOf(wish.spec) };
+    return { kind: 'command', command: this.#commandOf(startedWith(wish)), engine: this.#engineOf(wish.spec) };
   }
 
   #engineOf({ engine }: HeldSpec): TunnelEngine {

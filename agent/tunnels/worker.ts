@@ -7,7 +7,7 @@ import type { Timers } from '../../shared/timers.js';
 import type { TunnelEngine, TunnelForward, TunnelReport, TunnelSpec } from '../../shared/tunnel.js';
 import type { TunnelProcess } from '../leaks/findings.js';
 import { digestOf, isSameSpec, type Command } from './argv.js';
-import { changeForwards, differsInForwards } from './live.js';
+import { differsInForwards, LiveForwards, startedWith } from './live.js';
 import type { Launch } from './launch.js';
 import type { TunnelLog } from './logs.js';
 import { adopt, begin, nextWakeMs, step } from './machine.js';
@@ -67,9 +67,7 @@ export class Worker {
   #since = 0;
   #watcher: Watcher | undefined;
   /** Of the newest connection. */
-  #forwards: readonly HeldForward[] = [];
-  /** Never rejects. */
-  #changing: Promise<void> = Promise.resolve();
+  readonly #forwards: LiveForwards;
   #seen: readonly TunnelProcess[] = [];
   #tail: readonly string[] = [];
   #cancelTimer: () => void = () => undefined;
@@ -82,6 +80,10 @@ export class Worker {
   constructor(options: WorkerOptions, wish: Wish, from: { startAtMs: number; record: TunnelRecord | undefined }) {
     this.#options = options;
     this.#wish = wish;
+    const { id, timers, log, onChange } = options;
+    this.#forwards = new LiveForwards({
+      id, timers, log, onChange, link: () => (this.#state.phase.kind === 'up' ? this.#watcher?.link : undefined), wanted: () => this.#wish.spec.forwards, connectAnew: () => this.#connectAnew(),
+    });
     const { record } = from;
     this.#made = record && { leader: record.leader, digest: record.digest, restart: record.restart };
     this.#state = begin({
@@ -101,7 +103,6 @@ export class Worker {
 
   /** Takes over a connection that an earlier agent made. */
   adopt(leader: Leader): void {
-    this.#forwards = this.#wish.spec.forwards;
     const { state, effects } = adopt(this.#state, leader, this.#options.clock.nowMs());
     this.#state = state;
     for (const effect of effects) this.#carryOut(effect);
@@ -110,9 +111,10 @@ export class Worker {
 
   want(wish: Wish): void {
     const isNew = !isSameSpec(wish.spec, this.#wish.spec) || wish.isFromConfig !== this.#wish.isFromConfig;
-    const mayStay = isNew && wish.isLive === true && this.#state.phase.kind === 'up' && differsInForwards(wish, this.#wish);
+    const mayStay = isNew && wish.isLive === true && differsInForwards(wish, this.#wish);
     this.#wish = wish;
-    if (mayStay) return this.#run(this.#changing = this.#changing.then(() => this.#changeForwards()));
+    // What is on its way to be connected gets the rest when it is up.
+    if (mayStay) return this.#catchUp();
     this.#dispatch({ kind: 'want', wanted: wish.wanted, restart: wish.restart, isNew, probeIntervalMs: wish.spec.probe?.intervalMs });
   }
 
@@ -127,9 +129,14 @@ export class Worker {
     };
   }
 
+  /** Why the server does not take a forward of it; '' when it takes all. */
+  get refusal(): string {
+    return this.#forwards.refusal;
+  }
+
   /** Forwards that lead through at the moment. */
   standing(): readonly HeldForward[] {
-    return this.#state.phase.kind === 'up' ? this.#forwards : [];
+    return this.#state.phase.kind === 'up' ? this.#forwards.standing : [];
   }
 
   /** Adds a forward to the connection as it is now; a later one has it only when the spec does. Rejects when it is not up, or refused. */
@@ -155,22 +162,25 @@ export class Worker {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#cancelTimer();
+    this.#forwards.close();
     await this.#watcher?.close();
     while (this.#running.size > 0) await Promise.allSettled(this.#running);
   }
 
-  async #changeForwards(): Promise<void> {
-    const wish = this.#wish;
-    try {
-      await changeForwards(this.#link(), { before: this.#forwards, after: wish.spec.forwards, onChange: forwards => { this.#forwards = forwards; } });
-      const prepared = await this.#options.prepare(wish);
-      if (prepared.kind === 'command' && this.#made !== undefined) this.#made = { ...this.#made, digest: digestOf(prepared.command) };
-      await this.#record();
-    } catch {
-      const { restart, wanted, spec } = this.#wish;
-      this.#dispatch({ kind: 'want', wanted, restart, isNew: true, probeIntervalMs: spec.probe?.intervalMs });
-    }
-    this.#options.onChange();
+  /** Another ssh may be up than the last time, also under the same autossh; what an adopted one has already is added once more without harm. */
+  #beginForwards(): void {
+    this.#forwards.begin(startedWith(this.#wish).forwards);
+    this.#catchUp();
+  }
+
+  #catchUp(): void {
+    if (this.#wish.isLive === true && this.#state.phase.kind === 'up') this.#run(this.#forwards.catchUp());
+  }
+
+  /** What the server lets it do is fixed when it connects. */
+  #connectAnew(): void {
+    const { restart, wanted, spec } = this.#wish;
+    this.#dispatch({ kind: 'want', wanted, restart, isNew: true, probeIntervalMs: spec.probe?.intervalMs });
   }
 
   #link() {
@@ -211,6 +221,7 @@ export class Worker {
     const isSame = (['state', 'reason', 'message', 'pid', 'restart', 'isFlapping'] as const).every(key => before[key] === now[key]);
     if (isSame) return;
     if (before.state !== now.state) {
+      if (now.state === 'up') this.#beginForwards();
       const fields = { tunnel: id, state: now.state, ...(now.reason === '' ? {} : { reason: now.reason, why: now.message }), ...(now.pid === 0 ? {} : { pid: now.pid }) };
       const isBad = now.reason !== '' && (before.state === 'up' || ['blocked', 'refused', 'backoff'].includes(now.state));
       log[isBad ? 'warn' : now.state === 'up' || now.state === 'stopped' ? 'info' : 'debug'](fields, 'tunnel');
@@ -286,7 +297,7 @@ export class Worker {
         this.#since = await tunnelLog.size();
         await this.#intend({ leader: undefined, digest: digestOf(prepared.command), restart: wish.restart });
         if (turn !== this.#state.turn || this.#isClosed) return;
-        const leader = await this.#launch(prepared.command, handle, wish.restart);
+        const leader = await this.#launch(prepared.command, handle, wish);
         this.#dispatch({ kind: 'started', turn, leader });
       } finally {
         await handle.close();
@@ -304,11 +315,10 @@ export class Worker {
     cancel();
   }
 
-  async #launch(command: Command, handle: FileHandle, restart: number): Promise<Leader> {
+  async #launch(command: Command, handle: FileHandle, wish: Wish): Promise<Leader> {
     const leader = await this.#options.launch(command, handle);
     this.#startedHere = leader;
-    this.#forwards = this.#wish.spec.forwards;
-    this.#made = { leader, digest: digestOf(command), restart };
+    this.#made = { leader, digest: digestOf(command), restart: wish.restart };
     this.#run(this.#record());
     return leader;
   }
@@ -316,7 +326,7 @@ export class Worker {
   #watch(turn: number, leader: Leader): void {
     this.#unwatch();
     const { id, controlPath, tunnelLog: log, settings: { connectMs: settledMs } } = this.#options;
-    const hasReverse = this.#wish.spec.forwards.some(({ direction }) => direction === 'reverse');
+    const hasReverse = startedWith(this.#wish).forwards.some(({ direction }) => direction === 'reverse');
     this.#watcher = new Watcher({ id, leader, controlPath, log, since: this.#since, hasReverse, settledMs, tell: news => this.#dispatch({ ...news, turn }) });
   }
 

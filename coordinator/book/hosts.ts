@@ -132,7 +132,17 @@ export function report(state: State, command: ReportCommand): Reply {
 
 function refuseHello(state: State, command: HelloCommand, known: Host | undefined): Refusal | undefined {
   const refusal = refuseStranger(state, command, known) ?? refuseDriver(state, command) ?? refuseRoles(state, command.host, command.roles, 'roles');
+  const taken = refuseTakenKey(state, command);
+  if (taken !== undefined) return taken;
   return refusal ?? (known?.record.replaceable === true ? undefined : refuseHistory(state, command, known));
+}
+
+/** Two hosts with one key could not be told apart by the gateway's sshd. */
+function refuseTakenKey(state: State, { host, tunnelKey = '' }: HelloCommand): Refusal | undefined {
+  const other = tunnelKey === '' ? undefined : [...state.hosts.values()].find(({ record }) => record.host !== host && record.tunnelKey === tunnelKey);
+  if (other === undefined) return undefined;
+  const metadata = { host, other: other.record.host };
+  return { kind: 'refused', reason: 'TUNNEL_KEY_TAKEN', message: `host ${other.record.host} comes to the gateway with the same key as ${host}`, field: 'hello.tunnel_key', metadata };
 }
 
 function refuseStranger(state: State, command: HelloCommand, known: Host | undefined): Refusal | undefined {

@@ -63,6 +63,13 @@ const ROWS: Partial<Record<Reason, [field: string | undefined, provoke: (world: 
     decide(world, { kind: 'createPool', actor: 'o', pool: poolSpec({ pool: 'games', serviceType: 'game', protocol: 'tcp+udp', ranges: [{ first: 50_000, last: 50_009 }] }), seed: false });
     return ask(world, { source: { kind: 'pool', pool: 'games' } });
   }],
+  TUNNEL_KEY_TAKEN: ['hello.tunnel_key', (world) => {
+    const agent = agentOf(world, 'b');
+    agent.tunnelKey = `ssh-ed25519 ${'A'.repeat(68)}`;
+    world.hello(agent);
+    const { roles, address, session, accepted } = agentOf(world, 'a');
+    return hello(world, { roles, addresses: [address], lastSession: session, accepted, tunnelKey: agent.tunnelKey });
+  }],
   LEAK_UNKNOWN: ['leak', (world) => decide(world, { kind: 'resolveLeak', actor: 'o', host: 'a', leak: 'listener/tcp/30000/7', reason: '', dryRun: false })],
   LEAK_IS_FOREIGN: ['leak', (world) => {
     const id = 'listener/tcp/30000/7';
